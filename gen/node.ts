@@ -1,7 +1,11 @@
+import type { DescService } from "@bufbuild/protobuf";
 import type { Client, Interceptor, Transport } from "@connectrpc/connect";
 import { createClient } from "@connectrpc/connect";
-import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
-import type { DescService } from "@bufbuild/protobuf";
+import {
+  createConnectTransport,
+  createGrpcTransport,
+  createGrpcWebTransport,
+} from "@connectrpc/connect-node";
 
 /** What every message may be at most, in bytes, in both directions. */
 export const maxMessageBytes = 4 * 1024 * 1024;
@@ -51,7 +55,10 @@ export function createMusterTransport(options: NodeTransportOptions): Transport 
 }
 
 /** Makes a client of one service: `createMusterClient(JobService, { address, key })`. */
-export function createMusterClient<T extends DescService>(service: T, options: NodeTransportOptions): Client<T> {
+export function createMusterClient<T extends DescService>(
+  service: T,
+  options: NodeTransportOptions,
+): Client<T> {
   return createClient(service, createMusterTransport(options));
 }
 

@@ -1,0 +1,345 @@
+/** The status codes that Muster answers with: the Connect and gRPC names, in the case of the Connect wire. */
+export type ErrorCode =
+  | "invalid_argument"
+  | "not_found"
+  | "already_exists"
+  | "failed_precondition"
+  | "aborted"
+  | "resource_exhausted"
+  | "unauthenticated"
+  | "permission_denied"
+  | "unavailable"
+  | "deadline_exceeded"
+  | "internal"
+  | "unimplemented";
+
+/** What the registry says of a reason. Both texts are full sentences; neither holds a dynamic value. */
+export interface ReasonEntry {
+  readonly code: ErrorCode;
+  readonly text: string;
+  readonly suggestion: string;
+}
+
+const checkId = "Check the id; ids of other orgs are not found either.";
+const sendLess = "Send less, or store the bytes as an artifact and send its id.";
+
+/**
+ * Every reason that an error of Muster can carry. A reason never changes its code or its meaning once
+ * released; documentation, CLI help and tests are made from this table.
+ */
+export const errorReasons = {
+  VALIDATION_FAILED: r("invalid_argument", "The request is not valid.", "Correct the fields that are named."),
+  UNKNOWN_FIELD: r(
+    "invalid_argument",
+    "The request has an unknown field.",
+    "Remove it, or correct its name.",
+  ),
+  PAGE_TOKEN_INVALID: r(
+    "invalid_argument",
+    "The page token does not belong to this list.",
+    "Start again without a page token, and keep the other arguments the same from page to page.",
+  ),
+  FILTER_INVALID: r(
+    "invalid_argument",
+    "The filter cannot be read.",
+    'Write it like: state = RUNNING AND queue = "default".',
+  ),
+  DEPENDENCY_CYCLE: r(
+    "invalid_argument",
+    "The dependencies of the jobs form a cycle.",
+    "Remove one of the dependencies on the cycle.",
+  ),
+
+  JOB_NOT_FOUND: r("not_found", "There is no such job.", checkId),
+  BATCH_NOT_FOUND: r("not_found", "There is no such batch.", checkId),
+  WORKER_NOT_FOUND: r("not_found", "There is no such worker.", checkId),
+  QUEUE_NOT_FOUND: r("not_found", "There is no such queue.", "Check the name of the queue."),
+  PROJECT_NOT_FOUND: r("not_found", "There is no such project.", checkId),
+  SESSION_NOT_FOUND: r("not_found", "There is no such session.", checkId),
+  ARTIFACT_NOT_FOUND: r("not_found", "There is no such artifact.", checkId),
+  ATTEMPT_NOT_FOUND: r(
+    "not_found",
+    "The job has no such attempt.",
+    "List the attempts with `muster job get`.",
+  ),
+  DEAD_LETTER_NOT_FOUND: r(
+    "not_found",
+    "There is no such dead letter.",
+    "It may have been replayed or discarded: look at the job.",
+  ),
+  KEY_NOT_FOUND: r("not_found", "There is no such key.", checkId),
+  ORG_NOT_FOUND: r("not_found", "There is no such org.", checkId),
+
+  IDEMPOTENCY_CONFLICT: r(
+    "already_exists",
+    "The idempotency key was used with other content.",
+    "Use a new key for other content, or send the first content again.",
+  ),
+  EXTERNAL_ID_CONFLICT: r(
+    "already_exists",
+    "The external id belongs to another job.",
+    "Look that job up by its external id, or choose another one.",
+  ),
+  NAME_TAKEN: r("already_exists", "The name is taken.", "Choose another name."),
+
+  JOB_NOT_TERMINAL: r(
+    "failed_precondition",
+    "The job has not ended yet.",
+    "Wait for it with `muster job wait`, or cancel it first.",
+  ),
+  JOB_ALREADY_TERMINAL: r(
+    "failed_precondition",
+    "The job has already ended.",
+    "Nothing is left to do; to run it again use `muster job retry`.",
+  ),
+  JOB_NOT_REPLAYABLE: r(
+    "failed_precondition",
+    "Only a dead or cancelled job can be run again.",
+    "Submit a new job instead.",
+  ),
+  SUPERSEDED: r(
+    "failed_precondition",
+    "The lease is no longer current: the job has gone on without it.",
+    "Stop this attempt and drop its work; do not send this again.",
+  ),
+  LINK_NOT_ATTACHED: r(
+    "failed_precondition",
+    "The worker has no link.",
+    "Attach first (a Hello on the stream, or the Attach call), then send this again.",
+  ),
+  HELLO_EXPECTED: r(
+    "failed_precondition",
+    "The first frame of a link must be a Hello, and must come in time.",
+    "Send Hello as the first frame right after the stream opens.",
+  ),
+  PROTOCOL_VERSION_UNSUPPORTED: r(
+    "failed_precondition",
+    "The coordinator does not speak this version of the worker protocol.",
+    "Upgrade whichever is older, the worker or the coordinator.",
+  ),
+  LOG_GAP: r(
+    "failed_precondition",
+    "Events of the attempt are missing before this one.",
+    "Send again from the sequence that is expected, or declare the gap.",
+  ),
+
+  LINK_REPLACED: r(
+    "aborted",
+    "A newer link of the same worker took over.",
+    "Stop this process if another one runs under the same worker identity.",
+  ),
+  ETAG_MISMATCH: r("aborted", "It was changed by somebody else.", "Read it again, then repeat the change."),
+
+  PAYLOAD_TOO_LARGE: r("resource_exhausted", "The payload is larger than allowed.", sendLess),
+  MESSAGE_TOO_LARGE: r("resource_exhausted", "The message is larger than allowed.", sendLess),
+  ARTIFACT_TOO_LARGE: r(
+    "resource_exhausted",
+    "The artifact is larger than allowed.",
+    "Split it, compress it, or raise the limit.",
+  ),
+  OVERLOADED: r(
+    "resource_exhausted",
+    "The coordinator has more to do than it can take.",
+    "Try again after the time given; submit many jobs in one call.",
+  ),
+  RATE_LIMITED: r("resource_exhausted", "Too many calls.", "Try again after the time given."),
+
+  KEY_INVALID: r(
+    "unauthenticated",
+    "The key is missing or not valid.",
+    "Send a valid key as `authorization: Bearer mk_…`.",
+  ),
+  SCOPE_MISSING: r(
+    "permission_denied",
+    "The key may not do this.",
+    "Use a key with the scope that is named.",
+  ),
+  WORKER_DISABLED: r(
+    "permission_denied",
+    "The worker is disabled.",
+    "Enable it with `muster worker enable`, or ask an operator why it was disabled.",
+  ),
+
+  DATABASE_UNAVAILABLE: r("unavailable", "The database is out of reach.", "Try again after the time given."),
+  COMMIT_UNKNOWN: r(
+    "unavailable",
+    "It is not known whether the change was committed.",
+    "Send it again with the same key or id: it is applied at most once.",
+  ),
+  SHUTTING_DOWN: r("unavailable", "The coordinator is stopping.", "Try again; another one may answer."),
+  WAIT_TIMEOUT: r(
+    "deadline_exceeded",
+    "What was waited for did not happen in time.",
+    "Wait again with a longer timeout; nothing was changed.",
+  ),
+  CALL_TIMEOUT: r("deadline_exceeded", "The call took too long.", "Try again, with a longer timeout."),
+
+  INTERNAL: r(
+    "internal",
+    "Something went wrong inside the coordinator.",
+    "Try again; if it stays, give the request id to whoever runs the coordinator.",
+  ),
+  UNIMPLEMENTED: r("unimplemented", "This is not implemented.", "Upgrade the coordinator, or do without."),
+};
+
+/** A key of the registry. */
+export type ErrorReason = keyof typeof errorReasons;
+
+/** The reasons that carry the given code. */
+export type ReasonOf<Code extends ErrorCode> = {
+  [Reason in ErrorReason]: (typeof errorReasons)[Reason]["code"] extends Code ? Reason : never;
+}[ErrorReason];
+
+/** One wrong field: its path as in the proto3 JSON form (`jobs[3].retry.maxAttempts`), and what is wrong. */
+export interface Violation {
+  readonly field: string;
+  readonly message: string;
+  readonly reason?: ErrorReason;
+}
+
+/** What may be said beyond the registry's text. `message` may hold values only if `details` holds them too. */
+export interface DomainErrorOptions {
+  readonly message?: string;
+  readonly details?: Readonly<Record<string, string>>;
+  readonly suggestion?: string;
+  readonly violations?: readonly Violation[];
+  /** How long to wait before trying again. Absent: trying again does not help. */
+  readonly retryAfterMs?: number;
+  readonly cause?: unknown;
+}
+
+/**
+ * The one error that domain code throws. Everything in it except `cause` and `stack` may reach the caller,
+ * so no field ever holds a secret, SQL, or a value of another org.
+ */
+export class DomainError extends Error {
+  override readonly name = "DomainError";
+  readonly code: ErrorCode;
+  readonly reason: ErrorReason;
+  readonly details: Readonly<Record<string, string>>;
+  readonly suggestion: string;
+  readonly violations: readonly Violation[];
+  readonly retryAfterMs: number | undefined;
+
+  constructor(reason: ErrorReason, options: DomainErrorOptions = {}) {
+    const entry = errorReasons[reason];
+    super(options.message ?? entry.text, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = entry.code;
+    this.reason = reason;
+    this.details = options.details ?? {};
+    this.suggestion = options.suggestion ?? entry.suggestion;
+    this.violations = options.violations ?? [];
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+/** The request is wrong in these fields: all of them at once. The first is named in the message. */
+export function invalidArgument(violations: readonly Violation[]): DomainError {
+  const [first, ...others] = violations;
+  if (first === undefined) return new DomainError("VALIDATION_FAILED");
+  const more = others.length === 0 ? "" : ` (and ${others.length} more)`;
+  return new DomainError("VALIDATION_FAILED", {
+    message: `${first.field} ${first.message}${more}`,
+    violations,
+  });
+}
+
+/** The request has a field that its message does not have; `nearest` is a known field spelled like it. */
+export function unknownField(field: string, nearest?: string): DomainError {
+  return new DomainError("UNKNOWN_FIELD", {
+    message: `${field} is not a field of this request`,
+    violations: [{ field, message: "is not a field of this request", reason: "UNKNOWN_FIELD" }],
+    ...(nearest === undefined ? {} : { suggestion: `Did you mean ${nearest}?` }),
+  });
+}
+
+/** The same answer for an id that does not exist and for one of another org. */
+export function notFound(reason: ReasonOf<"not_found">, id: string): DomainError {
+  const shown = id.length > 80 ? `${id.slice(0, 79)}…` : id;
+  return new DomainError(reason, {
+    message: `${errorReasons[reason].text.slice(0, -1)}: ${shown}`,
+    details: { id: shown },
+  });
+}
+
+/** The field holds more than is allowed. */
+export function tooLarge(
+  reason: "PAYLOAD_TOO_LARGE" | "MESSAGE_TOO_LARGE" | "ARTIFACT_TOO_LARGE",
+  field: string,
+  sizeBytes: number,
+  limitBytes: number,
+): DomainError {
+  const message = `has ${sizeBytes} bytes, allowed are ${limitBytes}`;
+  return new DomainError(reason, {
+    message: `${field} ${message}`,
+    details: { field, sizeBytes: String(sizeBytes), limitBytes: String(limitBytes) },
+    violations: [{ field, message, reason }],
+  });
+}
+
+/** A key, external id or name that exists already with other content; `details` names both sides. */
+export function alreadyExists(
+  reason: ReasonOf<"already_exists">,
+  details: Readonly<Record<string, string>>,
+): DomainError {
+  return new DomainError(reason, { message: withDetails(reason, details), details });
+}
+
+/** The thing is in a state in which this cannot be done; trying again does not help until that changes. */
+export function failedPrecondition(
+  reason: ReasonOf<"failed_precondition">,
+  details: Readonly<Record<string, string>> = {},
+): DomainError {
+  return new DomainError(reason, { message: withDetails(reason, details), details });
+}
+
+/** One answer for a missing, malformed, unknown, revoked and expired key: it takes nothing to tell them apart. */
+export function unauthenticated(): DomainError {
+  return new DomainError("KEY_INVALID");
+}
+
+/** The key is valid and lacks the scope that the method asks for. */
+export function scopeMissing(scope: string): DomainError {
+  return new DomainError("SCOPE_MISSING", {
+    message: `The key lacks the scope ${scope}`,
+    details: { scope },
+    suggestion: `Use a key with the scope ${scope}.`,
+  });
+}
+
+/** A queue of the coordinator is full, or the caller is above its rate. */
+export function overloaded(
+  retryAfterMs: number,
+  reason: "OVERLOADED" | "RATE_LIMITED" = "OVERLOADED",
+): DomainError {
+  return new DomainError(reason, { retryAfterMs });
+}
+
+/** The coordinator cannot answer now; what was asked may be sent again after `retryAfterMs`. */
+export function unavailable(
+  reason: ReasonOf<"unavailable">,
+  retryAfterMs: number,
+  cause?: unknown,
+): DomainError {
+  return new DomainError(reason, { retryAfterMs, cause });
+}
+
+/** An unexpected failure: the caller gets the request id, the log gets `cause`. */
+export function internal(requestId: string, cause: unknown): DomainError {
+  return new DomainError("INTERNAL", { details: { requestId }, cause });
+}
+
+/** `what` exists in the contract and not in this coordinator. */
+export function unimplemented(what: string): DomainError {
+  return new DomainError("UNIMPLEMENTED", { message: `${what} is not implemented`, details: { what } });
+}
+
+function r<const Code extends ErrorCode>(code: Code, text: string, suggestion: string) {
+  return { code, text, suggestion } as const;
+}
+
+function withDetails(reason: ErrorReason, details: Readonly<Record<string, string>>): string {
+  const text = errorReasons[reason].text;
+  const listed = Object.entries(details).map(([name, value]) => `${name} ${value}`);
+  return listed.length === 0 ? text : `${text.slice(0, -1)} (${listed.join(", ")})`;
+}

@@ -1,0 +1,94 @@
+import { sql } from "drizzle-orm";
+import { drizzle, type PostgresJsDatabase } from "drizzle-orm/postgres-js";
+import postgres, { type Sql } from "postgres";
+import { setOrg, setOrgs } from "./statement.ts";
+
+/** The login roles that a coordinator uses, least privilege first. */
+export type Role = "muster_app" | "muster_hot" | "muster_sweep";
+
+/** A transaction, or the database outside of one. */
+export type Tx = Parameters<Parameters<PostgresJsDatabase["transaction"]>[0]>[0];
+
+/** The connections of a coordinator. */
+export interface Database {
+  /** Requests. */
+  readonly app: PostgresJsDatabase;
+  /** Sweeps. */
+  readonly sweep: PostgresJsDatabase;
+  /** Flushes: prepared statements alone. */
+  readonly hot: Sql;
+  /** Closes all connections, waiting up to 5 s for what runs. */
+  close(): Promise<void>;
+}
+
+/** Opens the pools; connections are made on first use. */
+export function openDatabase(options: {
+  readonly urls: Readonly<Record<Role, string>>;
+  readonly appConnections: number;
+  readonly hotConnections: number;
+}): Database {
+  const app = client(options.urls.muster_app, options.appConnections, "muster app");
+  const hot = client(options.urls.muster_hot, options.hotConnections, "muster hot");
+  const sweep = client(options.urls.muster_sweep, 2, "muster sweep");
+  return {
+    app: drizzle(app),
+    sweep: drizzle(sweep),
+    hot,
+    async close() {
+      await Promise.all([app, hot, sweep].map((one) => one.end({ timeout: 5 })));
+    },
+  };
+}
+
+/** Runs a transaction that sees one org and no other. */
+export function inOrg<T>(db: PostgresJsDatabase, orgId: string, body: (tx: Tx) => Promise<T>): Promise<T> {
+  return db.transaction(async (tx) => {
+    await tx.execute(sql.raw(setOrg(orgId)));
+    return body(tx);
+  });
+}
+
+/** Runs a transaction on the tables that are written across orgs. */
+export function inOrgs<T>(
+  db: PostgresJsDatabase,
+  orgIds: readonly string[],
+  body: (tx: Tx) => Promise<T>,
+): Promise<T> {
+  return db.transaction(async (tx) => {
+    await tx.execute(sql.raw(setOrgs(orgIds)));
+    return body(tx);
+  });
+}
+
+/** True when the connection failed, so that it is unknown what was committed. */
+export function isConnectionLost(error: unknown): boolean {
+  const code = errorCode(error);
+  return /^(CONNECTION_|ECONN|EPIPE|ETIMEDOUT|57P0|08)/.test(code);
+}
+
+/** True when the database chose this transaction to give way: trying again is right. */
+export function isSerialisation(error: unknown): boolean {
+  const code = errorCode(error);
+  return code === "40P01" || code === "40001" || code === "55P03";
+}
+
+/** The code of a driver or database error, looking through its causes. */
+export function errorCode(error: unknown): string {
+  let cause: unknown = error;
+  for (let depth = 0; depth < 4 && cause instanceof Error; depth++) {
+    if ("code" in cause && typeof cause.code === "string") return cause.code;
+    cause = cause.cause;
+  }
+  return "";
+}
+
+function client(url: string, max: number, name: string): Sql {
+  return postgres(url, {
+    max,
+    onnotice: () => {},
+    connection: { application_name: name },
+    connect_timeout: 10,
+    // A statement is planned once a connection; connections are kept.
+    max_lifetime: null,
+  });
+}

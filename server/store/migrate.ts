@@ -1,0 +1,164 @@
+import { createHmac } from "node:crypto";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { readMigrationFiles } from "drizzle-orm/migrator";
+import { drizzle } from "drizzle-orm/postgres-js";
+import { migrate } from "drizzle-orm/postgres-js/migrator";
+import postgres, { type Sql } from "postgres";
+import type { Role } from "./database.ts";
+import { errorCode } from "./database.ts";
+import { ensurePartitions } from "./partitions.ts";
+
+const owner = "muster_owner";
+const roles: readonly Role[] = ["muster_app", "muster_hot", "muster_sweep"];
+
+// Every table of a hot statement is reached by an index through `= any(array)`;
+// joins are hashed. With these off, stale statistics cannot choose another way.
+const hotSettings: Readonly<Record<string, string>> = {
+  enable_bitmapscan: "off",
+  enable_seqscan: "off",
+  enable_sort: "off",
+  enable_nestloop: "off",
+  enable_mergejoin: "off",
+  jit: "off",
+};
+
+/** The schema in the database is newer than this coordinator. */
+export class SchemaTooNewError extends Error {
+  override readonly name = "SchemaTooNewError";
+}
+
+/**
+ * Brings a database to the present schema: roles, migrations, partitions.
+ * Under a lock, so that any number of coordinators may start at once.
+ *
+ * @returns the URLs of the login roles.
+ */
+export async function migrateDatabase(options: {
+  readonly url: string;
+  /** Derives the passwords of the roles. */
+  readonly secret: string;
+  /** Given where the user of `url` may not create roles. */
+  readonly roleUrls?: Partial<Record<Role, string>>;
+}): Promise<Record<Role, string>> {
+  const { url, secret, roleUrls = {} } = options;
+  const client = postgres(url, {
+    max: 1,
+    onnotice: () => {},
+    connection: { application_name: "muster migrate" },
+  });
+  try {
+    await client`select pg_advisory_lock(${lockKey})`;
+    const urls: Record<Role, string> = {
+      muster_app: roleUrls.muster_app ?? roleUrl(url, "muster_app", secret),
+      muster_hot: roleUrls.muster_hot ?? roleUrl(url, "muster_hot", secret),
+      muster_sweep: roleUrls.muster_sweep ?? roleUrl(url, "muster_sweep", secret),
+    };
+    await createRoles(client, secret, urls, roleUrls);
+    await client.unsafe(`create schema if not exists muster authorization ${owner}`);
+    // The migrator creates the schema if it is absent, and asks for the right before it looks.
+    await client.unsafe(`do $$ begin execute format('grant create on database %I to ${owner}', current_database()); end $$`);
+    await client.unsafe(`set role ${owner}`);
+    await refuseNewerSchema(client);
+    await migrate(drizzle(client), {
+      migrationsFolder,
+      migrationsSchema: "muster",
+      migrationsTable: "migrations",
+    });
+    await client.unsafe("set search_path to muster");
+    await ensurePartitions(client, Date.now());
+    return urls;
+  } finally {
+    await client.end({ timeout: 5 });
+  }
+}
+
+/** The same key for every coordinator: "muster" as a number. */
+const lockKey = 0x6d7573;
+
+/** Where the migrations are: beside the sources, and beside `dist` in a package. */
+export const migrationsFolder = ["./migrations", "../../store/migrations"]
+  .map((path) => fileURLToPath(new URL(path, import.meta.url)))
+  .find((path) => existsSync(path)) as string;
+
+/** The URL of a role: the given one with its user and derived password. */
+export function roleUrl(url: string, role: Role, secret: string): string {
+  const result = new URL(url);
+  result.username = role;
+  result.password = rolePassword(role, secret);
+  return result.href;
+}
+
+function rolePassword(role: string, secret: string): string {
+  return createHmac("sha256", secret).update(`muster role ${role}`).digest("base64url");
+}
+
+async function createRoles(
+  client: Sql,
+  secret: string,
+  urls: Record<Role, string>,
+  given: Partial<Record<Role, string>>,
+): Promise<void> {
+  const existing = new Set(
+    (await client`select rolname from pg_roles where rolname like 'muster\\_%'`).map((row) =>
+      String(row["rolname"]),
+    ),
+  );
+  const [database] = await client`select current_database() as name`;
+  if (!existing.has(owner)) {
+    await client.unsafe(`create role ${owner} nologin`).catch(ignoreExists);
+  }
+  await client.unsafe(`grant ${owner} to current_user`);
+  for (const role of roles) {
+    if (given[role]) continue;
+    // The password is derived and base64url: it holds no quote.
+    const password = rolePassword(role, secret);
+    if (!existing.has(role)) {
+      await client.unsafe(`create role ${role} login password '${password}'`).catch(ignoreExists);
+    } else if (!(await canLogIn(urls[role]))) {
+      await client.unsafe(`alter role ${role} login password '${password}'`);
+    }
+  }
+  if (given.muster_hot) return;
+  const current = await client`
+    select unnest(setconfig) as line from pg_db_role_setting s join pg_roles r on r.oid = s.setrole
+    join pg_database d on d.oid = s.setdatabase where r.rolname = 'muster_hot' and d.datname = current_database()`;
+  const set = new Set(current.map((row) => String(row["line"])));
+  for (const [name, value] of Object.entries(hotSettings)) {
+    if (set.has(`${name}=${value}`)) continue;
+    await client.unsafe(
+      `alter role muster_hot in database "${String(database?.["name"])}" set ${name} = ${value}`,
+    );
+  }
+}
+
+// Two databases of one cluster may be prepared at once; roles belong to the cluster.
+function ignoreExists(error: unknown): void {
+  if (!["42710", "23505"].includes(errorCode(error))) throw error;
+}
+
+async function canLogIn(url: string): Promise<boolean> {
+  const client = postgres(url, { max: 1, onnotice: () => {}, connect_timeout: 10 });
+  try {
+    await client`select 1`;
+    return true;
+  } catch (error) {
+    if (errorCode(error) === "28P01") return false;
+    throw error;
+  } finally {
+    await client.end({ timeout: 1 });
+  }
+}
+
+async function refuseNewerSchema(client: Sql): Promise<void> {
+  const [table] = await client`select to_regclass('muster.migrations') as name`;
+  if (!table?.["name"]) return;
+  const [row] = await client`select count(*)::int as applied from muster.migrations`;
+  const known = readMigrationFiles({ migrationsFolder }).length;
+  const applied = Number(row?.["applied"]);
+  if (applied > known) {
+    throw new SchemaTooNewError(
+      `the database has ${applied} migrations and this version knows ${known}: start the newer version of Muster`,
+    );
+  }
+}

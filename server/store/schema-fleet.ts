@@ -1,0 +1,157 @@
+import { sql } from "drizzle-orm";
+import {
+  bigint,
+  boolean,
+  doublePrecision,
+  index,
+  integer,
+  jsonb,
+  primaryKey,
+  text,
+  uniqueIndex,
+  uuid,
+} from "drizzle-orm/pg-core";
+import { at, bytea, muster, now, orgId } from "./columns.ts";
+
+/** Tenants. */
+export const orgs = muster.table("orgs", {
+  orgId: uuid("org_id").primaryKey(),
+  name: text("name").notNull().unique(),
+  createdAt: at("created_at").notNull().default(now),
+});
+
+/** Keys: only the HMAC of the secret is kept. */
+export const apiKeys = muster.table(
+  "api_keys",
+  {
+    orgId: orgId(),
+    keyId: text("key_id").notNull().unique(),
+    type: text("type").notNull(),
+    name: text("name").notNull(),
+    scopes: text("scopes").array().notNull(),
+    hash: bytea("hash").notNull(),
+    workerId: uuid("worker_id"),
+    createdAt: at("created_at").notNull().default(now),
+    expiresAt: at("expires_at"),
+    revokedAt: at("revoked_at"),
+  },
+  (t) => [primaryKey({ columns: [t.orgId, t.keyId] })],
+);
+
+/** Defaults of jobs by org, queue and kind; null is inherited. */
+export const settings = muster.table(
+  "settings",
+  {
+    orgId: orgId(),
+    scope: text("scope").notNull(),
+    name: text("name").notNull(),
+    reclaimAfterMs: integer("reclaim_after_ms"),
+    leaseTtlMs: integer("lease_ttl_ms"),
+    maxAttempts: integer("max_attempts"),
+    backoffInitialMs: integer("backoff_initial_ms"),
+    backoffMaxMs: integer("backoff_max_ms"),
+    backoffFactor: doublePrecision("backoff_factor"),
+  },
+  (t) => [primaryKey({ columns: [t.orgId, t.scope, t.name] })],
+);
+
+/** Machine identities, with what they said at their last Hello. */
+export const workers = muster.table(
+  "workers",
+  {
+    orgId: orgId(),
+    workerId: uuid("worker_id").notNull(),
+    name: text("name").notNull(),
+    disabledAt: at("disabled_at"),
+    skills: jsonb("skills").$type<{ name: string; digest: string }[]>().notNull().default([]),
+    kinds: text("kinds").array().notNull().default([]),
+    slots: integer("slots").notNull().default(0),
+    points: integer("points").notNull().default(0),
+    labels: jsonb("labels").$type<Record<string, string>>().notNull().default({}),
+    version: text("version").notNull().default(""),
+    host: text("host").notNull().default(""),
+    createdAt: at("created_at").notNull().default(now),
+  },
+  (t) => [primaryKey({ columns: [t.orgId, t.workerId] }), uniqueIndex("workers_by_name").on(t.orgId, t.name)],
+);
+
+/** The live link of each worker. */
+export const links = muster.table(
+  "links",
+  {
+    orgId: orgId(),
+    workerId: uuid("worker_id").notNull(),
+    bootId: uuid("boot_id").notNull(),
+    hostBootId: text("host_boot_id").notNull(),
+    linkEpoch: bigint("link_epoch", { mode: "number" }).notNull(),
+    coordinatorId: uuid("coordinator_id").notNull(),
+    seenAt: at("seen_at").notNull(),
+    connectedAt: at("connected_at").notNull(),
+    transport: text("transport").$type<"stream" | "poll">().notNull(),
+    isAttached: boolean("is_attached").notNull(),
+    isDraining: boolean("is_draining").notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.orgId, t.workerId] })],
+);
+
+/** Repositories and their cap on open pull requests. */
+export const projects = muster.table(
+  "projects",
+  {
+    orgId: orgId(),
+    name: text("name").notNull(),
+    maxOpenPrs: integer("max_open_prs"),
+    createdAt: at("created_at").notNull().default(now),
+  },
+  (t) => [primaryKey({ columns: [t.orgId, t.name] })],
+);
+
+/** Pull requests that results named; a URL counts once. */
+export const pullRequests = muster.table(
+  "pull_requests",
+  {
+    orgId: orgId(),
+    url: text("url").notNull(),
+    project: text("project").notNull(),
+    jobId: uuid("job_id").notNull(),
+    isOpen: boolean("is_open").notNull().default(true),
+    createdAt: at("created_at").notNull().default(now),
+  },
+  (t) => [
+    primaryKey({ columns: [t.orgId, t.url] }),
+    index("pull_requests_open").on(t.orgId, t.project).where(sql`is_open`),
+  ],
+);
+
+/** What principals changed: one row a call, append-only. */
+export const auditLog = muster.table(
+  "audit_log",
+  {
+    orgId: orgId(),
+    auditId: uuid("audit_id").notNull(),
+    at: at("at").notNull().default(now),
+    actor: text("actor").notNull(),
+    action: text("action").notNull(),
+    target: text("target").notNull(),
+    reason: text("reason").notNull(),
+    requestId: text("request_id").notNull(),
+    details: jsonb("details").$type<Record<string, unknown>>().notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.orgId, t.auditId] })],
+);
+
+/** Coordinators that share this database. */
+export const coordinators = muster.table("coordinators", {
+  coordinatorId: uuid("coordinator_id").primaryKey(),
+  apiAddress: text("api_address").notNull(),
+  version: text("version").notNull(),
+  startedAt: at("started_at").notNull().default(now),
+  seenAt: at("seen_at").notNull().default(now),
+  links: integer("links").notNull().default(0),
+});
+
+/** One row: its epoch grows when committed work may have been lost. */
+export const cluster = muster.table("cluster", {
+  id: integer("id").primaryKey(),
+  epoch: bigint("epoch", { mode: "number" }).notNull(),
+});

@@ -1,0 +1,104 @@
+import { getTableColumns, Placeholder, type SQL, sql, type Table } from "drizzle-orm";
+import { PgDialect } from "drizzle-orm/pg-core";
+import type { Row, Sql } from "postgres";
+
+/** A statement built once from the schema and executed prepared, by its parameters' names. */
+export interface Statement {
+  readonly text: string;
+  readonly names: readonly string[];
+}
+
+/** One execution of a statement. */
+export interface Call {
+  readonly statement: Statement;
+  readonly values: Readonly<Record<string, unknown>>;
+}
+
+/** A named parameter of a statement. */
+export function param(name: string): Placeholder {
+  return sql.placeholder(name);
+}
+
+/** The bare column names of a table, as identifiers, by their keys in the schema. */
+export function names<T extends Table>(table: T): { readonly [K in keyof T["_"]["columns"]]: SQL } {
+  const columns = Object.entries(getTableColumns(table)).map(([key, column]) => [
+    key,
+    sql`${sql.identifier(column.name)}`,
+  ]);
+  return castNames<T>(Object.fromEntries(columns));
+}
+
+/** Builds a statement. A parameter that stands in several places is sent once. */
+export function statement(query: SQL): Statement {
+  const built = new PgDialect().sqlToQuery(query);
+  const order: string[] = [];
+  const text = built.sql.replace(/\$(\d+)/g, (_, number: string) => {
+    const value = built.params[Number(number) - 1];
+    if (!(value instanceof Placeholder)) throw new Error("a hot statement takes named parameters only");
+    let index = order.indexOf(value.name);
+    if (index < 0) index = order.push(value.name) - 1;
+    return `$${index + 1}`;
+  });
+  return { text, names: order };
+}
+
+/** Pairs a statement with its parameters. */
+export function call(statement: Statement, values: Readonly<Record<string, unknown>>): Call {
+  return { statement, values };
+}
+
+/** Executes one statement on a connection, prepared. */
+export function execute(sql: Sql, { statement, values }: Call): Promise<Row[]> {
+  const parameters = statement.names.map((name) => {
+    if (!(name in values)) throw new Error(`parameter ${name} is missing`);
+    return values[name];
+  });
+  return runUnsafe(sql, statement.text, parameters);
+}
+
+/**
+ * Executes statements in one transaction of one org, all sent in one go:
+ * a single round trip. Rejects if any of them failed; then nothing happened,
+ * unless the connection was lost, which leaves the outcome unknown.
+ */
+export async function runInOrg(client: Sql, orgId: string, calls: readonly Call[]): Promise<Row[][]> {
+  const connection = await client.reserve();
+  try {
+    const begun = connection.unsafe(`begin; ${setOrg(orgId)}`).execute();
+    const running = calls.map((one) => execute(connection, one));
+    const committed = connection.unsafe("commit").execute();
+    const settled = await Promise.allSettled([begun, ...running, committed]);
+    const failed = settled.find((result) => result.status === "rejected");
+    if (failed) throw failed.reason;
+    if ((await committed).command !== "COMMIT") throw new Error("the transaction was rolled back");
+    return await Promise.all(running);
+  } finally {
+    connection.release();
+  }
+}
+
+/** The statements that name the tenant of a transaction. */
+export function setOrg(orgId: string): string {
+  const id = checkedUuid(orgId);
+  return `set local muster.org = '${id}'; set local muster.orgs = '{${id}}'`;
+}
+
+/** The statement that names several tenants, for the tables that are written across them. */
+export function setOrgs(orgIds: readonly string[]): string {
+  return `set local muster.orgs = '{${orgIds.map(checkedUuid).join(",")}}'`;
+}
+
+function checkedUuid(text: string): string {
+  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)) throw new Error("not a UUID");
+  return text;
+}
+
+// postgres.js types parameters as a closed union; what we send is checked by the statement's casts.
+function runUnsafe(client: Sql, text: string, parameters: unknown[]): Promise<Row[]> {
+  return client.unsafe(text, parameters as never[], { prepare: true }).execute();
+}
+
+// The keys are those of the table's columns by construction.
+function castNames<T extends Table>(value: object): { readonly [K in keyof T["_"]["columns"]]: SQL } {
+  return value as { readonly [K in keyof T["_"]["columns"]]: SQL };
+}
