@@ -60,22 +60,22 @@ export const configFields = {
 
   databaseUrl: databaseUrl(
     "database-url",
-    "Postgres to use; else an embedded one in the data directory.",
+    "Address of the Postgres to use instead of the embedded one.",
     "DATABASE_URL",
   ),
   databaseAppUrl: databaseUrl(
     "database-app-url",
-    "The same as role muster_app, where roles cannot be created.",
+    "Its address as role muster_app, where roles cannot be created.",
   ),
-  databaseHotUrl: databaseUrl("database-hot-url", "The same as role muster_hot."),
-  databaseSweepUrl: databaseUrl("database-sweep-url", "The same as role muster_sweep."),
+  databaseHotUrl: databaseUrl("database-hot-url", "Its address as role muster_hot, likewise."),
+  databaseSweepUrl: databaseUrl("database-sweep-url", "Its address as role muster_sweep, likewise."),
   dataDir: stateDir("data-dir", "Directory of the embedded database."),
   secret: secretText(
     "secret",
     "made at first start",
-    "Derives the passwords of the roles and the pepper of the keys.",
+    "What the passwords of the roles and the pepper of the keys derive from.",
   ),
-  adminKey: secretText("admin-key", "made at first start", "First admin key, instead of a generated one."),
+  adminKey: secretText("admin-key", "made at first start", "The first admin key."),
 
   heartbeatMs: duration("heartbeat", "5s", "50ms", "1m", "How often a worker shows that it lives."),
   staleMs: duration("stale", "15s", "50ms", "1h", "Silence after which a worker gets no new offers."),
@@ -99,7 +99,7 @@ export const configFields = {
   reclaimAfterMs: duration(
     "reclaim-after",
     "30s",
-    "1ms",
+    "100ms",
     "24h",
     "Silence after which a worker's leases are lost.",
   ),

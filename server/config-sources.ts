@@ -1,4 +1,12 @@
-import { type Document, isMap, isNode, isScalar, LineCounter, parseDocument } from "yaml";
+import {
+  type Document,
+  isMap,
+  isNode,
+  isScalar,
+  LineCounter,
+  parseDocument,
+  type YAMLParseError,
+} from "yaml";
 import {
   type ConfigName,
   clientVariables,
@@ -160,8 +168,7 @@ function givenByFile(from: Given | undefined, input: ConfigInput, problems: Conf
     return { source: "file", name, raw: undefined, isPath: false, place };
   };
   for (const error of document.errors) {
-    const unquoted = error.message.replace(/: ["'].*$/s, "");
-    problems.push(problemAt(givenAt(path, error.pos[0]), invalid(`is not YAML: ${unquoted}`)));
+    problems.push(problemAt(givenAt(path, error.pos[0]), invalid(`is not YAML: ${withoutQuote(error)}`)));
   }
   if (document.errors.length > 0 || document.contents === null) return all;
   if (!isMap(document.contents)) {
@@ -180,6 +187,12 @@ function givenByFile(from: Given | undefined, input: ConfigInput, problems: Conf
     else if (raw !== null) collect(all, target, { ...given, raw, isPath: target.isPath }, problems);
   }
   return all;
+}
+
+/** What the parser says, without the piece of the file that it quotes, which may be of a secret. */
+function withoutQuote({ code, message }: YAMLParseError): string {
+  const quotesAnywhere = ["BAD_DIRECTIVE", "BAD_DQ_ESCAPE", "TAG_RESOLVE_FAILED", "BAD_COLLECTION_TYPE"];
+  return quotesAnywhere.includes(code) ? code : message.replace(/(?<=\S): .*$/s, "");
 }
 
 function plainValue(value: unknown, document: Document): unknown {
@@ -223,8 +236,9 @@ function readText(path: unknown, input: ConfigInput): Reading<string> {
   try {
     return valid(input.readFile(path));
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    return invalid(`cannot be read: ${why}`, "Check the path, and who may read it.");
+    // The path is not repeated: it may be a secret that was given in place of its file.
+    const why = error instanceof Error && "code" in error ? ` (${String(error.code)})` : "";
+    return invalid(`names a file that cannot be read${why}`, "Check the path, and who may read it.");
   }
 }
 

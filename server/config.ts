@@ -96,7 +96,7 @@ export function advertisedApiAddress(config: Config, boundPort: number): string 
 export function configFlags(): ConfigFlag[] {
   const flags = configEntries().map(([, field]) => ({
     flag: flagUsage(field),
-    description: field.isSecret ? `File that holds: ${field.description}` : field.description,
+    description: field.isSecret ? `File with: ${field.description}` : field.description,
     default: field.fallbackText,
   }));
   return [{ flag: "--config <path>", description: configDescription, default: "none" }, ...flags];
@@ -110,7 +110,8 @@ export function configTable(): string {
   const rows = configEntries().map(([, field]) => {
     const { key, isSecret, alsoFrom, fallbackText, description } = field;
     const variables = [variableName(key), ...(isSecret ? [variableName(`${key}-file`)] : []), ...alsoFrom];
-    const fallback = /^[\w.]+$/.test(fallbackText) ? code(fallbackText) : cell(fallbackText);
+    const fallback =
+      fallbackText !== "none" && /^[\w.]+$/.test(fallbackText) ? code(fallbackText) : cell(fallbackText);
     const names = [code(flagUsage(field)), variables.map(code).join(", "), code(fileKey(key))];
     return row([...names, fallback, cell(description)]);
   });

@@ -9,6 +9,7 @@ import { crc32 } from "node:zlib";
  *   record   u32 crc32 of all that follows | u32 mark | u32 length of the payload | payload
  *   payload  u8 type (1 entry, 2 acknowledgement) | u16 length of the id | id, UTF-8 | body
  *
+ * Behind the records the file may go on in zeros, into which later ones are written.
  * The mark is random in each segment. It makes a record recognisable behind a damaged one, and it keeps the
  * body of a result from passing for a record.
  */
@@ -36,19 +37,25 @@ export interface SegmentRecord {
   readonly body: Uint8Array;
 }
 
-/** What the bytes of a segment hold. */
-export type SegmentContents =
-  /** The file is not an outbox segment at all. */
+/** Bytes that this version cannot read. */
+export type UnreadableSegment =
+  /** Not an outbox segment at all. */
   | { readonly kind: "foreign" }
   /** Written by another version of Muster. */
-  | { readonly kind: "unknown version"; readonly version: number }
+  | { readonly kind: "unknown version"; readonly version: number };
+
+/** What the bytes of a segment hold. */
+export type SegmentContents =
+  | UnreadableSegment
   | {
       readonly kind: "records";
       readonly mark: number;
       /** The whole records, in order; bodies are views of the given bytes. */
       readonly records: readonly SegmentRecord[];
-      /** Where the last whole record ends; what follows is a torn tail. */
+      /** Where the last whole record ends; what follows is to be cut. */
       readonly endBytes: number;
+      /** Bytes of a torn tail: what follows, without the zeros at the end. */
+      readonly tornBytes: number;
       /** Bytes of damaged records that whole ones follow: a failing disk, not a crash. */
       readonly damagedBytes: number;
     };
@@ -97,8 +104,11 @@ export function encodeRecords(records: readonly SegmentRecord[], mark: number): 
  * undamaged, whatever stands before it.
  */
 export function decodeSegment(bytes: Buffer): SegmentContents {
-  if (isTornHeader(bytes)) return { kind: "records", mark: 0, records: [], endBytes: 0, damagedBytes: 0 };
-  if (!bytes.subarray(0, magic.length).equals(magic)) return { kind: "foreign" };
+  if (isTornHeader(bytes))
+    return { kind: "records", mark: 0, records: [], endBytes: 0, tornBytes: 0, damagedBytes: 0 };
+  const isSegment =
+    bytes.length >= segmentHeaderBytes - markBytes && bytes.subarray(0, magic.length).equals(magic);
+  if (!isSegment) return { kind: "foreign" };
   const version = bytes.readUInt32LE(8);
   if (version !== currentVersion) return { kind: "unknown version", version };
 
@@ -109,7 +119,8 @@ export function decodeSegment(bytes: Buffer): SegmentContents {
   let at = nextRecord(bytes, mark, endBytes);
   while (at !== -1) {
     const length = wholeRecordLength(bytes, at);
-    const record = length === null ? null : decodePayload(bytes.subarray(at + recordHeaderBytes, at + length));
+    const record =
+      length === null ? null : decodePayload(bytes.subarray(at + recordHeaderBytes, at + length));
     if (length === null || record === null) {
       at = nextRecord(bytes, mark, at + 1);
       continue;
@@ -119,7 +130,8 @@ export function decodeSegment(bytes: Buffer): SegmentContents {
     endBytes = at + length;
     at = nextRecord(bytes, mark, endBytes);
   }
-  return { kind: "records", mark: mark.readUInt32LE(), records, endBytes, damagedBytes };
+  const tornBytes = Math.max(0, bytes.findLastIndex((byte) => byte !== 0) + 1 - endBytes);
+  return { kind: "records", mark: mark.readUInt32LE(), records, endBytes, tornBytes, damagedBytes };
 }
 
 /** Writes all of a buffer at a place of a file; a short write is continued, so that its error appears. */
@@ -132,8 +144,8 @@ export async function writeFully(file: FileHandle, bytes: Buffer, positionBytes:
 
 /** A crash while the file was made: the start of a header, or a length without contents. No record follows. */
 function isTornHeader(bytes: Buffer): boolean {
-  const start = bytes.subarray(0, magic.length);
-  const isPrefix = bytes.length < segmentHeaderBytes && magic.subarray(0, start.length).equals(start);
+  const known = encodeSegmentHeader(0).subarray(0, Math.min(bytes.length, segmentHeaderBytes - markBytes));
+  const isPrefix = bytes.length < segmentHeaderBytes && bytes.subarray(0, known.length).equals(known);
   return isPrefix || bytes.every((byte) => byte === 0);
 }
 
@@ -153,14 +165,20 @@ function wholeRecordLength(bytes: Buffer, at: number): number | null {
   if (at + recordHeaderBytes > bytes.length) return null;
   const payloadLength = bytes.readUInt32LE(at + 8);
   const end = at + recordHeaderBytes + payloadLength;
-  if (payloadLength < payloadHeaderBytes || payloadLength > maxPayloadBytes || end > bytes.length) return null;
+  if (payloadLength < payloadHeaderBytes || payloadLength > maxPayloadBytes || end > bytes.length)
+    return null;
   return crc32(bytes.subarray(at + 4, end)) === bytes.readUInt32LE(at) ? end - at : null;
 }
 
 function decodePayload(payload: Buffer): SegmentRecord | null {
   const code = payload.readUInt8(0);
-  const type = code === typeCodes.entry ? "entry" : code === typeCodes.acknowledgement ? "acknowledgement" : null;
+  const type =
+    code === typeCodes.entry ? "entry" : code === typeCodes.acknowledgement ? "acknowledgement" : null;
   const bodyAt = payloadHeaderBytes + payload.readUInt16LE(1);
   if (type === null || bodyAt > payload.length) return null;
-  return { type, resultId: payload.toString("utf8", payloadHeaderBytes, bodyAt), body: payload.subarray(bodyAt) };
+  return {
+    type,
+    resultId: payload.toString("utf8", payloadHeaderBytes, bodyAt),
+    body: payload.subarray(bodyAt),
+  };
 }

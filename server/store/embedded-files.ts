@@ -48,7 +48,7 @@ const lockName = "postgres.lock";
 const locationName = "postgres.location";
 const passwordName = "postgres.password";
 const portName = "postgres.port";
-const stagingName = "postgres.initdb";
+const stagingPrefix = "postgres.initdb-";
 
 /** Where the log of a data directory's server is. */
 export function logFileOf(directory: string): string {
@@ -134,8 +134,7 @@ export async function openCluster(
   signal: AbortSignal,
 ): Promise<Cluster> {
   try {
-    const home = (await readIfPresent(join(directory, locationName)))?.trim() ?? directory;
-    const path = join(home, clusterName);
+    const path = join((await readLocation(directory)) ?? directory, clusterName);
     const found = await lstat(path).catch(ignore("ENOENT"));
     if (found === undefined) {
       if ((await readPort(directory)) === 0) {
@@ -195,12 +194,9 @@ async function makeCluster(
   const password = randomBytes(24).toString("base64url");
   await writeDurably(directory, passwordName, password);
   const home = account === undefined ? directory : await chooseHome(directory, account, openFolders);
-  if (home !== directory) await writeDurably(directory, locationName, `${home}\n`);
-  const staging = join(home, stagingName);
   const cluster = join(home, clusterName);
+  const staging = await mkdtemp(join(home, stagingPrefix));
   try {
-    await rm(staging, { recursive: true, force: true });
-    await mkdir(staging, { mode: 0o700 });
     const passwordFile = join(staging, "password");
     await writeFile(passwordFile, password, { mode: 0o600 });
     if (account !== undefined) {
@@ -210,9 +206,16 @@ async function makeCluster(
     await rename(join(staging, "data"), cluster);
     if (durable) await syncFolder(home);
   } finally {
-    await rm(staging, { recursive: true, force: true });
+    await removeStaging(home);
   }
   return { path: cluster, invocation, password };
+}
+
+/** Ours and those of killed coordinators; the initdb that one left behind ends at its next line of output. */
+async function removeStaging(home: string): Promise<void> {
+  const names = (await readdir(home)).filter((name) => name.startsWith(stagingPrefix));
+  const options = { recursive: true, force: true, maxRetries: 20, retryDelay: 50 };
+  for (const name of names) await rm(join(home, name), options);
 }
 
 /** Root may not run Postgres; anybody else runs it as himself. */
@@ -226,12 +229,18 @@ async function chooseAccount(ownerUid: number): Promise<Account | undefined> {
   return account;
 }
 
+async function readLocation(directory: string): Promise<string | undefined> {
+  return (await readIfPresent(join(directory, locationName)))?.trim();
+}
+
 /** The folder for a new cluster: the data directory if the account gets there, else one of its own elsewhere. */
 async function chooseHome(
   directory: string,
   account: Account,
   openFolders: readonly string[],
 ): Promise<string> {
+  const earlier = await readLocation(directory);
+  if (earlier !== undefined && (await lstat(earlier).catch(ignore("ENOENT"))) !== undefined) return earlier;
   if (await canReach(account, directory)) return directory;
   const { uid, mode } = await stat(directory);
   if (uid === 0 && (mode & 0o077) === 0 && (await canReach(account, dirname(directory)))) {
@@ -240,7 +249,8 @@ async function chooseHome(
   }
   const home = await mkdtemp(join(await chooseOpenFolder(account, openFolders), "data-"));
   await letThrough(home, account);
-  await writeFile(join(home, "belongs-to"), `${directory}\n`, { mode: 0o600 });
+  await writeDurably(home, "belongs-to", `${directory}\n`);
+  await writeDurably(directory, locationName, `${home}\n`);
   return home;
 }
 
@@ -256,11 +266,9 @@ async function chooseInvocation(
   openFolders: readonly string[],
 ): Promise<Invocation> {
   const bin = join(native, "bin");
-  const asOurselves = { bin, account: undefined };
-  const asAccount = { bin, account };
-  const refused = await failureOf(asAccount);
-  if (refused === undefined) return asAccount;
-  const broken = account === undefined ? refused : await failureOf(asOurselves);
+  const refused = await failureOf({ bin, account });
+  if (refused === undefined) return { bin, account };
+  const broken = account === undefined ? refused : await failureOf({ bin, account: undefined });
   if (broken !== undefined || account === undefined) {
     throw binariesMissing(`the Postgres binaries do not run here: ${broken?.message ?? ""}`, bin, broken);
   }
@@ -270,13 +278,11 @@ async function chooseInvocation(
   throw new Error(`Postgres cannot run as ${account.name}: ${stillRefused.message}`, { cause: stillRefused });
 }
 
-async function failureOf(invocation: Invocation): Promise<Error | undefined> {
-  try {
-    await askVersion(invocation);
-    return undefined;
-  } catch (error) {
-    return error instanceof Error ? error : new Error(String(error));
-  }
+function failureOf(invocation: Invocation): Promise<Error | undefined> {
+  return askVersion(invocation).then(
+    () => undefined,
+    (error: Error) => error,
+  );
 }
 
 /** Copies the binaries once a version to a folder that everybody may read and root alone may write. */

@@ -57,7 +57,9 @@ export async function migrateDatabase(options: {
     await createRoles(client, secret, urls, roleUrls);
     await client.unsafe(`create schema if not exists muster authorization ${owner}`);
     // The migrator creates the schema if it is absent, and asks for the right before it looks.
-    await client.unsafe(`do $$ begin execute format('grant create on database %I to ${owner}', current_database()); end $$`);
+    await client.unsafe(
+      `do $$ begin execute format('grant create on database %I to ${owner}', current_database()); end $$`,
+    );
     await client.unsafe(`set role ${owner}`);
     await refuseNewerSchema(client);
     await migrate(drizzle(client), {
@@ -104,7 +106,6 @@ async function createRoles(
       String(row["rolname"]),
     ),
   );
-  const [database] = await client`select current_database() as name`;
   if (!existing.has(owner)) {
     await client.unsafe(`create role ${owner} nologin`).catch(ignoreExists);
   }
@@ -119,7 +120,15 @@ async function createRoles(
       await client.unsafe(`alter role ${role} login password '${password}'`);
     }
   }
-  if (given.muster_hot) return;
+  if (!given.muster_hot) await applyHotSettings(client);
+}
+
+/**
+ * Sets the planner settings of the hot role in the database of the connection: they belong to the
+ * pair of role and database, so a copy of a database does not have them.
+ */
+export async function applyHotSettings(client: Sql): Promise<void> {
+  const [database] = await client`select current_database() as name`;
   const current = await client`
     select unnest(setconfig) as line from pg_db_role_setting s join pg_roles r on r.oid = s.setrole
     join pg_database d on d.oid = s.setdatabase where r.rolname = 'muster_hot' and d.datname = current_database()`;

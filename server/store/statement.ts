@@ -47,8 +47,28 @@ export function call(statement: Statement, values: Readonly<Record<string, unkno
   return { statement, values };
 }
 
+/** A transaction of one org, for work that decides between its statements. */
+export interface OrgTx {
+  readonly orgId: string;
+  run(call: Call): Promise<Row[]>;
+}
+
+/** Runs a transaction of one org step by step. */
+export function transact<T>(client: Sql, orgId: string, body: (tx: OrgTx) => Promise<T>): Promise<T> {
+  const result = client.begin(async (tx) => {
+    await tx.unsafe(setOrg(orgId));
+    // After a lost connection the driver may go on with another one: there no
+    // org is set, and row-level security refuses every statement.
+    return { value: await body({ orgId, run: (one) => execute(tx, one) }) };
+  });
+  return result.then(({ value }) => value);
+}
+
+/** What a statement is executed on: a pool, a reserved connection or a transaction. */
+type Connection = Pick<Sql, "unsafe">;
+
 /** Executes one statement on a connection, prepared. */
-export function execute(sql: Sql, { statement, values }: Call): Promise<Row[]> {
+export function execute(sql: Connection, { statement, values }: Call): Promise<Row[]> {
   const parameters = statement.names.map((name) => {
     if (!(name in values)) throw new Error(`parameter ${name} is missing`);
     return values[name];
@@ -94,7 +114,7 @@ function checkedUuid(text: string): string {
 }
 
 // postgres.js types parameters as a closed union; what we send is checked by the statement's casts.
-function runUnsafe(client: Sql, text: string, parameters: unknown[]): Promise<Row[]> {
+function runUnsafe(client: Connection, text: string, parameters: unknown[]): Promise<Row[]> {
   return client.unsafe(text, parameters as never[], { prepare: true }).execute();
 }
 

@@ -1,12 +1,13 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { chmod, chown, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { EventEmitter, once } from "node:events";
+import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 import postgres from "postgres";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import {
   type EmbeddedPostgres,
   type EmbeddedPostgresOptions,
@@ -16,11 +17,22 @@ import { findNative } from "../../server/store/embedded-files.ts";
 import { readPostmaster, stopPostmaster } from "../../server/store/embedded-process.ts";
 
 const isRoot = process.getuid?.() === 0;
+const run = promisify(execFile);
 
+let template: string;
 let folder: string;
 let dataDir: string;
 let started: EmbeddedPostgres[];
 let children: ChildProcess[];
+
+beforeAll(async () => {
+  template = await mkdtemp(join(tmpdir(), "muster-embedded-template-"));
+  const signal = AbortSignal.timeout(30_000);
+  const made = await startEmbeddedPostgres({ dataDir: template, durable: false, signal });
+  await made.stop();
+}, 30_000);
+
+afterAll(() => rm(template, { recursive: true, force: true }));
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "muster-embedded-"));
@@ -61,6 +73,7 @@ describe("a start", { timeout: 30_000 }, () => {
   });
 
   test("keeps everybody else out of the data and the password", async () => {
+    await startedBefore();
     const server = await start({ durable: false });
     expect(await modeOf(dataDir)).toBe(isRoot ? 0o710 : 0o700);
     expect(await modeOf(join(dataDir, "postgres"))).toBe(0o700);
@@ -73,6 +86,7 @@ describe("a start", { timeout: 30_000 }, () => {
   });
 
   test("keeps data and port over a restart, and takes settings", async () => {
+    await startedBefore();
     const first = await start({ durable: false });
     await query(first.url, (sql) => sql`create table kept as select 42 as answer`);
     await first.stop();
@@ -87,11 +101,10 @@ describe("a start", { timeout: 30_000 }, () => {
   });
 
   test("is given up with its signal, and leaves no process", async () => {
+    await startedBefore();
     const giveUp = new AbortController();
-    const outcome = start({ durable: false, signal: giveUp.signal }).catch((error: unknown) => error);
-    await fileAppears(join(dataDir, "postgres.log"));
-    giveUp.abort(new Error("enough"));
-    expect(await outcome).toMatchObject({ message: "enough" });
+    const logger = { info: () => giveUp.abort(new Error("enough")), warn: () => undefined };
+    await expect(start({ durable: false, signal: giveUp.signal, logger })).rejects.toThrow("enough");
     expect(await readPostmaster(join(dataDir, "postgres"))).toBeUndefined();
     const server = await start({ durable: false });
     expect(await query(server.url, (sql) => sql`select 1 as one`)).toEqual([{ one: 1 }]);
@@ -100,6 +113,7 @@ describe("a start", { timeout: 30_000 }, () => {
 
 describe("ownership", { timeout: 30_000 }, () => {
   test("adopts the server of a killed coordinator as it is", async () => {
+    await startedBefore();
     const { outcome, kill } = await startChild();
     await query(String(outcome["url"]), (sql) => sql`create table kept as select 42 as answer`);
     const before = await runningIn(join(dataDir, "postgres"));
@@ -114,6 +128,7 @@ describe("ownership", { timeout: 30_000 }, () => {
   });
 
   test("restarts the server of a killed coordinator for other settings", async () => {
+    await startedBefore();
     const { kill } = await startChild();
     await kill();
     const server = await start({ durable: false, settings: { work_mem: "7MB" } });
@@ -122,6 +137,7 @@ describe("ownership", { timeout: 30_000 }, () => {
   });
 
   test("refuses a directory that a live coordinator owns, here or in another process", async () => {
+    await startedBefore();
     await start({ durable: false });
     const refusal = {
       code: "DATA_DIRECTORY_IN_USE",
@@ -135,23 +151,44 @@ describe("ownership", { timeout: 30_000 }, () => {
   });
 
   test("is taken again when Postgres has restarted", async () => {
-    const messages: string[] = [];
-    const { promise: ownedAgain, resolve } = Promise.withResolvers<void>();
-    const server = await start({
-      durable: false,
-      logger: {
-        info: (message) => (message.includes("owned again") ? resolve() : undefined),
-        warn: (message) => messages.push(message),
-      },
-    });
-    await query(
+    await startedBefore();
+    const journal = keepJournal();
+    const server = await start({ durable: false, logger: journal.logger });
+    const [owner] = await query(
       server.url,
-      (sql) => sql`
-      select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'muster-owner%'`,
+      (sql) => sql<{ pid: number }[]>`select pid from pg_locks where locktype = 'advisory' and granted`,
     );
-    await ownedAgain;
-    expect(messages).toEqual(["the connection that owns the embedded Postgres was lost"]);
+    process.kill(owner?.pid ?? 0, "SIGKILL");
+    await journal.says("the embedded Postgres is owned again");
     await expect(start({ durable: false })).rejects.toMatchObject({ code: "DATA_DIRECTORY_IN_USE" });
+    await server.stop();
+    expect(await readPostmaster(join(dataDir, "postgres"))).toBeUndefined();
+  });
+
+  test("that went to another coordinator leaves the server to it", async () => {
+    await startedBefore();
+    const journal = keepJournal();
+    const server = await start({ durable: false, logger: journal.logger });
+    const before = await runningIn(join(dataDir, "postgres"));
+    const other = postgres(server.url.replace(/muster$/, "postgres"), { max: 1 });
+    const [lock] = await query(
+      server.url,
+      (sql) => sql<{ key: number; second: number; pid: number }[]>`
+        select classid::int as key, objid::int as second, pid from pg_locks where locktype = 'advisory'`,
+    );
+    if (lock === undefined) throw new Error("nobody owns the server");
+    const taken = other`select pg_advisory_lock(${lock.key}::int, ${lock.second}::int)`.execute();
+    await query(server.url, async (sql) => {
+      const waiting = () => sql`select 1 from pg_locks where locktype = 'advisory' and not granted`;
+      await expect.poll(waiting).toHaveLength(1);
+      return sql`select pg_terminate_backend(${lock.pid})`;
+    });
+    await taken;
+    await journal.says("another coordinator owns the embedded Postgres now");
+    await server.stop();
+    expect(await other`select 1 as one`).toEqual([{ one: 1 }]);
+    await other.end();
+    expect(await runningIn(join(dataDir, "postgres"))).toEqual(before);
   });
 
   test("goes to exactly one of two that start on a new directory at the same moment", async () => {
@@ -164,24 +201,23 @@ describe("ownership", { timeout: 30_000 }, () => {
   });
 
   test("takes over the start lock and the postmaster.pid of processes that are gone", async () => {
-    const first = await start({ durable: false });
-    await first.stop();
+    await startedBefore();
     const stale = { pid: process.pid, startedAt: "1" };
     await writeFile(join(dataDir, "postgres.lock"), JSON.stringify(stale));
     await writeFile(
       join(dataDir, "postgres", "postmaster.pid"),
       `${process.pid}\n${dataDir}/postgres\n1\n1\n`,
     );
-    const second = await start({ durable: false });
-    expect(second.adopted).toBe(false);
+    const server = await start({ durable: false });
+    expect(server.adopted).toBe(false);
   });
 });
 
 describe("a refusal", { timeout: 30_000 }, () => {
   test("names both versions for a directory of a newer Postgres", async () => {
-    const first = await start({ durable: false });
-    await first.stop();
+    await mkdir(join(dataDir, "postgres"), { recursive: true });
     await writeFile(join(dataDir, "postgres", "PG_VERSION"), "19\n");
+    await writeFile(join(dataDir, "postgres.password"), "secret");
     await expect(start({ durable: false })).rejects.toMatchObject({
       code: "DATA_DIRECTORY_VERSION",
       details: { directory: dataDir, found: "19", supported: "18" },
@@ -202,9 +238,9 @@ describe("a refusal", { timeout: 30_000 }, () => {
   });
 
   test("does not begin anew where a database has vanished", async () => {
-    const first = await start({ durable: false });
-    await first.stop();
-    await rm(join(dataDir, "postgres"), { recursive: true });
+    await mkdir(dataDir);
+    await writeFile(join(dataDir, "postgres.password"), "secret");
+    await writeFile(join(dataDir, "postgres.port"), "5432");
     await expect(start({ durable: false })).rejects.toMatchObject({
       code: "DATA_DIRECTORY_UNUSABLE",
       message: expect.stringContaining("is gone"),
@@ -219,6 +255,7 @@ describe("a refusal", { timeout: 30_000 }, () => {
   });
 
   test("says that a port which was asked for is taken, and chooses another otherwise", async () => {
+    await startedBefore();
     const other = createServer();
     other.listen(0, "127.0.0.1");
     await once(other, "listening");
@@ -238,6 +275,7 @@ describe("a refusal", { timeout: 30_000 }, () => {
   });
 
   test("carries the last lines of the log when Postgres does not start", async () => {
+    await startedBefore();
     const outcome = start({ durable: false, settings: { shared_buffers: "many" } });
     await expect(outcome).rejects.toMatchObject({
       code: "POSTGRES_START_FAILED",
@@ -251,7 +289,7 @@ describe.skipIf(!isRoot)("as root", { timeout: 30_000 }, () => {
     const closed = join(folder, "closed");
     await mkdir(closed, { mode: 0o700 });
     const nativeDir = join(closed, "native");
-    await cp(findNative(), nativeDir, { recursive: true, verbatimSymlinks: true });
+    await run("sh", ["-c", 'cp -al "$1" "$2" || cp -a "$1" "$2"', "sh", findNative(), nativeDir]);
     dataDir = join(closed, "data");
     const options = { durable: false, nativeDir, openFolders: [join(closed, "none"), join(folder, "open")] };
     const first = await start(options);
@@ -294,6 +332,11 @@ describe.skipIf(!isRoot)("as root", { timeout: 30_000 }, () => {
   });
 });
 
+/** Makes the data directory one that was started and stopped before: quicker than a first start. */
+async function startedBefore(): Promise<void> {
+  await run("cp", ["-a", template, dataDir]);
+}
+
 async function start(options: Partial<EmbeddedPostgresOptions> = {}): Promise<EmbeddedPostgres> {
   const signal = AbortSignal.timeout(25_000);
   const server = await startEmbeddedPostgres({ dataDir, signal, ...options });
@@ -301,17 +344,19 @@ async function start(options: Partial<EmbeddedPostgresOptions> = {}): Promise<Em
   return server;
 }
 
+/** A coordinator in a process group of its own; `kill` reaches the whole group, as a terminal's Ctrl-C does. */
 async function startChild() {
   const script = join(import.meta.dirname, "..", "support", "embedded-owner.ts");
   const child = spawn(process.execPath, [script, JSON.stringify({ dataDir, durable: false })], {
     stdio: ["pipe", "inherit", "inherit", "pipe"],
+    detached: true,
   });
   children.push(child);
   const exited = once(child, "exit");
   const said = child.stdio[3];
   if (said === undefined || said === null || !("read" in said)) throw new Error("no descriptor 3");
   const kill = async () => {
-    child.kill("SIGKILL");
+    process.kill(-(child.pid ?? 0), "SIGKILL");
     await exited;
   };
   for await (const line of createInterface({ input: said })) {
@@ -319,6 +364,20 @@ async function startChild() {
     return { child, outcome, exited, kill };
   }
   throw new Error("the child said nothing");
+}
+
+/** A logger, and a way to wait for what it is told. */
+function keepJournal() {
+  const spoken = new EventEmitter();
+  const said: string[] = [];
+  const tell = (message: string) => {
+    said.push(message);
+    spoken.emit("message");
+  };
+  const says = async (message: string) => {
+    while (!said.includes(message)) await once(spoken, "message");
+  };
+  return { logger: { info: tell, warn: tell }, says };
 }
 
 async function query<T>(url: string, ask: (sql: postgres.Sql) => PromiseLike<Iterable<T>>): Promise<T[]> {
@@ -343,10 +402,6 @@ async function commandOf(pid: number): Promise<string> {
 
 async function modeOf(path: string): Promise<number> {
   return (await stat(path)).mode & 0o777;
-}
-
-async function fileAppears(path: string): Promise<void> {
-  await expect.poll(() => stat(path).catch(() => undefined), { timeout: 10_000, interval: 2 }).toBeDefined();
 }
 
 async function clustersUnder(path: string): Promise<string[]> {

@@ -9,7 +9,7 @@ export interface Backoff {
 }
 
 /** The spread: each wait is drawn from 80 % to 120 % of its exponential value. */
-export const backoffSpread = 0.2;
+const backoffSpread = 0.2;
 
 /**
  * The wait after failure number `failures` (1 for the first), in whole milliseconds. `random` is uniform in

@@ -1,0 +1,60 @@
+import type { Config } from "../config.ts";
+import type { Database } from "../store/database.ts";
+import type { Batcher } from "./batcher.ts";
+import type { KeyType } from "./rules/keys.ts";
+import type { JobSettings, PartialJobSettings } from "./rules/settings.ts";
+import type { Submission, SubmitAnswer } from "./submit.ts";
+
+/** Where log lines go: message and fields. */
+export interface Log {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** Nudges without data: each may be lost, a poll always follows. */
+export interface Wakes {
+  /** Jobs of the org may have become ready. */
+  ready(orgId: string): void;
+  /** Jobs of the org changed: the feed has news. */
+  changed(orgId: string): void;
+  /** A cancel waits for a worker of the org. */
+  cancel(orgId: string): void;
+}
+
+/** What every verb works with. Made once, by `server.ts`. */
+export interface Coordinator {
+  readonly coordinatorId: string;
+  readonly db: Database;
+  readonly config: Config;
+  /** A new UUIDv7, on the database's clock. */
+  readonly newId: () => string;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+  readonly wakes: Wakes;
+  readonly log: Log;
+  /** Submissions on their way to the database. */
+  readonly submits: Batcher<Submission, SubmitAnswer>;
+  /** What a job's settings come to: server < org < queue < kind < job. At most 1 s old. */
+  readonly settings: {
+    resolve(
+      orgId: string,
+      of: { readonly queue: string; readonly kind: string; readonly job: PartialJobSettings },
+    ): Promise<JobSettings>;
+  };
+}
+
+/** Who calls. */
+export interface Caller {
+  readonly orgId: string;
+  /** For the audit log: `key:<key id>`, `worker:<name>` or `system`. */
+  readonly actor: string;
+  readonly type: KeyType;
+  readonly keyId: string;
+  /** The worker that the key is bound to. */
+  readonly workerId: string | null;
+  readonly scopes: readonly string[];
+  /** Echoed to the caller and logged. */
+  readonly requestId: string;
+}

@@ -1,0 +1,329 @@
+import { createHash } from "node:crypto";
+import { readFinal, releaseDeadLetters, requestCancel, reviveJob } from "../store/job-changes.ts";
+import { lockJobs } from "../store/leases.ts";
+import { call, type OrgTx, transact } from "../store/statement.ts";
+import type { JobTemplate, NewJob } from "../store/submit.ts";
+import { insertAuditRows, insertNewShapes } from "../store/submit.ts";
+import type { Transition } from "../store/transition.ts";
+import { writeTransitions } from "../store/transitions.ts";
+import type { Caller, Coordinator } from "./context.ts";
+import { DomainError, failedPrecondition, notFound } from "./errors.ts";
+import { encodeId } from "./ids.ts";
+import { type LockedJob, lockedJob } from "./locked-job.ts";
+import type { JobRequest } from "./rules/job-spec.ts";
+import { internShape } from "./rules/shapes.ts";
+import { isLeased, JobState, Outcome } from "./rules/states.ts";
+import type { Lease, Submission, SubmitKey } from "./submit.ts";
+
+/** One job to submit. */
+export interface SubmitJobRequest {
+  readonly job: JobRequest;
+  readonly idempotencyKey: string | null;
+  /** The lease of the handler that submits a child. */
+  readonly parent: Lease | null;
+}
+
+/** Jobs to submit atomically. */
+export interface SubmitBatchRequest {
+  readonly jobs: readonly JobRequest[];
+  readonly title: string;
+  readonly idempotencyKey: string | null;
+  readonly parent: Lease | null;
+}
+
+/** What a cancel did. */
+export type CancelOutcome = "cancelled" | "requested" | "already-terminal";
+
+/** Submits one job; resolves after commit. The same key, or external id, with the same job gives the same id. */
+export async function submitJob(
+  c: Coordinator,
+  caller: Caller,
+  { job, idempotencyKey, parent }: SubmitJobRequest,
+): Promise<{ readonly jobId: string; readonly isReplayed: boolean }> {
+  const [row] = await prepareJobs(c, caller, [job], { batchId: null, parent, idempotencyKey });
+  if (!row) throw new Error("one job in, one row out");
+  const keys = [...idempotency(idempotencyKey, [job], row.jobId), ...externals([job], [row], parent)];
+  const answer = await submit(c, caller, {
+    jobs: [row],
+    batch: null,
+    keys,
+    parent: held(caller, parent),
+    audit: auditRow(c, caller, "job.submit", encodeId("job", row.jobId), { kind: job.kind }),
+  });
+  return { jobId: answer.jobIds[0] ?? row.jobId, isReplayed: answer.isReplayed };
+}
+
+/** Submits up to 10,000 jobs in one transaction; resolves after commit. */
+export async function submitBatch(
+  c: Coordinator,
+  caller: Caller,
+  { jobs, title, idempotencyKey, parent }: SubmitBatchRequest,
+): Promise<{ readonly batchId: string; readonly jobIds: readonly string[]; readonly isReplayed: boolean }> {
+  const batchId = c.newId();
+  const rows = await prepareJobs(c, caller, jobs, { batchId, parent, idempotencyKey: null });
+  const answer = await submit(c, caller, {
+    jobs: rows,
+    batch: { batchId, title },
+    keys: [...idempotency(idempotencyKey, [title, ...jobs], batchId), ...externals(jobs, rows, parent)],
+    parent: held(caller, parent),
+    audit: auditRow(c, caller, "batch.submit", encodeId("batch", batchId), { jobs: jobs.length }),
+  });
+  return { batchId: answer.batchId ?? batchId, jobIds: answer.jobIds, isReplayed: answer.isReplayed };
+}
+
+/** T14, T15: cancels a job that waits, asks the worker of one that runs; forced: ends it and fences the lease off. */
+export async function cancelJob(
+  c: Coordinator,
+  caller: Caller,
+  {
+    jobId,
+    reason,
+    isForced,
+  }: { readonly jobId: string; readonly reason: string; readonly isForced: boolean },
+): Promise<CancelOutcome> {
+  const outcome = await transact(c.db.hot, caller.orgId, async (tx): Promise<CancelOutcome> => {
+    const job = await lockOne(tx, jobId);
+    if (!job) {
+      await finalOf(tx, jobId);
+      return "already-terminal";
+    }
+    const details = { state: job.state, isForced };
+    const audited = insertAuditRows(tx.orgId, [
+      auditRow(c, caller, "job.cancel", encodeId("job", jobId), details, reason),
+    ]);
+    if (job.state === JobState.running && !isForced) {
+      await Promise.all([
+        tx.run(call(requestCancel, { org: tx.orgId, job: jobId, reason })),
+        tx.run(audited),
+      ]);
+      return "requested";
+    }
+    const writes = writeTransitions(tx.orgId, [cancelled(job, reason)], { n: 1, tally: c.newId() });
+    await Promise.all([...writes, audited].map((one) => tx.run(one)));
+    return "cancelled";
+  });
+  if (outcome !== "already-terminal") {
+    c.wakes.changed(caller.orgId);
+    c.wakes.cancel(caller.orgId);
+  }
+  return outcome;
+}
+
+/** T19, and T3 by hand: replays a dead or cancelled run; wakes a job that waits for its next try or is parked. */
+export async function retryJob(
+  c: Coordinator,
+  caller: Caller,
+  { jobId, reason }: { readonly jobId: string; readonly reason: string },
+): Promise<void> {
+  await transact(c.db.hot, caller.orgId, async (tx) => {
+    const job = await lockOne(tx, jobId);
+    const audited = insertAuditRows(tx.orgId, [
+      auditRow(c, caller, "job.retry", encodeId("job", jobId), { state: job?.state ?? null }, reason),
+    ]);
+    if (job) {
+      if (job.state !== JobState.scheduled && job.state !== JobState.parked) {
+        throw failedPrecondition("JOB_NOT_REPLAYABLE", {
+          jobId: encodeId("job", jobId),
+          state: String(job.state),
+        });
+      }
+      const writes = writeTransitions(tx.orgId, [woken(job)], { n: 1, tally: c.newId() });
+      await Promise.all([...writes, audited].map((one) => tx.run(one)));
+      return;
+    }
+    const final = await finalOf(tx, jobId);
+    if (final.state === JobState.succeeded) {
+      throw failedPrecondition("JOB_NOT_REPLAYABLE", { jobId: encodeId("job", jobId), state: "SUCCEEDED" });
+    }
+    const shape = internShape(final.shape);
+    const values = { org: tx.orgId, job: jobId, attempt: final.attempt, generation: final.generation + 1 };
+    await Promise.all([
+      tx.run(insertNewShapes(tx.orgId, [shape])),
+      tx.run(call(reviveJob, { ...values, shape: shape.shapeId.toString(), state: final.state })),
+      tx.run(call(releaseDeadLetters, { org: tx.orgId, jobs: [jobId] })),
+      tx.run(audited),
+    ]);
+  });
+  c.wakes.ready(caller.orgId);
+  c.wakes.changed(caller.orgId);
+}
+
+async function submit(c: Coordinator, caller: Caller, submission: Submission) {
+  const answer = await c.submits.add(caller.orgId, submission);
+  if ("error" in answer) throw answer.error;
+  return answer;
+}
+
+async function prepareJobs(
+  c: Coordinator,
+  caller: Caller,
+  jobs: readonly JobRequest[],
+  of: {
+    readonly batchId: string | null;
+    readonly parent: Lease | null;
+    readonly idempotencyKey: string | null;
+  },
+): Promise<NewJob[]> {
+  const templates = new Map<string, JobTemplate>();
+  const rows: NewJob[] = [];
+  for (const job of jobs) {
+    const key = templateKey(job);
+    let template = templates.get(key);
+    if (!template) {
+      template = await templateOf(c, caller, job);
+      templates.set(key, template);
+    }
+    rows.push({
+      jobId: c.newId(),
+      template,
+      batchId: of.batchId,
+      parentJobId: of.parent?.jobId ?? null,
+      title: job.title,
+      payload: job.payload,
+      labels: Object.keys(job.labels).length > 0 ? job.labels : null,
+      runAt: job.runAt,
+      deadline: job.deadline,
+      externalId: job.externalId,
+      idempotencyKey: of.idempotencyKey,
+    });
+  }
+  return rows;
+}
+
+// All that is not a job's own; jobs of a batch share it.
+function templateKey(job: JobRequest): string {
+  const { title, payload, labels, runAt, deadline, externalId, ...shared } = job;
+  return JSON.stringify(shared);
+}
+
+async function templateOf(c: Coordinator, caller: Caller, job: JobRequest): Promise<JobTemplate> {
+  const settings = await c.settings.resolve(caller.orgId, { queue: job.queue, kind: job.kind, job });
+  return {
+    settings,
+    shape: internShape({
+      kind: job.kind,
+      queue: job.queue,
+      skills: [...new Set(job.skills)].sort(),
+      points: job.points,
+      pool: job.pool,
+      project: job.project,
+      avoid: [],
+      isAlone: false,
+    }),
+    priority: job.priority,
+    softTimeoutMs: job.softTimeoutMs,
+    hardTimeoutMs: job.hardTimeoutMs,
+    isExclusive: job.exclusive,
+    isAtMostOnce: job.atMostOnce,
+    opensPullRequest: job.opensPullRequest,
+    instructions: job.instructions,
+    submittedBy: caller.actor,
+  };
+}
+
+function idempotency(key: string | null, asked: readonly unknown[], targetId: string): SubmitKey[] {
+  if (key === null) return [];
+  const lifeMs = 7 * 86_400_000;
+  return [{ type: "idempotency", key, fingerprint: fingerprint(asked), targetId, lifeMs }];
+}
+
+function externals(jobs: readonly JobRequest[], rows: readonly NewJob[], parent: Lease | null): SubmitKey[] {
+  return jobs.flatMap((job, index) => {
+    const row = rows[index];
+    if (job.externalId === null || !row) return [];
+    const print = fingerprint([job, parent?.jobId ?? null]);
+    return [
+      {
+        type: "external" as const,
+        key: job.externalId,
+        fingerprint: print,
+        targetId: row.jobId,
+        lifeMs: null,
+      },
+    ];
+  });
+}
+
+function fingerprint(asked: readonly unknown[]): string {
+  return createHash("sha256").update(JSON.stringify(asked)).digest("hex");
+}
+
+function held(caller: Caller, parent: Lease | null): Submission["parent"] {
+  if (!parent) return null;
+  if (caller.workerId === null) {
+    throw new DomainError("SUPERSEDED", {
+      message: "A child job is submitted with the key of the worker that holds the parent's lease",
+      details: { jobId: encodeId("job", parent.jobId) },
+    });
+  }
+  return { ...parent, workerId: caller.workerId };
+}
+
+function auditRow(
+  c: Coordinator,
+  caller: Caller,
+  action: string,
+  target: string,
+  details: Record<string, unknown>,
+  reason = "",
+) {
+  const { actor, requestId } = caller;
+  return { auditId: c.newId(), actor, action, target, reason, requestId, details };
+}
+
+async function lockOne(tx: OrgTx, jobId: string): Promise<LockedJob | null> {
+  const rows = await tx.run(call(lockJobs, { org: tx.orgId, jobs: [jobId], low: jobId, high: jobId }));
+  return rows[0] ? lockedJob(rows[0]) : null;
+}
+
+async function finalOf(tx: OrgTx, jobId: string) {
+  const [row] = await tx.run(call(readFinal, { org: tx.orgId, job: jobId }));
+  if (!row) throw notFound("JOB_NOT_FOUND", encodeId("job", jobId));
+  return {
+    attempt: Number(row["attempt"]),
+    generation: Number(row["generation"]),
+    state: Number(row["state"]),
+    shape: {
+      kind: String(row["kind"]),
+      queue: String(row["queue"]),
+      skills: Array.isArray(row["skills"]) ? [...new Set(row["skills"].map(String))].sort() : [],
+      points: Number(row["points"]),
+      pool: row["pool"] === null ? null : String(row["pool"]),
+      project: row["project"] === null ? null : String(row["project"]),
+      avoid: [],
+      isAlone: false,
+    },
+  };
+}
+
+// A run that ends without a lease takes the next attempt number for its final row.
+function cancelled(job: LockedJob, reason: string): Transition {
+  const isHeld = isLeased(job.state);
+  const attempt = isHeld ? job.attempt : job.attempt + 1;
+  return {
+    ...job,
+    state: JobState.cancelled,
+    attempt,
+    renewsReadyAt: false,
+    wakeInMs: null,
+    reason,
+    dead: null,
+    ended: {
+      attempt,
+      outcome: Outcome.cancelled,
+      grantedAtSeconds: isHeld ? job.grantedAtSeconds : null,
+      workerId: isHeld ? job.workerId : null,
+      leaseId: isHeld ? job.leaseId : null,
+      resultId: null,
+      result: null,
+      error: null,
+      prUrl: null,
+      lastSequence: null,
+    },
+  };
+}
+
+function woken(job: LockedJob): Transition {
+  const state = job.waitingOn > 0 ? JobState.blocked : JobState.ready;
+  return { ...job, state, renewsReadyAt: true, wakeInMs: null, reason: null, dead: null, ended: null };
+}

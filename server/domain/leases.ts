@@ -1,0 +1,282 @@
+import { insertPullRequests, keepLateResults } from "../store/late-results.ts";
+import { acceptLeases, finishLeases, lockLeases, readAttempts, readLeaseOf } from "../store/leases.ts";
+import { call, type OrgTx, runInOrg, transact } from "../store/statement.ts";
+import { insertNewShapes } from "../store/submit.ts";
+import type { StoredError, Transition } from "../store/transition.ts";
+import { writeTransitions } from "../store/transitions.ts";
+import { Batcher } from "./batcher.ts";
+import type { Coordinator } from "./context.ts";
+import { lockedJob } from "./locked-job.ts";
+import type { InternedShape } from "./rules/shapes.ts";
+import { JobState, Outcome } from "./rules/states.ts";
+import type { LeaseEvent } from "./rules/transitions.ts";
+import { noRemains, type Remains, settle } from "./settle.ts";
+
+/** What every write of a worker about a job repeats. */
+export interface Fence {
+  readonly jobId: string;
+  readonly attempt: number;
+  readonly leaseId: string;
+  readonly workerId: string;
+}
+
+/** A result as a worker sent it, checked for its form. */
+export interface LeaseResult {
+  readonly fence: Fence;
+  readonly resultId: string;
+  readonly event: Extract<LeaseEvent, { type: "succeeded" | "failed" | "cancelled" | "released" | "parked" }>;
+  /** JSON text. */
+  readonly result: string | null;
+  readonly error: StoredError | null;
+  readonly prUrl: string | null;
+  readonly lastSequence: number;
+  readonly reason: string | null;
+  /** The job has a row of progress. */
+  readonly hasProgress: boolean;
+}
+
+/** What became of a result. */
+export type ResultAnswer =
+  | { readonly status: "committed"; readonly state: JobState }
+  | { readonly status: "duplicate" }
+  | { readonly status: "superseded"; readonly currentAttempt: number };
+
+/** The parts of a coordinator that lease verbs need. */
+export type LeaseContext = Pick<Coordinator, "db" | "newId" | "random" | "wakes">;
+
+/** T5: makes the batcher of accepts. Answers whether the lease is current. */
+export function createAcceptBatcher(c: LeaseContext): Batcher<Fence, boolean> {
+  return new Batcher({
+    maxWeight: 2_000,
+    maxInFlight: 1,
+    maxQueuedWeight: 200_000,
+    flush: async (orgId, fences) => {
+      const [rows] = await runInOrg(c.db.hot, orgId, [
+        call(acceptLeases, { ...fenceArrays(orgId, fences), n: 1 }),
+      ]);
+      const accepted = new Set(rows?.map((row) => String(row["lease"])));
+      c.wakes.changed(orgId);
+      return fences.map((fence) => accepted.has(fence.leaseId));
+    },
+  });
+}
+
+/** T8 to T12: makes the batcher of results. An answer means committed. */
+export function createResultBatcher(c: LeaseContext): Batcher<LeaseResult, ResultAnswer> {
+  return new Batcher({
+    maxWeight: 1_000,
+    maxInFlight: 2,
+    maxQueuedWeight: 200_000,
+    flush: (orgId, results) => commitResults(c, orgId, results),
+  });
+}
+
+/**
+ * Ends leases for reasons that are not a result: declined, offer timed out,
+ * lost. Rows whose fence no longer matches are left alone.
+ *
+ * @returns the lease ids that were ended.
+ */
+export async function endLeases(
+  c: LeaseContext,
+  orgId: string,
+  ends: readonly { readonly fence: Fence; readonly event: LeaseEvent; readonly reason: string }[],
+): Promise<Set<string>> {
+  if (ends.length === 0) return new Set();
+  const settled = await transact(c.db.hot, orgId, async (tx) => {
+    const byLease = new Map(ends.map((end) => [end.fence.leaseId, end]));
+    return settleLocked(
+      c,
+      tx,
+      ends.map((end) => end.fence),
+      (leaseId) => {
+        const end = byLease.get(leaseId);
+        return end
+          ? { event: end.event, remains: { ...noRemains, reason: end.reason, error: lossError(end) } }
+          : null;
+      },
+    );
+  });
+  if (settled.size > 0) {
+    c.wakes.ready(orgId);
+    c.wakes.changed(orgId);
+  }
+  return new Set(settled.keys());
+}
+
+// A loss is told like an error: people look for the reason where errors are.
+function lossError(end: { readonly event: LeaseEvent; readonly reason: string }): StoredError | null {
+  if (end.event.type !== "lost") return null;
+  return { code: "LEASE_LOST", message: end.reason, detail: "" };
+}
+
+async function commitResults(
+  c: LeaseContext,
+  orgId: string,
+  results: readonly LeaseResult[],
+): Promise<readonly ResultAnswer[]> {
+  const answers = new Map<string, ResultAnswer>();
+  const unique = [...new Map(results.map((result) => [result.resultId, result])).values()];
+  // The common case in one round trip; a pull request needs the rest of the work.
+  const simple = unique.filter((result) => result.event.type === "succeeded" && result.prUrl === null);
+  const others = new Set(unique.filter((result) => !simple.includes(result)));
+  if (simple.length > 0) {
+    const finished = await finish(c, orgId, simple);
+    for (const result of simple) {
+      if (finished.has(result.fence.leaseId)) {
+        answers.set(result.resultId, { status: "committed", state: JobState.succeeded });
+      } else others.add(result);
+    }
+  }
+  if (others.size > 0) {
+    await transact(c.db.hot, orgId, async (tx) => {
+      for (const [id, answer] of await settleResults(c, tx, [...others])) answers.set(id, answer);
+    });
+    c.wakes.ready(orgId);
+  }
+  c.wakes.changed(orgId);
+  return results.map((result) => answers.get(result.resultId) ?? { status: "duplicate" });
+}
+
+async function finish(c: LeaseContext, orgId: string, results: readonly LeaseResult[]): Promise<Set<string>> {
+  const [rows] = await runInOrg(c.db.hot, orgId, [
+    call(finishLeases, {
+      ...fenceArrays(
+        orgId,
+        results.map((result) => result.fence),
+      ),
+      results: results.map((result) => result.result ?? "null"),
+      ids: results.map((result) => result.resultId),
+      sequences: results.map((result) => result.lastSequence),
+      reported: results.filter((result) => result.hasProgress).map((result) => result.fence.jobId),
+      tally: c.newId(),
+      n: 1,
+    }),
+  ]);
+  return new Set(rows?.map((row) => String(row["lease"])));
+}
+
+async function settleResults(
+  c: LeaseContext,
+  tx: OrgTx,
+  results: readonly LeaseResult[],
+): Promise<Map<string, ResultAnswer>> {
+  const byLease = new Map(results.map((result) => [result.fence.leaseId, result]));
+  const settled = await settleLocked(
+    c,
+    tx,
+    results.map((result) => result.fence),
+    (leaseId) => {
+      const result = byLease.get(leaseId);
+      return result ? { event: result.event, remains: result } : null;
+    },
+  );
+  const answers = new Map<string, ResultAnswer>();
+  const stale: LeaseResult[] = [];
+  const pulls: { url: string; project: string; jobId: string }[] = [];
+  for (const result of results) {
+    const end = settled.get(result.fence.leaseId);
+    // One lease, two results of different ids: the second found the lease ended.
+    if (end && byLease.get(result.fence.leaseId) === result) {
+      answers.set(result.resultId, { status: "committed", state: end.transition.state });
+      if (result.prUrl !== null && end.project !== null) {
+        pulls.push({ url: result.prUrl, project: end.project, jobId: result.fence.jobId });
+      }
+    } else stale.push(result);
+  }
+  if (pulls.length > 0) await tx.run(insertPullRequests(tx.orgId, pulls));
+  for (const [id, answer] of await explainStale(tx, stale)) answers.set(id, answer);
+  return answers;
+}
+
+interface Settled {
+  readonly transition: Transition;
+  readonly project: string | null;
+}
+
+// Locks what the fences still match, decides row by row, writes all: by lease id, what was done.
+async function settleLocked(
+  c: LeaseContext,
+  tx: OrgTx,
+  fences: readonly Fence[],
+  eventOf: (leaseId: string) => { readonly event: LeaseEvent; readonly remains: Remains } | null,
+): Promise<Map<string, Settled>> {
+  const rows = await tx.run(call(lockLeases, { ...fenceArrays(tx.orgId, fences), ...bounds(fences) }));
+  const settled = new Map<string, Settled>();
+  const shapes: InternedShape[] = [];
+  for (const row of rows) {
+    const job = lockedJob(row);
+    const end = job.leaseId === null ? null : eventOf(job.leaseId);
+    if (!end || job.leaseId === null) continue;
+    const { transition, shape } = settle(job, end.event, end.remains, c.random());
+    if (shape) shapes.push(shape);
+    settled.set(job.leaseId, { transition, project: job.project });
+  }
+  const transitions = [...settled.values()].map((one) => one.transition);
+  const writes = writeTransitions(tx.orgId, transitions, { n: 2, tally: c.newId() });
+  const calls = shapes.length > 0 ? [insertNewShapes(tx.orgId, shapes), ...writes] : writes;
+  await Promise.all(calls.map((one) => tx.run(one)));
+  return settled;
+}
+
+// Zero rows means: the caller lost. Read why, and keep what it brought.
+async function explainStale(tx: OrgTx, stale: readonly LeaseResult[]): Promise<Map<string, ResultAnswer>> {
+  const answers = new Map<string, ResultAnswer>();
+  if (stale.length === 0) return answers;
+  const fences = stale.map((result) => result.fence);
+  const jobs = fences.map((fence) => fence.jobId);
+  const [history, current] = await Promise.all([
+    tx.run(call(readAttempts, { org: tx.orgId, jobs, ...bounds(fences) })),
+    tx.run(call(readLeaseOf, { org: tx.orgId, jobs })),
+  ]);
+  const applied = new Set(history.map((row) => String(row["result_id"])));
+  const latest = new Map<string, number>();
+  for (const row of [...history, ...current]) {
+    const jobId = String(row["job"]);
+    latest.set(jobId, Math.max(latest.get(jobId) ?? 0, Number(row["attempt"])));
+  }
+  const late = stale.filter((result) => !applied.has(result.resultId));
+  if (late.length > 0) {
+    await tx.run(
+      keepLateResults(
+        tx.orgId,
+        late.map((result) => ({ ...result, ...result.fence, outcome: outcomeOf(result) })),
+      ),
+    );
+  }
+  for (const result of stale) {
+    answers.set(
+      result.resultId,
+      applied.has(result.resultId)
+        ? { status: "duplicate" }
+        : { status: "superseded", currentAttempt: latest.get(result.fence.jobId) ?? 0 },
+    );
+  }
+  return answers;
+}
+
+function outcomeOf({ event }: LeaseResult): Outcome {
+  return event.type === "failed" && event.isTimedOut ? Outcome.timedOut : Outcome[event.type];
+}
+
+/** The parallel arrays of fences, as the statements of `store/leases.ts` take them. */
+export function fenceArrays(org: string, fences: readonly Fence[]) {
+  return {
+    org,
+    jobs: fences.map((fence) => fence.jobId),
+    attempts: fences.map((fence) => fence.attempt),
+    leases: fences.map((fence) => fence.leaseId),
+    workers: fences.map((fence) => fence.workerId),
+  };
+}
+
+// UUIDs in text form sort like the database sorts them.
+function bounds(fences: readonly Fence[]): { readonly low: string; readonly high: string } {
+  let low = fences[0]?.jobId ?? "";
+  let high = low;
+  for (const { jobId } of fences) {
+    if (jobId < low) low = jobId;
+    if (jobId > high) high = jobId;
+  }
+  return { low, high };
+}

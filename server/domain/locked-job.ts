@@ -1,0 +1,77 @@
+import type { Row } from "postgres";
+import type { Shape } from "./rules/shapes.ts";
+import type { JobState } from "./rules/states.ts";
+import type { LeasedJob } from "./rules/transitions.ts";
+
+/** A live row whose lock is held, with the policy of its job. */
+export interface LockedJob extends LeasedJob {
+  readonly jobId: string;
+  readonly batchId: string | null;
+  readonly state: JobState;
+  readonly attempt: number;
+  readonly generation: number;
+  readonly shapeId: bigint;
+  readonly leaseId: string | null;
+  readonly workerId: string | null;
+  readonly waitingOn: number;
+  readonly grantedAtSeconds: number | null;
+  readonly reason: string | null;
+  readonly kind: string;
+  readonly project: string | null;
+  /** What decides who may run it, now. */
+  readonly shape: Shape;
+}
+
+/** Reads a row of `lockLeases` or `lockJobs`. */
+export function lockedJob(row: Row): LockedJob {
+  return {
+    jobId: String(row["job"]),
+    batchId: text(row["batch"]),
+    state: stateOf(row["state"]),
+    attempt: Number(row["attempt"]),
+    generation: Number(row["generation"]),
+    shapeId: BigInt(String(row["shape"])),
+    leaseId: text(row["lease"]),
+    workerId: text(row["worker"]),
+    waitingOn: Number(row["waiting"]),
+    grantedAtSeconds: row["granted"] === null ? null : Number(row["granted"]),
+    reason: text(row["reason"]),
+    kind: String(row["kind"]),
+    project: text(row["project"]),
+    shape: {
+      kind: String(row["kind"]),
+      queue: String(row["queue"]),
+      skills: [...new Set(texts(row["skills"]))].sort(),
+      points: Number(row["points"]),
+      pool: text(row["pool"]),
+      project: text(row["project"]),
+      avoid: texts(row["avoid"]),
+      isAlone: row["alone"] === true,
+    },
+    failures: Number(row["failures"]),
+    losses: Number(row["losses"]),
+    releases: Number(row["releases"]),
+    isCancelRequested: row["cancelling"] === true,
+    maxAttempts: Number(row["tries"]),
+    backoff: {
+      initialMs: Number(row["backoff_initial"]),
+      maxMs: Number(row["backoff_max"]),
+      factor: Number(row["backoff_factor"]),
+    },
+    isAtMostOnce: row["at_most_once"] === true,
+    isAlone: row["alone"] === true,
+  };
+}
+
+function texts(value: unknown): string[] {
+  return Array.isArray(value) ? value.map(String) : [];
+}
+
+function text(value: unknown): string | null {
+  return value === null || value === undefined ? null : String(value);
+}
+
+// The column holds no other number: every write of it goes through the table of transitions.
+function stateOf(value: unknown): JobState {
+  return Number(value) as JobState;
+}

@@ -1,0 +1,285 @@
+import type { Sql } from "postgres";
+import { call, type OrgTx, runInOrg, transact } from "../store/statement.ts";
+import {
+  type AuditRow,
+  dropKeys,
+  holdParents,
+  insertAuditRows,
+  insertNewBatch,
+  insertNewJobs,
+  insertNewShapes,
+  type NewJob,
+  readBatchJobs,
+  readKeys,
+  takeKeys,
+} from "../store/submit.ts";
+import { appendTally } from "../store/transitions.ts";
+import { Batcher } from "./batcher.ts";
+import { alreadyExists, DomainError } from "./errors.ts";
+import { encodeId } from "./ids.ts";
+import type { InternedShape } from "./rules/shapes.ts";
+
+/** A lease as its holder names it: uuids. */
+export interface Lease {
+  readonly jobId: string;
+  readonly attempt: number;
+  readonly leaseId: string;
+}
+
+/** A key that a submission takes. */
+export interface SubmitKey {
+  readonly type: "idempotency" | "external";
+  readonly key: string;
+  /** SHA-256 of what was asked, in hex. */
+  readonly fingerprint: string;
+  /** The job or batch that the key will name. */
+  readonly targetId: string;
+  /** Null: as long as the job. */
+  readonly lifeMs: number | null;
+}
+
+/** One call: inserted whole or not at all. */
+export interface Submission {
+  /** In the order of their ids. */
+  readonly jobs: readonly NewJob[];
+  readonly batch: { readonly batchId: string; readonly title: string } | null;
+  readonly keys: readonly SubmitKey[];
+  /** The lease under which child jobs are submitted, with the worker that must hold it. */
+  readonly parent: (Lease & { readonly workerId: string }) | null;
+  readonly audit: AuditRow;
+}
+
+/** What a submission came to. An error is this submission's own: others of its flush are not touched. */
+export type SubmitAnswer =
+  | { readonly jobIds: readonly string[]; readonly batchId: string | null; readonly isReplayed: boolean }
+  | { readonly error: DomainError };
+
+/** What the flush of submissions works with. */
+export interface SubmitOptions {
+  readonly hot: Sql;
+  readonly newId: () => string;
+  /** Called after commit with the shapes that were inserted. */
+  readonly submitted: (orgId: string, shapes: readonly InternedShape[]) => void;
+}
+
+/** Makes the batcher of submissions: T1. */
+export function createSubmitBatcher(options: SubmitOptions): Batcher<Submission, SubmitAnswer> {
+  const known = new Set<string>();
+  return new Batcher({
+    maxWeight: 2_000,
+    maxInFlight: 2,
+    maxQueuedWeight: 100_000,
+    weigh: (submission) => submission.jobs.length,
+    flush: (orgId, items) => flushSubmissions(options, known, orgId, items),
+  });
+}
+
+async function flushSubmissions(
+  options: SubmitOptions,
+  known: Set<string>,
+  orgId: string,
+  submissions: readonly Submission[],
+): Promise<readonly SubmitAnswer[]> {
+  const decides = submissions.some((one) => one.keys.length > 0 || one.parent !== null);
+  const answers: SubmitAnswer[] = submissions.map(fresh);
+  const shapes = newShapes(known, orgId, submissions);
+  if (decides) {
+    await transact(options.hot, orgId, async (tx) => {
+      await refuseStaleParents(tx, submissions, answers);
+      await resolveKeys(tx, submissions, answers);
+      const accepted = submissions.filter((_, index) => isFresh(answers[index]));
+      await Promise.all(insertions(options, orgId, accepted, shapes).map((one) => tx.run(one)));
+    });
+  } else {
+    await runInOrg(options.hot, orgId, insertions(options, orgId, submissions, shapes));
+  }
+  for (const shape of shapes) known.add(`${orgId}:${shape.shapeId}`);
+  options.submitted(orgId, [
+    ...new Set(submissions.flatMap((one) => one.jobs.map((job) => job.template.shape))),
+  ]);
+  return answers;
+}
+
+function fresh(submission: Submission): SubmitAnswer {
+  return {
+    jobIds: submission.jobs.map((job) => job.jobId),
+    batchId: submission.batch?.batchId ?? null,
+    isReplayed: false,
+  };
+}
+
+function isFresh(answer: SubmitAnswer | undefined): boolean {
+  return answer !== undefined && "jobIds" in answer && !answer.isReplayed;
+}
+
+function insertions(
+  { newId }: SubmitOptions,
+  orgId: string,
+  submissions: readonly Submission[],
+  shapes: readonly InternedShape[],
+) {
+  if (submissions.length === 0) return [];
+  const rows = submissions.flatMap((one) => one.jobs);
+  return [
+    ...(shapes.length > 0 ? [insertNewShapes(orgId, shapes)] : []),
+    insertNewJobs(orgId, rows),
+    ...submissions.flatMap(({ batch, jobs }) =>
+      batch ? [insertNewBatch(orgId, batch.batchId, batch.title, jobs)] : [],
+    ),
+    insertAuditRows(
+      orgId,
+      submissions.map((one) => one.audit),
+    ),
+    call(appendTally, {
+      org: orgId,
+      tally: newId(),
+      submitted: rows.length,
+      succeeded: 0,
+      cancelled: 0,
+      dead: 0,
+    }),
+  ];
+}
+
+function newShapes(known: Set<string>, orgId: string, submissions: readonly Submission[]): InternedShape[] {
+  const shapes = new Map<bigint, InternedShape>();
+  for (const { jobs } of submissions) {
+    for (const { template } of jobs) {
+      if (!known.has(`${orgId}:${template.shape.shapeId}`))
+        shapes.set(template.shape.shapeId, template.shape);
+    }
+  }
+  return [...shapes.values()];
+}
+
+// Children may be submitted under a current lease alone; its row stays locked until the commit.
+async function refuseStaleParents(
+  tx: OrgTx,
+  submissions: readonly Submission[],
+  answers: SubmitAnswer[],
+): Promise<void> {
+  const parents = submissions.flatMap((one) => (one.parent ? [one.parent] : []));
+  if (parents.length === 0) return;
+  const rows = await tx.run(
+    call(holdParents, {
+      org: tx.orgId,
+      jobs: parents.map((one) => one.jobId),
+      attempts: parents.map((one) => one.attempt),
+      leases: parents.map((one) => one.leaseId),
+      workers: parents.map((one) => one.workerId),
+    }),
+  );
+  const current = new Set(rows.map((row) => String(row["lease"])));
+  for (const [index, { parent }] of submissions.entries()) {
+    if (parent && !current.has(parent.leaseId)) {
+      const details = { jobId: encodeId("job", parent.jobId), leaseId: encodeId("lease", parent.leaseId) };
+      answers[index] = { error: new DomainError("SUPERSEDED", { details }) };
+    }
+  }
+}
+
+// Takes the keys of fresh submissions; who finds a key taken is answered with its owner, or refused.
+async function resolveKeys(
+  tx: OrgTx,
+  submissions: readonly Submission[],
+  answers: SubmitAnswer[],
+): Promise<void> {
+  const seen = new Set<string>();
+  const wanted: { index: number; key: SubmitKey }[] = [];
+  const repeated: { index: number; key: SubmitKey }[] = [];
+  for (const [index, { keys }] of submissions.entries()) {
+    if (!isFresh(answers[index])) continue;
+    for (const key of keys) {
+      const name = nameOf(key);
+      (seen.has(name) ? repeated : wanted).push({ index, key });
+      seen.add(name);
+    }
+  }
+  if (wanted.length === 0) return;
+  // One order everywhere: two flushes that want the same keys wait, and never for each other.
+  const sorted = wanted.map(({ key }) => key).sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
+  const rows = await tx.run(
+    call(takeKeys, {
+      org: tx.orgId,
+      types: sorted.map((key) => key.type),
+      keys: sorted.map((key) => key.key),
+      targets: sorted.map((key) => key.targetId),
+      prints: sorted.map((key) => key.fingerprint),
+      lives: sorted.map((key) => key.lifeMs),
+    }),
+  );
+  const taken = new Set(rows.map((row) => `${row["type"]}:${row["key"]}`));
+  const lost = [...wanted.filter(({ key }) => !taken.has(nameOf(key))), ...repeated];
+  if (lost.length === 0) return;
+  const owners = new Map(
+    (
+      await readOwners(
+        tx,
+        lost.map(({ key }) => key),
+      )
+    ).map((owner) => [`${owner.type}:${owner.key}`, owner]),
+  );
+  const positions = new Map(wanted.map(({ index, key }) => [key.targetId, index]));
+  for (const { index, key } of lost) {
+    const submission = submissions[index];
+    const owner = owners.get(nameOf(key));
+    if (!submission || !owner || !isFresh(answers[index])) continue;
+    // The owner may be of this very flush: if it was refused, so is its repetition.
+    const refusal = answers[positions.get(owner.target) ?? -1];
+    const isRefused = refusal !== undefined && "error" in refusal;
+    answers[index] = isRefused ? refusal : await answerTaken(tx, submission, key, owner);
+  }
+  const refused = lost.map(({ index }) => index);
+  const given = wanted.filter(({ index, key }) => refused.includes(index) && taken.has(nameOf(key)));
+  if (given.length > 0) {
+    await tx.run(
+      call(dropKeys, {
+        org: tx.orgId,
+        types: given.map(({ key }) => key.type),
+        keys: given.map(({ key }) => key.key),
+      }),
+    );
+  }
+}
+
+interface KeyOwner {
+  readonly type: string;
+  readonly key: string;
+  readonly target: string;
+  readonly print: string;
+}
+
+async function readOwners(tx: OrgTx, keys: readonly SubmitKey[]): Promise<KeyOwner[]> {
+  const rows = await tx.run(
+    call(readKeys, { org: tx.orgId, types: ["idempotency", "external"], keys: keys.map((key) => key.key) }),
+  );
+  return rows.map((row) => ({
+    type: String(row["type"]),
+    key: String(row["key"]),
+    target: String(row["target"]),
+    print: String(row["print"]),
+  }));
+}
+
+async function answerTaken(
+  tx: OrgTx,
+  submission: Submission,
+  key: SubmitKey,
+  owner: KeyOwner,
+): Promise<SubmitAnswer> {
+  const isSame = owner.print === key.fingerprint;
+  if (key.type === "external") {
+    // A batch is one answer: it cannot be half a replay.
+    if (isSame && !submission.batch) return { jobIds: [owner.target], batchId: null, isReplayed: true };
+    const jobId = encodeId("job", owner.target);
+    return { error: alreadyExists("EXTERNAL_ID_CONFLICT", { externalId: key.key, jobId }) };
+  }
+  if (!isSame) return { error: alreadyExists("IDEMPOTENCY_CONFLICT", { idempotencyKey: key.key }) };
+  if (!submission.batch) return { jobIds: [owner.target], batchId: null, isReplayed: true };
+  const rows = await tx.run(call(readBatchJobs, { org: tx.orgId, batch: owner.target }));
+  return { jobIds: rows.map((row) => String(row["job"])), batchId: owner.target, isReplayed: true };
+}
+
+function nameOf(key: SubmitKey): string {
+  return `${key.type}:${key.key}`;
+}

@@ -1,0 +1,132 @@
+import { type SQL, sql } from "drizzle-orm";
+import { JobState, Outcome } from "../domain/rules/states.ts";
+import {
+  attemptNames as a,
+  batchNames as b,
+  changeNames as ch,
+  clock,
+  jobNames as j,
+  nilUuid,
+  queueNames as q,
+  shapeNames as s,
+  tallyNames as t,
+} from "./names.ts";
+import { attempts, batches, changes, jobQueue, jobs, progress, shapes, tallies } from "./schema.ts";
+import { names, param, statement } from "./statement.ts";
+
+const pr = names(progress);
+const raw = (value: number) => sql.raw(String(value));
+
+// The fence: what every write of a worker repeats. Parameters: org, jobs
+// uuid[], attempts int[], leases uuid[], workers uuid[], in parallel.
+const fences = sql`unnest(${param("jobs")}::uuid[], ${param("attempts")}::int[], ${param("leases")}::uuid[],
+  ${param("workers")}::uuid[]) as f(job_id, attempt, lease_id, worker_id)`;
+const fenced = sql`x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(${param("jobs")}::uuid[])
+  and x.${q.jobId} = f.job_id and x.${q.attempt} = f.attempt and x.${q.leaseId} = f.lease_id
+  and x.${q.workerId} = f.worker_id`;
+
+/** T5: offered leases that their worker accepted become running. Parameters: the fence, n. */
+export const acceptLeases = statement(sql`
+  with accepted as (
+    update ${jobQueue} x set ${q.state} = ${raw(JobState.running)} from ${fences}
+    where ${fenced} and x.${q.state} = ${raw(JobState.offered)}
+    returning x.${q.jobId}, x.${q.attempt}, x.${q.leaseId}, x.${q.workerId}
+  ), changed as (
+    insert into ${changes} (${ch.orgId}, ${ch.n}, ${ch.jobIds}, ${ch.states}, ${ch.attempts}, ${ch.workerIds})
+    select ${param("org")}::uuid, ${param("n")}::smallint, array_agg(${q.jobId}),
+      array_agg(${raw(JobState.running)}::smallint), array_agg(${q.attempt}), array_agg(${q.workerId})
+    from accepted having count(*) > 0
+  )
+  select ${q.leaseId} as lease from accepted`);
+
+/**
+ * T8: successes under current leases end their runs, all effects in one
+ * statement. Parameters: the fence, results bytea as text[], ids uuid[] (of
+ * the results), sequences bigint[], reported uuid[] (jobs that have a
+ * progress row), tally, n.
+ */
+export const finishLeases = statement(sql`
+  with f as (
+    select * from unnest(${param("jobs")}::uuid[], ${param("attempts")}::int[], ${param("leases")}::uuid[],
+      ${param("workers")}::uuid[], ${param("results")}::text[], ${param("ids")}::uuid[], ${param("sequences")}::bigint[])
+      as f(job_id, attempt, lease_id, worker_id, result, result_id, last_sequence)
+  ), ended as (
+    delete from ${jobQueue} x using f where ${fenced}
+    returning x.*, f.result, f.result_id, f.last_sequence
+  ), kept as (
+    insert into ${attempts} (${a.orgId}, ${a.jobId}, ${a.attempt}, ${a.generation}, ${a.grantedAt}, ${a.workerId},
+      ${a.leaseId}, ${a.resultId}, ${a.outcome}, ${a.state}, ${a.failures}, ${a.losses}, ${a.releases}, ${a.final},
+      ${a.result}, ${a.reason}, ${a.lastSequence})
+    select ${q.orgId}, ${q.jobId}, ${q.attempt}, ${q.generation}, ${q.grantedAt}, ${q.workerId}, ${q.leaseId}, result_id,
+      ${raw(Outcome.succeeded)}, ${raw(JobState.succeeded)}, ${q.failures}, ${q.losses}, ${q.releases}, true,
+      convert_to(result, 'UTF8'),
+      case when ${q.cancelRequestedAt} is not null then 'succeeded after a cancel request' end, last_sequence
+    from ended
+  ), counted as (
+    update ${batches} w set ${b.pending} = w.${b.pending} - d.n, ${b.succeeded} = w.${b.succeeded} + d.n
+    from (select ${q.batchId} as batch_id, count(*)::int as n from ended where ${q.batchId} is not null group by 1) d
+    where w.${b.orgId} = ${param("org")}::uuid and w.${b.batchId} = d.batch_id
+      and w.${b.batchId} = any(array(select distinct ${q.batchId} from ended where ${q.batchId} is not null))
+  ), cleared as (
+    delete from ${progress} where ${pr.orgId} = ${param("org")}::uuid and ${pr.jobId} = any(${param("reported")}::uuid[])
+      and ${pr.jobId} = any(array(select ${q.jobId} from ended))
+  ), tallied as (
+    insert into ${tallies} (${t.orgId}, ${t.tallyId}, ${t.submitted}, ${t.succeeded}, ${t.cancelled}, ${t.dead})
+    select ${param("org")}::uuid, ${param("tally")}::uuid, 0, count(*), 0, 0 from ended having count(*) > 0
+  ), changed as (
+    insert into ${changes} (${ch.orgId}, ${ch.n}, ${ch.jobIds}, ${ch.states}, ${ch.attempts}, ${ch.workerIds})
+    select ${param("org")}::uuid, ${param("n")}::smallint, array_agg(${q.jobId}),
+      array_agg(${raw(JobState.succeeded)}::smallint), array_agg(${q.attempt}), array_agg(${q.workerId})
+    from ended having count(*) > 0
+  )
+  select ${q.leaseId} as lease from ended`);
+
+// The history is reached by its ids too; the bounds leave out the partitions that cannot hold them.
+const among = (column: SQL) => sql`${column} = any(${param("jobs")}::uuid[])
+  and ${column} >= ${param("low")}::uuid and ${column} <= ${param("high")}::uuid`;
+
+/** What a decision needs of a job's row and its policy. */
+const decisionColumns = sql`x.${q.jobId} as job, x.${q.attempt} as attempt, x.${q.generation} as generation,
+  x.${q.leaseId} as lease, x.${q.workerId} as worker, x.${q.shapeId} as shape, x.${q.state} as state,
+  x.${q.failures} as failures, x.${q.losses} as losses, x.${q.releases} as releases, x.${q.batchId} as batch,
+  x.${q.cancelRequestedAt} is not null as cancelling, x.${q.waitingOn} as waiting, x.${q.reason} as reason,
+  extract(epoch from x.${q.grantedAt})::float8 as granted,
+  d.${j.maxAttempts} as tries, d.${j.backoffInitialMs} as backoff_initial, d.${j.backoffMaxMs} as backoff_max,
+  d.${j.backoffFactor} as backoff_factor, d.${j.atMostOnce} as at_most_once, d.${j.kind} as kind,
+  d.${j.project} as project, h.${s.avoid} as avoid, h.${s.alone} as alone, d.${j.queue} as queue, d.${j.skills} as skills,
+  d.${j.points} as points, d.${j.pool} as pool`;
+const decisionSources = sql`left join ${jobs} d on d.${j.orgId} = ${param("org")}::uuid and d.${j.jobId} = x.${q.jobId}
+    and ${among(sql`d.${j.jobId}`)}
+  left join ${shapes} h on h.${s.orgId} = ${param("org")}::uuid and h.${s.shapeId} = x.${q.shapeId}`;
+
+/** Locks live rows under their fences, in the order of their ids. Parameters: the fence, low, high. */
+export const lockLeases = statement(sql`
+  select ${decisionColumns} from ${jobQueue} x ${decisionSources} cross join ${fences}
+  where ${fenced} order by x.${q.jobId} for update of x`);
+
+/** Locks live rows by their ids, whatever their state. Parameters: org, jobs uuid[], low, high. */
+export const lockJobs = statement(sql`
+  select ${decisionColumns} from ${jobQueue} x ${decisionSources}
+  where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(${param("jobs")}::uuid[])
+  order by x.${q.jobId} for update of x`);
+
+/** What became of attempts that are no longer current. Parameters: org, jobs uuid[], low, high. */
+export const readAttempts = statement(sql`
+  select x.${a.jobId} as job, x.${a.attempt} as attempt, x.${a.resultId} as result_id, x.${a.leaseId} as lease,
+    x.${a.workerId} as worker
+  from ${attempts} x where x.${a.orgId} = ${param("org")}::uuid and ${among(sql`x.${a.jobId}`)}`);
+
+/** The leases of workers. Parameters: org, workers uuid[]. */
+export const readLeases = statement(sql`
+  select x.${q.jobId} as job, x.${q.attempt} as attempt, x.${q.leaseId} as lease, x.${q.workerId} as worker,
+    x.${q.state} as state, x.${q.points} as points, x.${q.cancelRequestedAt} is not null as cancelling,
+    x.${q.reason} as reason, extract(epoch from ${clock} - x.${q.grantedAt})::float8 as age
+  from ${jobQueue} x where x.${q.orgId} = ${param("org")}::uuid and x.${q.workerId} = any(${param("workers")}::uuid[])`);
+
+/** Stands for "no worker" in the change feed. */
+export const noWorker = nilUuid;
+
+/** The present attempts of jobs. Parameters: org, jobs uuid[]. */
+export const readLeaseOf = statement(sql`
+  select x.${q.jobId} as job, x.${q.attempt} as attempt from ${jobQueue} x
+  where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(${param("jobs")}::uuid[])`);

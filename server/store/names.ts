@@ -1,0 +1,21 @@
+import { sql } from "drizzle-orm";
+import { attempts, batches, changes, jobKeys, jobQueue, jobs, shapes, tallies } from "./schema.ts";
+import { links } from "./schema-fleet.ts";
+import { names } from "./statement.ts";
+
+/** Bare column names of the tables in hot statements. */
+export const queueNames = names(jobQueue);
+export const jobNames = names(jobs);
+export const attemptNames = names(attempts);
+export const batchNames = names(batches);
+export const changeNames = names(changes);
+export const keyNames = names(jobKeys);
+export const shapeNames = names(shapes);
+export const tallyNames = names(tallies);
+export const linkNames = names(links);
+
+/** The database's clock. */
+export const clock = sql`muster.muster_clock()`;
+
+/** Stands for "no worker" in the parallel lists of the change feed. */
+export const nilUuid = "00000000-0000-0000-0000-000000000000";

@@ -1,0 +1,255 @@
+import { sql } from "drizzle-orm";
+import type { JobSettings } from "../domain/rules/settings.ts";
+import type { InternedShape } from "../domain/rules/shapes.ts";
+import { JobState } from "../domain/rules/states.ts";
+import {
+  batchNames as b,
+  changeNames as ch,
+  clock,
+  jobNames as j,
+  keyNames as k,
+  nilUuid,
+  queueNames as q,
+  shapeNames as s,
+} from "./names.ts";
+import { batches, changes, jobKeys, jobQueue, jobs, shapes } from "./schema.ts";
+import { auditLog } from "./schema-fleet.ts";
+import { type Call, call, names, param, statement } from "./statement.ts";
+
+const au = names(auditLog);
+
+/** What many jobs of a flush have in common: sent once. */
+export interface JobTemplate {
+  readonly shape: InternedShape;
+  readonly settings: JobSettings;
+  readonly priority: number;
+  readonly softTimeoutMs: number | null;
+  readonly hardTimeoutMs: number | null;
+  readonly isExclusive: boolean;
+  readonly isAtMostOnce: boolean;
+  readonly opensPullRequest: boolean;
+  readonly instructions: readonly string[];
+  readonly submittedBy: string;
+}
+
+/** A job that is about to be inserted. */
+export interface NewJob {
+  readonly jobId: string;
+  readonly template: JobTemplate;
+  readonly batchId: string | null;
+  readonly parentJobId: string | null;
+  readonly title: string;
+  /** JSON text. */
+  readonly payload: string;
+  readonly labels: Readonly<Record<string, string>> | null;
+  readonly runAt: Date | null;
+  readonly deadline: Date | null;
+  readonly externalId: string | null;
+  readonly idempotencyKey: string | null;
+}
+
+const insertJobs = statement(sql`
+  with d as (
+    select p.*, t.*, case when p.run_at > extract(epoch from ${clock}) then ${sql.raw(String(JobState.scheduled))}
+      else ${sql.raw(String(JobState.ready))} end::smallint as state
+    from unnest(${param("jobs")}::uuid[], ${param("templates")}::int[], ${param("batches")}::uuid[],
+      ${param("parents")}::uuid[], ${param("titles")}::text[], ${param("payloads")}::text[], ${param("labels")}::text[],
+      ${param("runs")}::float8[], ${param("deadlines")}::float8[], ${param("externals")}::text[], ${param("keys")}::text[])
+      as p(job_id, template, batch_id, parent_job_id, title, payload, labels, run_at, deadline, external_id, idempotency_key)
+    join unnest(${param("shapes")}::bigint[], ${param("kinds")}::text[], ${param("queues")}::text[],
+      ${param("skills")}::text[], ${param("points")}::int[], ${param("pools")}::text[], ${param("projects")}::text[],
+      ${param("instructions")}::text[], ${param("priorities")}::smallint[], ${param("softs")}::int[],
+      ${param("hards")}::int[], ${param("ttls")}::int[], ${param("reclaims")}::int[], ${param("tries")}::int[],
+      ${param("backoffs")}::int[], ${param("backoffMaxes")}::int[], ${param("factors")}::float8[],
+      ${param("exclusives")}::boolean[], ${param("mostOnces")}::boolean[], ${param("opens")}::boolean[],
+      ${param("submitters")}::text[]) with ordinality
+      as t(shape_id, kind, queue, skills, points, pool, project, instructions, priority, soft, hard, ttl, reclaim, tries,
+        backoff, backoff_max, factor, is_exclusive, is_at_most_once, opens_pull_request, submitted_by, ordinal)
+      on t.ordinal = p.template
+  ), asked as (
+    insert into ${jobs} (${j.orgId}, ${j.jobId}, ${j.batchId}, ${j.parentJobId}, ${j.runAt}, ${j.deadline}, ${j.points},
+      ${j.softTimeoutMs}, ${j.hardTimeoutMs}, ${j.leaseTtlMs}, ${j.reclaimAfterMs}, ${j.maxAttempts},
+      ${j.backoffInitialMs}, ${j.backoffMaxMs}, ${j.backoffFactor}, ${j.priority}, ${j.exclusive}, ${j.atMostOnce},
+      ${j.opensPullRequest}, ${j.kind}, ${j.queue}, ${j.title}, ${j.payload}, ${j.skills}, ${j.instructions}, ${j.labels},
+      ${j.project}, ${j.pool}, ${j.externalId}, ${j.idempotencyKey}, ${j.submittedBy})
+    select ${param("org")}::uuid, job_id, batch_id, parent_job_id, to_timestamp(run_at), to_timestamp(deadline), points,
+      soft, hard, ttl, reclaim, tries, backoff, backoff_max, factor, priority, is_exclusive, is_at_most_once,
+      opens_pull_request, kind, queue, title, convert_to(payload, 'UTF8'), string_to_array(skills, ','),
+      string_to_array(instructions, ','), labels::jsonb, project, pool, external_id, idempotency_key, submitted_by
+    from d
+  ), changed as (
+    insert into ${changes} (${ch.orgId}, ${ch.n}, ${ch.jobIds}, ${ch.states}, ${ch.attempts}, ${ch.workerIds})
+    select ${param("org")}::uuid, 1, array_agg(job_id), array_agg(state), array_agg(0), array_agg(${param("nil")}::uuid) from d
+  )
+  insert into ${jobQueue} (${q.orgId}, ${q.jobId}, ${q.shapeId}, ${q.readyAt}, ${q.wakeAt}, ${q.deadline}, ${q.batchId},
+    ${q.points}, ${q.reclaimAfterMs}, ${q.leaseTtlMs}, ${q.state}, ${q.priority})
+  select ${param("org")}::uuid, job_id, shape_id, case when state = 3 then ${clock} end,
+    case when state = 2 then to_timestamp(run_at) end, to_timestamp(deadline), batch_id, points, reclaim, ttl, state,
+    priority
+  from d`);
+
+const insertShapes = statement(sql`
+  insert into ${shapes} (${s.orgId}, ${s.shapeId}, ${s.kind}, ${s.queue}, ${s.skills}, ${s.points}, ${s.pool},
+    ${s.project}, ${s.avoid}, ${s.alone})
+  select ${param("org")}::uuid, shape_id, kind, queue, string_to_array(skills, ','), points, pool, project,
+    string_to_array(avoid, ',')::uuid[], alone
+  from unnest(${param("ids")}::bigint[], ${param("kinds")}::text[], ${param("queues")}::text[], ${param("skills")}::text[],
+    ${param("points")}::int[], ${param("pools")}::text[], ${param("projects")}::text[], ${param("avoids")}::text[],
+    ${param("alones")}::boolean[]) as d(shape_id, kind, queue, skills, points, pool, project, avoid, alone)
+  on conflict do nothing`);
+
+const insertBatch = statement(sql`
+  insert into ${batches} (${b.orgId}, ${b.batchId}, ${b.title}, ${b.firstJobId}, ${b.lastJobId}, ${b.total}, ${b.pending})
+  values (${param("org")}::uuid, ${param("batch")}::uuid, ${param("title")}::text, ${param("first")}::uuid,
+    ${param("last")}::uuid, ${param("total")}::int, ${param("total")}::int)`);
+
+const insertAudit = statement(sql`
+  insert into ${auditLog} (${au.orgId}, ${au.auditId}, ${au.actor}, ${au.action}, ${au.target}, ${au.reason},
+    ${au.requestId}, ${au.details})
+  select ${param("org")}::uuid, d.id, d.actor, d.action, d.target, d.reason, d.request, d.details::jsonb
+  from unnest(${param("ids")}::uuid[], ${param("actors")}::text[], ${param("actions")}::text[], ${param("targets")}::text[],
+    ${param("reasons")}::text[], ${param("requests")}::text[], ${param("details")}::text[])
+    as d(id, actor, action, target, reason, request, details)`);
+
+/**
+ * Takes keys: returns (type, key) of those that were free or expired. The
+ * caller sends them sorted, each once. Parameters: org, types, keys, targets,
+ * prints (hex), lives (milliseconds, null: for good).
+ */
+export const takeKeys = statement(sql`
+  insert into ${jobKeys} as x (${k.orgId}, ${k.type}, ${k.key}, ${k.targetId}, ${k.fingerprint}, ${k.expiresAt})
+  select ${param("org")}::uuid, d.type, d.key, d.target, decode(d.print, 'hex'),
+    ${clock} + d.life * interval '1 millisecond'
+  from unnest(${param("types")}::text[], ${param("keys")}::text[], ${param("targets")}::uuid[], ${param("prints")}::text[],
+    ${param("lives")}::bigint[]) as d(type, key, target, print, life)
+  on conflict (${k.orgId}, ${k.type}, ${k.key}) do update set ${k.targetId} = excluded.${k.targetId},
+    ${k.fingerprint} = excluded.${k.fingerprint}, ${k.expiresAt} = excluded.${k.expiresAt}
+    where x.${k.expiresAt} <= ${clock}
+  returning x.${k.type} as type, x.${k.key} as key`);
+
+/** Reads who has keys. Parameters: org, types, keys. */
+export const readKeys = statement(sql`
+  select x.${k.type} as type, x.${k.key} as key, x.${k.targetId} as target, encode(x.${k.fingerprint}, 'hex') as print
+  from ${jobKeys} x where x.${k.orgId} = ${param("org")}::uuid and x.${k.type} = any(${param("types")}::text[])
+    and x.${k.key} = any(${param("keys")}::text[])`);
+
+/** Gives keys back that a refused submission took. Parameters: org, types, keys. */
+export const dropKeys = statement(sql`
+  delete from ${jobKeys} using unnest(${param("types")}::text[], ${param("keys")}::text[]) as d(type, key)
+  where ${k.orgId} = ${param("org")}::uuid and ${jobKeys}.${k.type} = d.type and ${jobKeys}.${k.key} = d.key
+    and ${jobKeys}.${k.key} = any(${param("keys")}::text[])`);
+
+/** The jobs of a batch in order. Parameters: org, batch. */
+export const readBatchJobs = statement(sql`
+  select x.${j.jobId} as job from ${batches} w join ${jobs} x on x.${j.orgId} = ${param("org")}::uuid
+    and x.${j.jobId} >= w.${b.firstJobId} and x.${j.jobId} <= w.${b.lastJobId} and x.${j.batchId} = w.${b.batchId}
+  where w.${b.orgId} = ${param("org")}::uuid and w.${b.batchId} = ${param("batch")}::uuid order by x.${j.jobId}`);
+
+/** Locks leases that submit children, so that they stay current. Parameters: org, jobs, attempts, leases, workers. */
+export const holdParents = statement(sql`
+  select x.${q.leaseId} as lease from ${jobQueue} x
+  join unnest(${param("jobs")}::uuid[], ${param("attempts")}::int[], ${param("leases")}::uuid[], ${param("workers")}::uuid[])
+    as f(job_id, attempt, lease_id, worker_id) on x.${q.jobId} = f.job_id and x.${q.attempt} = f.attempt
+    and x.${q.leaseId} = f.lease_id and x.${q.workerId} = f.worker_id
+  where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(${param("jobs")}::uuid[])
+  order by x.${q.jobId} for key share of x`);
+
+/** The statement that inserts jobs, ready or scheduled, and tells the feed. */
+export function insertNewJobs(org: string, rows: readonly NewJob[]): Call {
+  const templates = [...new Set(rows.map((row) => row.template))];
+  const position = new Map(templates.map((template, index) => [template, index + 1]));
+  return call(insertJobs, {
+    org,
+    nil: nilUuid,
+    jobs: rows.map((row) => row.jobId),
+    templates: rows.map((row) => position.get(row.template)),
+    batches: rows.map((row) => row.batchId),
+    parents: rows.map((row) => row.parentJobId),
+    titles: rows.map((row) => row.title),
+    payloads: rows.map((row) => row.payload),
+    labels: rows.map((row) => (row.labels ? JSON.stringify(row.labels) : null)),
+    runs: rows.map((row) => seconds(row.runAt)),
+    deadlines: rows.map((row) => seconds(row.deadline)),
+    externals: rows.map((row) => row.externalId),
+    keys: rows.map((row) => row.idempotencyKey),
+    shapes: templates.map((one) => one.shape.shapeId.toString()),
+    kinds: templates.map((one) => one.shape.kind),
+    queues: templates.map((one) => one.shape.queue),
+    skills: templates.map((one) => one.shape.skills.join(",")),
+    points: templates.map((one) => one.shape.points),
+    pools: templates.map((one) => one.shape.pool),
+    projects: templates.map((one) => one.shape.project),
+    instructions: templates.map((one) => one.instructions.join(",")),
+    priorities: templates.map((one) => one.priority),
+    softs: templates.map((one) => one.softTimeoutMs),
+    hards: templates.map((one) => one.hardTimeoutMs),
+    ttls: templates.map((one) => one.settings.leaseTtlMs),
+    reclaims: templates.map((one) => one.settings.reclaimAfterMs),
+    tries: templates.map((one) => one.settings.maxAttempts),
+    backoffs: templates.map((one) => one.settings.backoffInitialMs),
+    backoffMaxes: templates.map((one) => one.settings.backoffMaxMs),
+    factors: templates.map((one) => one.settings.backoffFactor),
+    exclusives: templates.map((one) => one.isExclusive),
+    mostOnces: templates.map((one) => one.isAtMostOnce),
+    opens: templates.map((one) => one.opensPullRequest),
+    submitters: templates.map((one) => one.submittedBy),
+  });
+}
+
+/** The statement that makes shapes known. */
+export function insertNewShapes(org: string, rows: readonly InternedShape[]): Call {
+  const sorted = [...rows].sort((a, c) => (a.shapeId < c.shapeId ? -1 : 1));
+  return call(insertShapes, {
+    org,
+    ids: sorted.map((row) => row.shapeId.toString()),
+    kinds: sorted.map((row) => row.kind),
+    queues: sorted.map((row) => row.queue),
+    skills: sorted.map((row) => row.skills.join(",")),
+    points: sorted.map((row) => row.points),
+    pools: sorted.map((row) => row.pool),
+    projects: sorted.map((row) => row.project),
+    avoids: sorted.map((row) => row.avoid.join(",")),
+    alones: sorted.map((row) => row.isAlone),
+  });
+}
+
+/** The statement that inserts a batch of `rows`, which are in the order of their ids. */
+export function insertNewBatch(org: string, batchId: string, title: string, rows: readonly NewJob[]): Call {
+  return call(insertBatch, {
+    org,
+    batch: batchId,
+    title,
+    first: rows.at(0)?.jobId,
+    last: rows.at(-1)?.jobId,
+    total: rows.length,
+  });
+}
+
+/** An audit row that is written by a flush. */
+export interface AuditRow {
+  readonly auditId: string;
+  readonly actor: string;
+  readonly action: string;
+  readonly target: string;
+  readonly reason: string;
+  readonly requestId: string;
+  readonly details: Readonly<Record<string, unknown>>;
+}
+
+/** The statement that writes audit rows. */
+export function insertAuditRows(org: string, rows: readonly AuditRow[]): Call {
+  return call(insertAudit, {
+    org,
+    ids: rows.map((row) => row.auditId),
+    actors: rows.map((row) => row.actor),
+    actions: rows.map((row) => row.action),
+    targets: rows.map((row) => row.target),
+    reasons: rows.map((row) => row.reason),
+    requests: rows.map((row) => row.requestId),
+    details: rows.map((row) => JSON.stringify(row.details)),
+  });
+}
+
+function seconds(time: Date | null): number | null {
+  return time ? time.getTime() / 1_000 : null;
+}

@@ -1,0 +1,46 @@
+import type { JobState, Outcome } from "../domain/rules/states.ts";
+import type { DeadCause } from "../domain/rules/transitions.ts";
+
+/** Why an attempt failed, as kept. */
+export interface StoredError {
+  readonly code: string;
+  readonly message: string;
+  readonly detail: string;
+}
+
+/** An attempt that a transition ends: a row of the history. */
+export interface EndedAttempt {
+  readonly attempt: number;
+  readonly outcome: Outcome;
+  /** Seconds since the epoch, by the database's clock; null without a lease. */
+  readonly grantedAtSeconds: number | null;
+  readonly workerId: string | null;
+  readonly leaseId: string | null;
+  readonly resultId: string | null;
+  /** JSON text. */
+  readonly result: string | null;
+  readonly error: StoredError | null;
+  readonly prUrl: string | null;
+  readonly lastSequence: number | null;
+}
+
+/** What is written about a job whose row is locked. */
+export interface Transition {
+  readonly jobId: string;
+  readonly batchId: string | null;
+  /** The state after it. */
+  readonly state: JobState;
+  /** The latest attempt number after it. */
+  readonly attempt: number;
+  readonly generation: number;
+  readonly shapeId: bigint;
+  readonly failures: number;
+  readonly losses: number;
+  readonly releases: number;
+  readonly renewsReadyAt: boolean;
+  /** Time until a sweep looks again; null for never. */
+  readonly wakeInMs: number | null;
+  readonly reason: string | null;
+  readonly ended: EndedAttempt | null;
+  readonly dead: { readonly cause: DeadCause; readonly fingerprint: string; readonly kind: string } | null;
+}

@@ -1,0 +1,39 @@
+import type { Command } from "commander";
+import type { Cli } from "../command.ts";
+import { usageError } from "../errors.ts";
+import { exitCodes } from "../exit-codes.ts";
+import { helpTopics } from "../help/topics.ts";
+import { didYouMean } from "../input/suggest.ts";
+
+/** Registers `muster help`. */
+export function registerHelp(cli: Cli): void {
+  const topics = [...helpTopics.keys()];
+  cli.program
+    .command("help [words...]")
+    .description("Show help on a command or a topic.")
+    .examples("muster help job submit", ...topics.map((topic) => `muster help ${topic}`))
+    .action(
+      cli.action(async (call, words: string[]) => {
+        const topic = words.length === 1 ? helpTopics.get(words[0] ?? "") : undefined;
+        if (topic !== undefined) {
+          for (const line of topic(call.output)) call.output.data(line);
+          return exitCodes.done;
+        }
+        call.output.data(findCommand(cli.program, words, topics).helpInformation().trimEnd());
+        if (words.length === 0) call.output.data(`\nTopics: ${topics.map((one) => `muster help ${one}`).join(", ")}`);
+        return exitCodes.done;
+      }),
+    );
+}
+
+function findCommand(program: Command, words: readonly string[], topics: readonly string[]): Command {
+  return words.reduce((command, word, depth) => {
+    const found = command.commands.find((one) => one.name() === word || one.aliases().includes(word));
+    if (found !== undefined) return found;
+    const names = command.commands.map((one) => one.name()).concat(depth === 0 ? topics : []);
+    throw usageError(
+      `there is no command or topic ${JSON.stringify(words.slice(0, depth + 1).join(" "))}`,
+      didYouMean(word, names) ?? `See what there is with: muster ${words.slice(0, depth).concat("--help").join(" ")}`,
+    );
+  }, program);
+}

@@ -1,0 +1,163 @@
+import type { Duration } from "@bufbuild/protobuf/wkt";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import type { Attempt, Job } from "@muster/client/v1/job";
+import { JobState } from "@muster/client/v1/job";
+import { textOfPayload } from "../input/payload.ts";
+import { showPriority } from "../input/values.ts";
+import type { Output } from "../output/output.ts";
+import { sanitize, sanitizeLines } from "../output/sanitize.ts";
+import { lookOfJob, outcomeWord } from "../output/states.ts";
+import { type Cell, layFacts, layTable } from "../output/table.ts";
+import { durationToMs, showAge, showDuration, showTimeAndAge } from "../output/time.ts";
+
+/** A table of jobs. */
+export function jobTable(jobs: readonly Job[], output: Output, nowMs: number): string[] {
+  const columns = [
+    { title: "JOB" },
+    { title: "STATE" },
+    { title: "KIND" },
+    { title: "PRI" },
+    { title: "ATT", align: "right" },
+    { title: "WORKER" },
+    { title: "AGE", align: "right" },
+    { title: "ABOUT" },
+  ] as const;
+  const rows = jobs.map((job) => [
+    job.jobId,
+    stateCell(job, output),
+    job.spec?.kind ?? "",
+    showPriority(job.spec?.priority),
+    String(job.attempt),
+    job.workerName,
+    showAge(job.createTime, nowMs),
+    aboutJob(job),
+  ]);
+  return layTable(columns, rows, output.layout);
+}
+
+/** Everything about a job. */
+export function jobDetail(job: Job, output: Output, nowMs: number): string[] {
+  const { spec } = job;
+  const duration = (value: Duration | undefined): string | undefined =>
+    value === undefined ? undefined : showDuration(durationToMs(value));
+  const labels = Object.entries(spec?.labels ?? {}).map(([key, value]) => `${key}=${value}`);
+  const facts = layFacts(
+    [
+      ["job", job.jobId],
+      ["title", spec?.title],
+      ["state", stateCell(job, output)],
+      ["reason", job.reason],
+      ["kind", spec?.kind],
+      ["queue", spec?.queue],
+      ["priority", showPriority(spec?.priority)],
+      ["points", spec?.points === undefined ? undefined : String(spec.points)],
+      ["needs", spec?.requiredSkills.join(", ")],
+      ["project", spec?.project],
+      ["labels", labels.join(", ")],
+      ["external id", spec?.externalId],
+      ["batch", job.batchId],
+      ["parent", job.parentJobId],
+      ["attempt", attemptText(job)],
+      ["worker", job.workerName === "" ? job.workerId : `${job.workerName} (${job.workerId})`],
+      ["lease", job.leaseId],
+      ["submitted", showTimeAndAge(job.createTime, nowMs)],
+      ["started", showTimeAndAge(job.startTime, nowMs)],
+      ["ended", showTimeAndAge(job.endTime, nowMs)],
+      ["next try", showTimeAndAge(job.wakeTime, nowMs)],
+      ["deadline", showTimeAndAge(spec?.deadline, nowMs)],
+      ["soft timeout", duration(spec?.softTimeout)],
+      ["hard timeout", duration(spec?.hardTimeout)],
+      ["progress", progressText(job)],
+      ["pull request", job.prUrl],
+      ["error", errorCell(job)],
+    ],
+    output.layout,
+  );
+  return [
+    ...facts,
+    ...block("payload", textOfPayload(spec?.payload), output),
+    ...block("result", job.state === JobState.SUCCEEDED ? textOfPayload(job.result) : undefined, output),
+    ...block("error detail", job.error?.detail, output),
+  ];
+}
+
+/** A table of the executions of a job. */
+export function attemptTable(attempts: readonly Attempt[], output: Output, nowMs: number): string[] {
+  const columns = [
+    { title: "ATT", align: "right" },
+    { title: "RUN", align: "right" },
+    { title: "OUTCOME" },
+    { title: "WORKER" },
+    { title: "STARTED" },
+    { title: "TOOK", align: "right" },
+    { title: "ERROR" },
+  ] as const;
+  const rows = attempts.map((one): Cell[] => [
+    String(one.attempt),
+    String(one.generation),
+    outcomeWord(one.outcome) + (one.final ? " (final)" : ""),
+    one.workerName || one.workerId || "-",
+    showTimeAndAge(one.startTime, nowMs) || "-",
+    tookText(one, nowMs),
+    one.error === undefined ? "" : `${one.error.code}: ${one.error.message}`,
+  ]);
+  return layTable(columns, rows, output.layout);
+}
+
+/** One line about where a job stands, for people: `RUNNING attempt 2 on gpu-1`. */
+export function jobLine(job: Job): string {
+  const { word } = lookOfJob(job);
+  const on = job.workerName === "" || job.attempt === 0 ? "" : ` on ${job.workerName}`;
+  const attempt = job.attempt === 0 ? "" : ` attempt ${job.attempt}${on}`;
+  const cancelling = job.cancelRequested && word === "RUNNING" ? ", cancel requested" : "";
+  const why = job.error === undefined ? job.reason : `${job.error.code}: ${job.error.message}`;
+  return sanitize(`${word}${attempt}${cancelling}${why === "" ? "" : `: ${why}`}`);
+}
+
+/** How far a job is, for people: `74% frame 296/400`; empty without progress. */
+export function progressText(job: Job): string {
+  const { progress } = job;
+  if (progress === undefined) return "";
+  const percent = progress.fraction === undefined ? "" : `${Math.round(progress.fraction * 100)}%`;
+  return [percent, progress.message].filter((part) => part !== "").join(" ");
+}
+
+/** The state of a job with its glyph, or the bare word where output is for programs. */
+export function stateCell(job: Job, output: Output): Cell {
+  const look = lookOfJob(job);
+  if (!output.isTty) return look.word;
+  return { text: `${output.glyphs === "ascii" ? look.ascii : look.glyph} ${look.word}`, style: look.style };
+}
+
+function aboutJob(job: Job): string {
+  const progress = progressText(job);
+  if (job.error !== undefined && job.state !== JobState.SUCCEEDED) return `${job.error.code}: ${job.error.message}`;
+  return progress !== "" && job.state === JobState.RUNNING ? progress : (job.spec?.title ?? "");
+}
+
+function attemptText(job: Job): string {
+  const most = job.spec?.retry?.maxAttempts;
+  const parts = [
+    job.failures > 0 ? `${job.failures} failed` : "",
+    job.losses > 0 ? `${job.losses} lost` : "",
+    job.releases > 0 ? `${job.releases} given back` : "",
+    most === undefined ? "" : `${most} may fail`,
+    job.generation > 1 ? `run ${job.generation}` : "",
+  ].filter((part) => part !== "");
+  return parts.length === 0 ? String(job.attempt) : `${job.attempt} (${parts.join(", ")})`;
+}
+
+function errorCell(job: Job): Cell | undefined {
+  return job.error === undefined ? undefined : { text: `${job.error.code}: ${job.error.message}`, style: "red" };
+}
+
+function tookText({ startTime, endTime }: Attempt, nowMs: number): string {
+  if (startTime === undefined) return "-";
+  if (endTime === undefined) return showAge(startTime, nowMs);
+  return showDuration(Math.max(0, timestampMs(endTime) - timestampMs(startTime)));
+}
+
+function block(name: string, text: string | undefined, output: Output): string[] {
+  if (text === undefined || text === "") return [];
+  return [output.paint("dim", name), ...sanitizeLines(text.trimEnd()).split("\n").map((line) => `  ${line}`)];
+}

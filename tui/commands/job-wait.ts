@@ -1,0 +1,103 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { ConnectError } from "@connectrpc/connect";
+import { type Job, JobState } from "@muster/client/v1/job";
+import { JobService, type WaitJobResponse, WaitJobResponseSchema } from "@muster/client/v1/job_service";
+import type { Call } from "../call.ts";
+import { CliError } from "../errors.ts";
+import { exitCodes } from "../exit-codes.ts";
+import { textOfPayload } from "../input/payload.ts";
+import { durationFromMs } from "../input/values.ts";
+import { sanitizeLines } from "../output/sanitize.ts";
+import { jobLooks } from "../output/states.ts";
+import { showDuration } from "../output/time.ts";
+import { isPassing } from "../stream/reconnect.ts";
+
+/** Answers of a call that waits at the server for a while at a time. */
+export interface Waiting {
+  readonly done: boolean;
+}
+
+/**
+ * Waits until a run has ended: prints the result and answers with the exit code, 0 if it succeeded. Throws with
+ * exit code 9 if it did not, 7 when --timeout was up first.
+ */
+export async function waitForJob(call: Call, jobId: string): Promise<number> {
+  const jobs = call.client(JobService);
+  const response = await waitUntilDone<WaitJobResponse>(call, `job ${jobId}`, (timeoutMs, options) =>
+    jobs.waitJob({ jobId, timeout: durationFromMs(timeoutMs) }, options),
+  );
+  return printEnd(call, response);
+}
+
+/** Prints how a run ended, and answers with the exit code; throws with exit code 9 if it did not succeed. */
+export function printEnd(call: Call, response: WaitJobResponse): number {
+  const { job } = response;
+  const text = (): string[] => {
+    const result = job?.state === JobState.SUCCEEDED ? textOfPayload(job.result) : undefined;
+    return result === undefined ? [] : [sanitizeLines(result)];
+  };
+  call.output.print({ schema: WaitJobResponseSchema, message: response, text, names: () => [job?.jobId ?? ""] });
+  if (job?.state === JobState.SUCCEEDED) return exitCodes.done;
+  throw failedJob(job);
+}
+
+/** The error of a run that ended without success. */
+export function failedJob(job: Job | undefined): CliError {
+  const word = job === undefined ? "gone" : jobLooks[job.state].word;
+  const id = job?.jobId ?? "";
+  const why = job?.error === undefined ? [] : [{ field: job.error.code, message: job.error.message }];
+  const reason = job?.reason ? [{ field: "reason", message: job.reason }] : [];
+  return new CliError(`job ${id} ended ${word}`, {
+    reason: `JOB_${word}`,
+    exitCode: exitCodes.jobFailed,
+    violations: [...why, ...reason],
+    suggestion: `See why with: muster job logs ${id}`,
+  });
+}
+
+/**
+ * Repeats a call that waits up to so many milliseconds at the server, until it is done. A lost connection is
+ * waited out. Throws with exit code 7 when --timeout is up.
+ */
+export async function waitUntilDone<Response extends Waiting>(
+  call: Call,
+  what: string,
+  wait: (timeoutMs: number, options: { signal: AbortSignal; timeoutMs: number }) => Promise<Response>,
+): Promise<Response> {
+  const { timeout } = call.globals;
+  const endMs = timeout === undefined ? Number.POSITIVE_INFINITY : call.surroundings.now() + timeout;
+  let lostAttempts = 0;
+  let wasReached = false;
+  for (;;) {
+    const leftMs = Math.max(0, endMs - call.surroundings.now());
+    const sliceMs = Math.max(1, Math.min(longestSliceMs, leftMs));
+    try {
+      const response = await wait(sliceMs, { signal: call.signal, timeoutMs: sliceMs + answerMs });
+      if (lostAttempts > 0) call.output.note("Connected again.");
+      [wasReached, lostAttempts] = [true, 0];
+      if (response.done) return response;
+      if (leftMs <= longestSliceMs && call.surroundings.now() >= endMs) throw timedOut(what, timeout ?? 0);
+    } catch (error) {
+      call.signal.throwIfAborted();
+      if (error instanceof CliError || !wasReached || !isPassing(error)) throw error;
+      if (call.surroundings.now() >= endMs) throw timedOut(what, timeout ?? 0, error);
+      if (lostAttempts === 0) call.output.note(`Lost the coordinator (${ConnectError.from(error).rawMessage}); trying again.`);
+      lostAttempts += 1;
+      const pauseMs = Math.min(30_000, 500 * 2 ** Math.min(lostAttempts - 1, 10), Math.max(0, endMs - call.surroundings.now()));
+      await delay(pauseMs, undefined, { signal: call.signal });
+    }
+  }
+}
+
+// Short enough that proxies do not end the call.
+const longestSliceMs = 50_000;
+const answerMs = 10_000;
+
+function timedOut(what: string, timeoutMs: number, cause?: unknown): CliError {
+  return new CliError(`${what} has not ended after ${showDuration(timeoutMs)}`, {
+    reason: "WAIT_TIMED_OUT",
+    exitCode: exitCodes.timedOut,
+    suggestion: "It goes on; wait again, longer with --timeout.",
+    cause,
+  });
+}

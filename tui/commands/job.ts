@@ -1,0 +1,221 @@
+import { create } from "@bufbuild/protobuf";
+import { JobState } from "@muster/client/v1/job";
+import {
+  CancelJobResponseSchema,
+  CancelOutcome,
+  GetJobResponseSchema,
+  JobService,
+  ListAttemptsResponseSchema,
+  ListJobsResponseSchema,
+  RetryJobResponseSchema,
+} from "@muster/client/v1/job_service";
+import type { Call } from "../call.ts";
+import type { Cli, MusterCommand } from "../command.ts";
+import { usageError } from "../errors.ts";
+import { exitCodes } from "../exit-codes.ts";
+import { listOption, pairOption, wholeOption } from "../input/options.ts";
+import { didYouMean } from "../input/suggest.ts";
+import { sanitize } from "../output/sanitize.ts";
+import { attemptTable, jobDetail, jobLine, jobTable } from "./job-show.ts";
+import { registerJobSubmit } from "./job-submit.ts";
+import { waitForJob } from "./job-wait.ts";
+import { type LogsOptions, printLogs, printWatch, type WatchOptions } from "./job-watch.ts";
+import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
+import { forEachId } from "./several.ts";
+
+interface ListOptions extends PageOptions {
+  readonly state?: readonly string[];
+  readonly kind?: string;
+  readonly queue?: string;
+  readonly batch?: string;
+  readonly project?: string;
+  readonly label?: Readonly<Record<string, string>>;
+  readonly worker?: string;
+  readonly parent?: string;
+}
+
+const anId = "job_01jd9y3f4k8qkx2m0000000000";
+
+/** Registers `muster job`. */
+export function registerJob(cli: Cli): void {
+  const job = cli.program.command("job").alias("jobs").description("Submit, watch and steer jobs.");
+  registerJobSubmit(job, cli);
+  registerList(job, cli);
+  registerGet(job, cli);
+  registerFollow(job, cli);
+  registerSteer(job, cli);
+  job
+    .command("attempts <job>")
+    .description("List the executions of a job, oldest first: where, when, and how each ended.")
+    .examples(`muster job attempts ${anId}`)
+    .action(cli.action((call, jobId: string) => printAttempts(call, jobId)));
+}
+
+function registerList(job: MusterCommand, cli: Cli): void {
+  withPages(job.command("list").alias("ls"))
+    .description("List jobs, newest first. All conditions must hold.")
+    .examples(
+      "muster job list",
+      "muster job list --state running,offered --kind shell.run",
+      "muster job list --label team=web --all --json",
+      "muster job list --state dead -o name | xargs -n 20 muster job retry",
+    )
+    .option("--state <state>", "only in this state; repeat or use commas for more", listOption)
+    .option("--kind <kind>", "only this kind")
+    .option("--queue <name>", "only this queue")
+    .option("--batch <batch>", "only jobs of this batch")
+    .option("--project <name>", "only this project")
+    .option("--label <key=value>", "only with this label; repeat for more", pairOption)
+    .option("--worker <worker>", "only what this worker holds now (its id, wrk_...)")
+    .option("--parent <job>", "only children of this job")
+    .action(cli.action((call, options: ListOptions) => printJobs(call, options)));
+}
+
+function registerGet(job: MusterCommand, cli: Cli): void {
+  job
+    .command("get [job]")
+    .description("Show everything about a job: state, payload, result, error.")
+    .examples(`muster job get ${anId}`, "muster job get --external-id shot-0412 --json")
+    .option("--external-id <id>", "the job with this id of yours")
+    .action(
+      cli.action(async (call, jobId: string | undefined, options: { externalId?: string }) => {
+        const externalId = options.externalId ?? "";
+        if ((jobId === undefined) === (externalId === "")) {
+          throw usageError("give the id of the job, or --external-id", `Like: muster job get ${anId}`);
+        }
+        const response = await call.client(JobService).getJob({ jobId: jobId ?? "", externalId }, call.once());
+        const { job: found } = response;
+        call.output.print({
+          schema: GetJobResponseSchema,
+          message: response,
+          text: () => (found === undefined ? [] : jobDetail(found, call.output, call.surroundings.now())),
+          names: () => (found === undefined ? [] : [found.jobId]),
+        });
+        return exitCodes.done;
+      }),
+    );
+}
+
+function registerFollow(job: MusterCommand, cli: Cli): void {
+  job
+    .command("watch <job>")
+    .description("Show what becomes of a job until it has ended: states, progress, partial results, messages.")
+    .examples(`muster job watch ${anId}`, `muster job watch ${anId} --logs --exit-status`, `muster job watch ${anId} -o jsonl`)
+    .option("--logs", "the log, too")
+    .option("--exit-status", "exit 9 if it failed or was cancelled")
+    .action(cli.action((call, jobId: string, options: WatchOptions) => printWatch(call, jobId, options)));
+  job
+    .command("logs <job>")
+    .description("Print the log of a job, from its first attempt on.")
+    .examples(`muster job logs ${anId}`, `muster job logs ${anId} -f --timestamps`, `muster job logs ${anId} --attempt 2`)
+    .option("-f, --follow", "go on until the job has ended")
+    .option("-t, --timestamps", "time and source in front of each line")
+    .option("--attempt <number>", "only this attempt", wholeOption(1, 1_000_000))
+    .action(cli.action((call, jobId: string, options: LogsOptions) => printLogs(call, jobId, options)));
+  job
+    .command("wait <job>")
+    .description("Wait until a job has ended and print its result. Exits with 9 if it failed or was cancelled.")
+    .examples(`muster job wait ${anId}`, `muster job wait ${anId} --timeout 10m | jq .`)
+    .action(cli.action((call, jobId: string) => waitForJob(call, jobId)));
+}
+
+function registerSteer(job: MusterCommand, cli: Cli): void {
+  job
+    .command("cancel <job...>")
+    .description("Cancel jobs: at once where they wait, by asking the worker where they run.")
+    .examples(`muster job cancel ${anId} --reason "wrong branch"`)
+    .option("--reason <text>", "for people")
+    .option("--force", "do not wait for the worker: end the job now, refuse what its worker still sends")
+    .action(
+      cli.action((call, jobIds: string[], options: { reason?: string; force?: boolean }) =>
+        forEachId(call, jobIds, (jobId) => cancelJob(call, jobId, options)),
+      ),
+    );
+  job
+    .command("retry <job...>")
+    .description("Run dead or cancelled jobs again, or try waiting ones now instead of after their delay.")
+    .examples(`muster job retry ${anId}`, "muster job list --state dead -o name | xargs -n 20 muster job retry")
+    .option("--reason <text>", "for people")
+    .action(
+      cli.action((call, jobIds: string[], options: { reason?: string }) =>
+        forEachId(call, jobIds, (jobId) => retryJob(call, jobId, options.reason ?? "")),
+      ),
+    );
+}
+
+/** Runs a dead or cancelled job again and prints it. */
+export async function retryJob(call: Call, jobId: string, reason: string): Promise<void> {
+  const response = await call.client(JobService).retryJob({ jobId, reason, requestId: crypto.randomUUID() }, call.once());
+  const { job } = response;
+  call.output.printOne({
+    schema: RetryJobResponseSchema,
+    message: response,
+    text: () => [`${sanitize(jobId)}\t${job === undefined ? "" : jobLine(job)}`],
+    names: () => [jobId],
+  });
+}
+
+async function cancelJob(call: Call, jobId: string, options: { reason?: string; force?: boolean }): Promise<void> {
+  const request = { jobId, reason: options.reason ?? "", force: options.force === true, requestId: crypto.randomUUID() };
+  const response = await call.client(JobService).cancelJob(request, call.once());
+  const { job, outcome } = response;
+  call.output.printOne({
+    schema: CancelJobResponseSchema,
+    message: response,
+    text: () => [`${sanitize(jobId)}\t${job === undefined ? "" : jobLine(job)}`],
+    names: () => [jobId],
+  });
+  if (outcome === CancelOutcome.ALREADY_TERMINAL) call.output.note(`${jobId} had ended before.`);
+  if (outcome === CancelOutcome.REQUESTED) call.output.note(`${jobId}: its worker was asked to stop.`);
+}
+
+async function printJobs(call: Call, options: ListOptions): Promise<number> {
+  const filter = {
+    states: (options.state ?? []).map(readState),
+    kind: options.kind ?? "",
+    queue: options.queue ?? "",
+    batchId: options.batch ?? "",
+    project: options.project ?? "",
+    labels: { ...options.label },
+    workerId: options.worker ?? "",
+    parentJobId: options.parent ?? "",
+  };
+  const page = await collectPages(options, async (pageSize, pageToken) => {
+    const response = await call.client(JobService).listJobs({ filter, pageSize, pageToken }, call.once());
+    return { rows: response.jobs, nextPageToken: response.nextPageToken };
+  });
+  call.output.print({
+    schema: ListJobsResponseSchema,
+    message: create(ListJobsResponseSchema, { jobs: page.rows, nextPageToken: page.nextPageToken }),
+    text: () => jobTable(page.rows, call.output, call.surroundings.now()),
+    names: () => page.rows.map((one) => one.jobId),
+  });
+  notePage(call.output, page, "jobs");
+  return exitCodes.done;
+}
+
+async function printAttempts(call: Call, jobId: string): Promise<number> {
+  const page = await collectPages({ all: true }, async (pageSize, pageToken) => {
+    const response = await call.client(JobService).listAttempts({ jobId, pageSize, pageToken }, call.once());
+    return { rows: response.attempts, nextPageToken: response.nextPageToken };
+  });
+  call.output.print({
+    schema: ListAttemptsResponseSchema,
+    message: create(ListAttemptsResponseSchema, { attempts: page.rows }),
+    text: () => attemptTable(page.rows, call.output, call.surroundings.now()),
+    names: () => page.rows.map((one) => String(one.attempt)),
+  });
+  if (page.rows.length === 0 && call.output.format === "text") call.output.note("No attempts yet.");
+  return exitCodes.done;
+}
+
+function readState(word: string): JobState {
+  const states = Object.entries(JobState).filter(([name]) => /^[A-Z]+$/.test(name) && name !== "UNSPECIFIED");
+  const found = states.find(([name]) => name === word.toUpperCase());
+  if (found !== undefined && typeof found[1] === "number") return found[1];
+  const names = states.map(([name]) => name.toLowerCase());
+  throw usageError(
+    `--state has no state ${JSON.stringify(word)}`,
+    `${didYouMean(word.toLowerCase(), names) ?? ""} States are: ${names.join(", ")}.`.trim(),
+  );
+}

@@ -1,0 +1,31 @@
+import { readFileSync } from "node:fs";
+import { findUpward } from "./package-files.ts";
+import type { Cli } from "../command.ts";
+import { exitCodes } from "../exit-codes.ts";
+
+/** Registers `muster version` and `--version`. */
+export function registerVersion(cli: Cli): void {
+  cli.program.version(`muster ${readVersion()}`, "-V, --version", "show the version");
+  cli.program
+    .command("version")
+    .description("Show the version of this program.")
+    .examples("muster version", "muster version --json")
+    .action(
+      cli.action(async (call) => {
+        const version = readVersion();
+        const node = process.versions.node;
+        call.output.printValue({ version, node }, () => [
+          call.output.format === "name" ? version : `muster ${version} (Node ${node})`,
+        ]);
+        return exitCodes.done;
+      }),
+    );
+}
+
+/** The version of this package. */
+export function readVersion(): string {
+  const path = findUpward("package.json");
+  const text: unknown = path === undefined ? undefined : JSON.parse(readFileSync(path, "utf8"));
+  const isObject = typeof text === "object" && text !== null && "version" in text;
+  return isObject ? String(text.version) : "unknown";
+}

@@ -1,0 +1,83 @@
+import { exitCodeMeanings } from "../exit-codes.ts";
+import type { Output } from "../output/output.ts";
+import { cancellingLook, jobLooks, type Look, retryLook, workerLooks } from "../output/states.ts";
+import { JobState } from "@muster/client/v1/job";
+import { WorkerState } from "@muster/client/v1/worker";
+import { pad, widthOf } from "../output/width.ts";
+
+/** The lines of each topic of `muster help`, by its name. */
+export const helpTopics: ReadonlyMap<string, (output: Output) => readonly string[]> = new Map([
+  ["exit-codes", exitCodeLines],
+  ["environment", environmentLines],
+  ["states", stateLines],
+]);
+
+function exitCodeLines(): string[] {
+  return ["What the exit codes mean:", "", ...rows(exitCodeMeanings.map(([code, meaning]) => [String(code).padStart(3), meaning]))];
+}
+
+function environmentLines(): string[] {
+  return [
+    "Environment variables; a flag is stronger than its variable:",
+    "",
+    ...rows([
+      ["MUSTER_ADDRESS", "URL of the coordinator (http://127.0.0.1:7070); as --address"],
+      ["MUSTER_API_KEY_FILE", "file that holds the API key; as --api-key-file"],
+      ["MUSTER_API_KEY", "the API key itself"],
+      ["MUSTER_WORKER_KEY_FILE", "worker run: file that holds the worker's key; as --key-file"],
+      ["MUSTER_WORKER_KEY", "worker run: the worker's key itself"],
+      ["NO_COLOR", "set to anything: no colours; as --no-color"],
+      ["FORCE_COLOR", "set to 1: colours also where output is no terminal"],
+      ["XDG_STATE_HOME", "where muster/ keeps its state (~/.local/state)"],
+      ["HTTPS_PROXY", "not used: the coordinator is called directly"],
+    ]),
+    "",
+    "Without a key, commands use the one that a `muster dev` or `muster server` of yours left in",
+    "$XDG_STATE_HOME/muster/admin.key, for addresses of this machine only.",
+    "The variables of the coordinator, MUSTER_*, are listed in: muster server --help",
+  ];
+}
+
+function stateLines(output: Output): string[] {
+  const line = (look: Look, meaning: string): string[] => {
+    const glyph = output.glyphs === "ascii" ? look.ascii : look.glyph;
+    return [output.paint(look.style, `${glyph} ${look.word}`), meaning];
+  };
+  return [
+    "States of a job:",
+    "",
+    ...rows(jobMeanings.map(([look, meaning]) => line(look, meaning))),
+    "",
+    "States of a worker:",
+    "",
+    ...rows(workerMeanings.map(([look, meaning]) => line(look, meaning))),
+  ];
+}
+
+const jobMeanings: readonly (readonly [Look, string])[] = [
+  [jobLooks[JobState.BLOCKED], "waits for jobs that it depends on"],
+  [jobLooks[JobState.SCHEDULED], "waits for its time"],
+  [retryLook, "waits for its next try after a failure"],
+  [jobLooks[JobState.READY], "waits for a worker"],
+  [jobLooks[JobState.OFFERED], "leased to a worker that has not accepted yet"],
+  [jobLooks[JobState.RUNNING], "a worker executes it"],
+  [cancellingLook, "the same, and somebody asked to cancel it"],
+  [jobLooks[JobState.PARKED], "held without spending an attempt"],
+  [jobLooks[JobState.SUCCEEDED], "ended with a result"],
+  [jobLooks[JobState.CANCELLED], "ended because it was no longer wanted"],
+  [jobLooks[JobState.DEAD], "ended without success; a dead letter"],
+];
+
+const workerMeanings: readonly (readonly [Look, string])[] = [
+  [workerLooks[WorkerState.IDLE], "attached, without a job"],
+  [workerLooks[WorkerState.BUSY], "attached, with at least one job"],
+  [workerLooks[WorkerState.DRAINING], "finishes what it has, takes nothing new"],
+  [workerLooks[WorkerState.STALE], "its heartbeat is late; it gets nothing new"],
+  [workerLooks[WorkerState.OFFLINE], "not attached"],
+  [workerLooks[WorkerState.DISABLED], "may not attach"],
+];
+
+function rows(pairs: readonly (readonly string[])[]): string[] {
+  const width = Math.max(...pairs.map(([left]) => widthOf(left ?? "")));
+  return pairs.map(([left, right]) => `  ${pad(left ?? "", width)}  ${right ?? ""}`);
+}

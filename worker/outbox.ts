@@ -1,0 +1,349 @@
+import { type FileHandle, mkdir, open, rm, truncate } from "node:fs/promises";
+import { type DirectoryLock, lockDirectory } from "./directory-lock.ts";
+import { inUse, invalid, OutboxError, writeFailed } from "./outbox-error.ts";
+import { type Leftovers, type Pending, readLeftovers, type Segment, segmentPath } from "./outbox-recovery.ts";
+import {
+  encodeRecords,
+  encodeSegmentHeader,
+  maxBodyBytes,
+  maxResultIdBytes,
+  newMark,
+  type SegmentRecord,
+  segmentHeaderBytes,
+  writeFully,
+} from "./outbox-segment.ts";
+
+/** A result that is not acknowledged yet. */
+export interface OutboxEntry {
+  /** Unique among the results of the worker; 1 to 256 bytes of UTF-8. */
+  readonly resultId: string;
+  /** The result as its owner serialised it; at most 4 MiB. Must not be changed once given. */
+  readonly body: Uint8Array;
+}
+
+/** Where an outbox lives, and what it writes with. */
+export interface OutboxOptions {
+  /** A folder of its own; made with mode 0700 when missing. Used by one process at a time. */
+  readonly directory: string;
+  /** Ends the opening; has no part in the outbox once it is open. */
+  readonly signal: AbortSignal;
+  /** Makes what was written durable. Default: `handle.datasync()`. */
+  readonly fdatasync?: (handle: FileHandle) => Promise<void>;
+}
+
+/** What opening found that a clean end does not leave. */
+export interface OutboxRecovery {
+  /** Bytes of a torn tail that were cut: a write that no append was resolved for. */
+  readonly tornBytes: number;
+  /** Bytes of damaged records between whole ones, whose results are lost: worth a warning about the disk. */
+  readonly damagedBytes: number;
+}
+
+type Fdatasync = (handle: FileHandle) => Promise<void>;
+
+type HeldLock = Extract<DirectoryLock, { kind: "held" }>;
+
+interface ActiveSegment {
+  readonly segment: Segment;
+  readonly file: FileHandle;
+  /** Length of the file; behind the segment's end it is zeros. */
+  fileBytes: number;
+}
+
+interface Append {
+  readonly entry: OutboxEntry;
+  readonly resolve: () => void;
+  readonly reject: (error: OutboxError) => void;
+}
+
+const rollBytes = 8 * 1024 * 1024;
+const idleRollBytes = 1024 * 1024;
+/** A file grows by this: the fdatasync of a write inside it costs half of one that makes it longer. */
+const growthBytes = 256 * 1024;
+const maxBatchBytes = 8 * 1024 * 1024;
+const maxHeldBytes = 512 * 1024 * 1024;
+const entryOverheadBytes = 256;
+
+/**
+ * The results of a worker process that no coordinator has acknowledged, on disk.
+ *
+ * An append resolves when its record is durable, and only then is it pending: nothing goes on the wire that a
+ * crash could take back. Appends that come while a write is under way share the next write and fdatasync.
+ * Acknowledgements are appended without fdatasync; one that a crash loses costs a result sent twice. Each
+ * process writes segments of its own, and deletes any segment of which all is acknowledged.
+ *
+ * Bound: 512 MiB of entries that are waiting or unacknowledged; more are refused with OUTBOX_FULL.
+ */
+export class Outbox implements AsyncDisposable {
+  /** What opening found. */
+  readonly recovery: OutboxRecovery;
+  readonly #directory: string;
+  readonly #lock: HeldLock;
+  readonly #fdatasync: Fdatasync;
+  readonly #pending: Map<string, Pending>;
+  readonly #waiting = new Map<string, Append>();
+  /** Segments that are not written to any more, but have acknowledgements to write or can go. */
+  readonly #settling: Set<Segment>;
+  #active: ActiveSegment | null = null;
+  #nextSegment: number;
+  #heldBytes: number;
+  #writing: Promise<void> | null = null;
+  #closing: Promise<void> | null = null;
+
+  private constructor(directory: string, fdatasync: Fdatasync, lock: HeldLock, found: Leftovers) {
+    this.recovery = { tornBytes: found.tornBytes, damagedBytes: found.damagedBytes };
+    this.#directory = directory;
+    this.#lock = lock;
+    this.#fdatasync = fdatasync;
+    this.#pending = found.pending;
+    this.#settling = new Set(found.segments);
+    this.#nextSegment = found.nextSegment;
+    this.#heldBytes = found.pending.values().reduce((sum, { entry }) => sum + heldBytes(entry), 0);
+  }
+
+  /**
+   * Opens the outbox of a directory, with what earlier boots left in it. Fails with OUTBOX_IN_USE while
+   * another outbox, of any process on this machine, has it open, and with OUTBOX_UNKNOWN_VERSION or
+   * OUTBOX_FOREIGN_FILE on a segment that it cannot read; then it has changed nothing.
+   */
+  static async open(options: OutboxOptions): Promise<Outbox> {
+    const { directory, signal, fdatasync = (handle) => handle.datasync() } = options;
+    signal.throwIfAborted();
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    const lock = await lockDirectory(directory, signal);
+    if (lock.kind === "in use") throw inUse(directory, lock.pid);
+    try {
+      const found = await readLeftovers(directory, fdatasync, signal);
+      const outbox = new Outbox(directory, fdatasync, lock, found);
+      outbox.#wake();
+      return outbox;
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
+  }
+
+  /** What is durable and not acknowledged, oldest first, earlier boots' results included. */
+  pending(): OutboxEntry[] {
+    return Array.from(this.#pending.values(), ({ entry }) => entry);
+  }
+
+  /**
+   * Keeps a result; resolves when it is durable. Rejects with an OutboxError when it cannot be: then it is
+   * not pending, and the same entry may be tried again.
+   */
+  append(entry: OutboxEntry): Promise<void> {
+    const refusal = this.#refuse(entry);
+    if (refusal !== null) return Promise.reject(refusal);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#heldBytes += heldBytes(entry);
+    this.#waiting.set(entry.resultId, { entry, resolve, reject });
+    this.#wake();
+    return promise;
+  }
+
+  /** Forgets results that the coordinator has; ids that are not pending are ignored. */
+  acknowledge(resultIds: readonly string[]): void {
+    if (this.#closing !== null) return;
+    for (const resultId of resultIds) {
+      const found = this.#pending.get(resultId);
+      if (found === undefined) continue;
+      const { entry, segment } = found;
+      this.#pending.delete(resultId);
+      this.#heldBytes -= heldBytes(entry);
+      segment.unacknowledged -= 1;
+      segment.acknowledged.push(resultId);
+      if (segment !== this.#active?.segment) this.#settling.add(segment);
+    }
+    this.#wake();
+  }
+
+  /** Writes what is waiting, deletes what is done, and frees the directory. Later appends are refused. */
+  close(): Promise<void> {
+    this.#closing ??= this.#end();
+    return this.#closing;
+  }
+
+  /** As `close`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #end(): Promise<void> {
+    await this.#writing;
+    await this.#retireActive();
+    for (const segment of this.#settling) await this.#settle(segment);
+    await this.#lock.release();
+  }
+
+  #refuse({ resultId, body }: OutboxEntry): OutboxError | null {
+    const idBytes = Buffer.byteLength(resultId);
+    if (this.#closing !== null)
+      return new OutboxError(
+        "OUTBOX_CLOSED",
+        "the outbox is closed",
+        "Give results before the worker stops.",
+      );
+    if (idBytes < 1 || idBytes > maxResultIdBytes || !resultId.isWellFormed())
+      return invalid(
+        `a result id must have 1 to ${maxResultIdBytes} bytes of UTF-8`,
+        "Make ids with a UUID.",
+      );
+    if (body.length > maxBodyBytes)
+      return invalid(
+        `result ${resultId} has ${body.length} bytes`,
+        `Keep results within ${maxBodyBytes} bytes.`,
+      );
+    if (this.#pending.has(resultId) || this.#waiting.has(resultId))
+      return invalid(`result ${resultId} is in the outbox already`, "Use an id once.");
+    if (this.#heldBytes + heldBytes({ resultId, body }) > maxHeldBytes)
+      return new OutboxError(
+        "OUTBOX_FULL",
+        `${this.#pending.size} results are not acknowledged (${maxHeldBytes} bytes)`,
+        "Try again when the coordinator answers.",
+      );
+    return null;
+  }
+
+  #wake(): void {
+    if (this.#writing === null && this.#hasWork()) this.#writing = this.#writeAll();
+  }
+
+  #hasWork(): boolean {
+    const hasAcknowledged = (this.#active?.segment.acknowledged.length ?? 0) > 0;
+    return this.#waiting.size > 0 || this.#settling.size > 0 || hasAcknowledged;
+  }
+
+  async #writeAll(): Promise<void> {
+    // Whatever the same turn of the event loop appends goes into one batch.
+    await null;
+    while (this.#hasWork()) {
+      await this.#rollActive();
+      await this.#writeBatch();
+      const [segment] = this.#settling;
+      if (segment !== undefined) await this.#settle(segment);
+    }
+    this.#writing = null;
+  }
+
+  async #writeBatch(): Promise<void> {
+    const batch = this.#nextBatch();
+    const acknowledged = this.#active?.segment.acknowledged.splice(0) ?? [];
+    if (batch.length === 0 && acknowledged.length === 0) return;
+    try {
+      this.#active ??= await this.#startSegment();
+      const active = this.#active;
+      const { segment, file } = active;
+      const records = [...acknowledged.map(acknowledgement), ...batch.map(({ entry }) => entryRecord(entry))];
+      const bytes = encodeRecords(records, segment.mark);
+      const endBytes = segment.endBytes + bytes.length;
+      const growsBy = endBytes > active.fileBytes ? growthBytes - (endBytes % growthBytes) : 0;
+      // What concat is not given it fills with zeros.
+      const written = growsBy > 0 ? Buffer.concat([bytes], bytes.length + growsBy) : bytes;
+      await writeFully(file, written, segment.endBytes);
+      if (batch.length > 0) await this.#fdatasync(file);
+      active.fileBytes = Math.max(active.fileBytes, segment.endBytes + written.length);
+      segment.endBytes = endBytes;
+      segment.unacknowledged += batch.length;
+      for (const { entry, resolve } of batch) {
+        this.#waiting.delete(entry.resultId);
+        this.#pending.set(entry.resultId, { entry, segment });
+        resolve();
+      }
+    } catch (cause) {
+      await this.#abandonActive();
+      for (const { entry, reject } of batch) {
+        this.#waiting.delete(entry.resultId);
+        this.#heldBytes -= heldBytes(entry);
+        reject(writeFailed(this.#directory, entry.resultId, cause));
+      }
+    }
+  }
+
+  #nextBatch(): Append[] {
+    const batch: Append[] = [];
+    let bytes = 0;
+    for (const append of this.#waiting.values()) {
+      bytes += append.entry.body.length;
+      if (batch.length > 0 && bytes > maxBatchBytes) break;
+      batch.push(append);
+    }
+    return batch;
+  }
+
+  async #startSegment(): Promise<ActiveSegment> {
+    const path = segmentPath(this.#directory, this.#nextSegment);
+    this.#nextSegment += 1;
+    const file = await open(path, "wx", 0o600);
+    try {
+      const mark = newMark();
+      // Durable with the first batch; its name in the directory is not.
+      await writeFully(file, encodeSegmentHeader(mark), 0);
+      await syncDirectory(this.#directory);
+      const segment = { path, mark, endBytes: segmentHeaderBytes, unacknowledged: 0, acknowledged: [] };
+      return { segment, file, fileBytes: segmentHeaderBytes };
+    } catch (error) {
+      await file.close();
+      await rm(path, { force: true });
+      throw error;
+    }
+  }
+
+  async #rollActive(): Promise<void> {
+    if (this.#active === null) return;
+    const { endBytes, unacknowledged } = this.#active.segment;
+    if (endBytes >= rollBytes || (unacknowledged === 0 && endBytes > idleRollBytes))
+      await this.#retireActive();
+  }
+
+  async #retireActive(): Promise<void> {
+    if (this.#active === null) return;
+    const { segment, file } = this.#active;
+    this.#active = null;
+    this.#settling.add(segment);
+    await file.close().catch(ignore);
+  }
+
+  /** After a failed write nothing of the file's end can be trusted: what is durable stays, the rest is cut. */
+  async #abandonActive(): Promise<void> {
+    const segment = this.#active?.segment;
+    await this.#retireActive();
+    if (segment !== undefined) await truncate(segment.path, segment.endBytes).catch(ignore);
+  }
+
+  /** A failure here costs a result that is sent twice and answered as a duplicate. */
+  async #settle(segment: Segment): Promise<void> {
+    this.#settling.delete(segment);
+    const acknowledged = segment.acknowledged.splice(0);
+    try {
+      if (segment.unacknowledged === 0) await rm(segment.path, { force: true });
+      else if (acknowledged.length > 0) {
+        const bytes = encodeRecords(acknowledged.map(acknowledgement), segment.mark);
+        await using file = await open(segment.path, "r+");
+        await writeFully(file, bytes, segment.endBytes);
+        segment.endBytes += bytes.length;
+      }
+    } catch {
+      return;
+    }
+  }
+}
+
+function acknowledgement(resultId: string): SegmentRecord {
+  return { type: "acknowledgement", resultId, body: new Uint8Array() };
+}
+
+function entryRecord({ resultId, body }: OutboxEntry): SegmentRecord {
+  return { type: "entry", resultId, body };
+}
+
+function heldBytes({ body }: OutboxEntry): number {
+  return body.length + entryOverheadBytes;
+}
+
+async function syncDirectory(directory: string): Promise<void> {
+  await using handle = await open(directory, "r");
+  await handle.sync();
+}
+
+function ignore(): void {}
