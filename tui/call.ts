@@ -67,7 +67,11 @@ export function prepareCall(
     client: (service) => {
       const { address, key } = context();
       // HTTP/1.1: passes every proxy, and leaves no connection open that would keep the process alive.
-      return createMusterClient(service, { address, httpVersion: "1.1", ...(key === undefined ? {} : { key }) });
+      return createMusterClient(service, {
+        address,
+        httpVersion: "1.1",
+        ...(key === undefined ? {} : { key }),
+      });
     },
     once: () => ({ signal: surroundings.signal, timeoutMs: globals.timeout ?? defaultTimeoutMs }),
   };

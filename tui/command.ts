@@ -1,7 +1,7 @@
 import { Command, Help, Option } from "commander";
 import { type Call, type GlobalOptions, prepareCall } from "./call.ts";
-import { durationOption } from "./input/options.ts";
 import { usageError } from "./errors.ts";
+import { durationOption } from "./input/options.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /** A command whose help starts with what it does and how it is used, and ends with the options of all commands. */
@@ -10,7 +10,7 @@ export class MusterCommand extends Command {
   #notes = "";
 
   override createCommand(name?: string): MusterCommand {
-    return new MusterCommand(name);
+    return new MusterCommand(name).helpCommand(false);
   }
 
   /** Adds command lines that a reader may copy; they stand above everything else in the help. */
@@ -68,7 +68,9 @@ export function makeCli(
 /** Gives a command and all below it the options that every command takes; its own win. */
 export function addGlobalOptions(command: Command): void {
   for (const option of makeGlobalOptions()) {
-    const isTaken = command.options.some(({ long, short }) => long === option.long || (short && short === option.short));
+    const isTaken = command.options.some(
+      ({ long, short }) => long === option.long || (short && short === option.short),
+    );
     if (!isTaken) command.addOption(option.helpGroup("Options of all commands:"));
   }
   for (const inner of command.commands) addGlobalOptions(inner);
@@ -76,9 +78,11 @@ export function addGlobalOptions(command: Command): void {
 
 /** The options of all commands as a command got them, at whatever level they were given. */
 export function globalOptions(command: Command): GlobalOptions {
-  const levels: Command[] = [];
-  for (let level: Command | null = command; level !== null; level = level.parent) levels.unshift(level);
-  return levels.reduce<GlobalOptions>((all, level) => ({ ...all, ...givenOptions(level) }), {});
+  const levels: GlobalOptions[] = [];
+  for (let level: Command | null = command; level !== null; level = level.parent) {
+    levels.unshift(givenOptions(level));
+  }
+  return Object.assign({}, ...levels);
 }
 
 /** Whether every command has the option of this name. */
@@ -99,7 +103,9 @@ function makeGlobalOptions(): Option[] {
     new Option("-o, --output <format>", "how to print the answer: text, json, jsonl, name"),
     new Option("--json", "the same as -o json: the proto3 JSON of the answer"),
     new Option("-q, --quiet", "no messages, only data and errors"),
-    new Option("--timeout <duration>", "how long a call or a wait may take (calls: 30s)").argParser(durationOption),
+    new Option("--timeout <duration>", "how long a call or a wait may take (calls: 30s)").argParser(
+      durationOption,
+    ),
     new Option("--address <url>", "the coordinator (MUSTER_ADDRESS; http://127.0.0.1:7070)"),
     new Option("--api-key-file <path>", "file that holds the key (MUSTER_API_KEY_FILE, MUSTER_API_KEY)"),
     new Option("--no-color", "no colours (NO_COLOR)"),
@@ -116,6 +122,8 @@ function refuseKey(): never {
   );
 }
 
+// Order: what it does, examples, usage, its commands, its options; the options of all commands come last, and only
+// where a command can take them.
 class MusterHelp extends Help {
   readonly #examples: readonly string[];
   readonly #notes: string;
@@ -126,11 +134,28 @@ class MusterHelp extends Help {
     this.#notes = notes;
   }
 
-  override subcommandTerm(command: Command): string {
-    const args = command.registeredArguments.map((argument) =>
-      argument.required ? `<${argument.name()}>` : `[${argument.name()}]`,
-    );
-    return [command.name(), ...args].join(" ");
+  override formatHelp(command: Command, helper: Help): string {
+    const width = Math.min(helper.helpWidth ?? 80, 100);
+    Object.assign(helper, { helpWidth: width });
+    const isGroup = command.commands.length > 0;
+    const plain = super.formatHelp(command, helper).trimEnd().split("\n\n");
+    const [usage = "", ...sections] = plain;
+    const ofCommand = sections.filter((section) => !/^(Options|Options of all commands):/.test(section));
+    const options = sections.filter((section) => /^Options:/.test(section));
+    const global = sections.filter((section) => /^Options of all commands:/.test(section));
+    return [
+      helper.boxWrap(command.description(), width),
+      ...(this.#examples.length === 0
+        ? []
+        : [["Examples:", ...this.#examples.map((line) => `  ${line}`)].join("\n")]),
+      usage,
+      ...ofCommand,
+      ...options,
+      ...(this.#notes === "" ? [] : [this.#notes.trimEnd()]),
+      ...(isGroup && command.parent !== null ? [] : global),
+    ]
+      .join("\n\n")
+      .concat("\n");
   }
 
   // It stands at the top already.
@@ -138,16 +163,11 @@ class MusterHelp extends Help {
     return "";
   }
 
-  override formatHelp(command: Command, helper: Help): string {
-    const width = Math.min(helper.helpWidth ?? 80, 100);
-    const examples = this.#examples.map((line) => `  ${line}`);
-    return [
-      helper.boxWrap(command.description(), width),
-      "",
-      ...(examples.length === 0 ? [] : ["Examples:", ...examples, ""]),
-      super.formatHelp(command, Object.assign(helper, { helpWidth: width })).trimEnd(),
-      ...(this.#notes === "" ? [] : ["", this.#notes.trimEnd()]),
-      "",
-    ].join("\n");
+  override subcommandTerm(command: Command): string {
+    const args = command.registeredArguments.map((argument) => {
+      const name = argument.variadic ? `${argument.name()}...` : argument.name();
+      return argument.required ? `<${name}>` : `[${name}]`;
+    });
+    return [command.name(), ...args].join(" ");
   }
 }

@@ -87,7 +87,10 @@ function keyFromFile(path: string, source: string, surroundings: Surroundings): 
     return { key: readKey(readFileSync(full, "utf8"), path), keySource: path, warnings };
   } catch (cause) {
     if (cause instanceof CliError) throw cause;
-    throw usageError(`${source}: cannot read ${path}: ${systemReason(cause)}`, "Check the path, and who may read it.");
+    throw usageError(
+      `${source}: cannot read ${path}: ${systemReason(cause)}`,
+      "Check the path, and who may read it.",
+    );
   }
 }
 

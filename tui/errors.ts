@@ -58,7 +58,11 @@ export interface ErrorReport {
 }
 
 /** Wrong usage of the command line: exit code 2. */
-export function usageError(message: string, suggestion?: string, violations?: readonly Violation[]): CliError {
+export function usageError(
+  message: string,
+  suggestion?: string,
+  violations?: readonly Violation[],
+): CliError {
   return new CliError(message, {
     reason: "USAGE",
     exitCode: exitCodes.usage,
@@ -77,7 +81,8 @@ export function reportError(error: unknown, address: string | undefined): ErrorR
   const message = error instanceof Error ? error.message : String(error);
   return {
     ...plainReport("internal", "UNEXPECTED", message),
-    suggestion: "This is a defect of muster: please report it, with the output of the same command and --verbose.",
+    suggestion:
+      "This is a defect of muster: please report it, with the output of the same command and --verbose.",
   };
 }
 
@@ -87,9 +92,12 @@ export function renderReport(report: ErrorReport, paint: Paint): string {
   const lines = [
     `${paint("red", "error:")} ${sanitize(report.message)} (${sanitize(report.reason)})`,
     ...report.fieldViolations.map(
-      ({ field, message }) => `  ${paint("dim", "why:")} ${sanitize(field === "" ? message : `${field}: ${message}`)}`,
+      ({ field, message }) =>
+        `  ${paint("dim", "why:")} ${sanitize(field === "" ? message : `${field}: ${message}`)}`,
     ),
-    ...(report.suggestion + wait === "" ? [] : [`  ${paint("dim", "fix:")} ${sanitize((report.suggestion + wait).trim())}`]),
+    ...(report.suggestion + wait === ""
+      ? []
+      : [`  ${paint("dim", "fix:")} ${sanitize((report.suggestion + wait).trim())}`]),
     ...(report.requestId === "" ? [] : [`  ${paint("dim", "request:")} ${sanitize(report.requestId)}`]),
   ];
   return `${lines.join("\n")}\n`;
@@ -115,7 +123,8 @@ function reportCallError(error: ConnectError, address: string | undefined): Erro
   const name = codeName(code);
   const exitCode = exitCodeOfStatus(code);
   if (detail === undefined) {
-    const text = code === Code.Unavailable && address !== undefined ? `cannot reach ${address}: ${message}` : message;
+    const text =
+      code === Code.Unavailable && address !== undefined ? `cannot reach ${address}: ${message}` : message;
     return {
       ...plainReport(name, name.toUpperCase(), text === "" ? name : text),
       suggestion: suggestionFor(code),
@@ -128,7 +137,10 @@ function reportCallError(error: ConnectError, address: string | undefined): Erro
     reason: detail.reason,
     message,
     metadata: detail.metadata,
-    fieldViolations: detail.violations.map((violation) => ({ field: violation.field, message: violation.message })),
+    fieldViolations: detail.violations.map((violation) => ({
+      field: violation.field,
+      message: violation.message,
+    })),
     suggestion: detail.suggestion,
     requestId: detail.requestId,
     retryable: detail.retryAfter !== undefined,

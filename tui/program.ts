@@ -1,4 +1,5 @@
 import { CommanderError } from "commander";
+import { addGlobalOptions, globalOptions, MusterCommand, makeCli, type RunState } from "./command.ts";
 import { registerArtifact } from "./commands/artifact.ts";
 import { registerBatch } from "./commands/batch.ts";
 import { registerDev } from "./commands/dev.ts";
@@ -12,7 +13,6 @@ import { registerStatus } from "./commands/status.ts";
 import { registerTop } from "./commands/top.ts";
 import { registerVersion } from "./commands/version.ts";
 import { registerWorker } from "./commands/worker.ts";
-import { addGlobalOptions, globalOptions, makeCli, MusterCommand, type RunState } from "./command.ts";
 import { defaultAddress } from "./context.ts";
 import { CliError, renderReport, renderReportJson, reportError, usageError } from "./errors.ts";
 import { exitCodes } from "./exit-codes.ts";
@@ -72,7 +72,7 @@ async function makeProgram(
   const cli = makeCli(program, surroundings, argv, state);
   program.commandsGroup("Run:");
   registerDev(cli);
-  await registerServer(cli);
+  await registerServer(cli, argv);
   program.commandsGroup("Work:");
   registerJob(cli);
   registerBatch(cli);

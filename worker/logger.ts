@@ -11,7 +11,9 @@ export function lineLogger(write: (line: string) => void, least: LogLevel = "inf
   const floor = levels.indexOf(least);
   return (level, message, fields = {}) => {
     if (levels.indexOf(level) < floor) return;
-    const rest = Object.entries(fields).map(([name, value]) => ` ${name}=${JSON.stringify(value) ?? "undefined"}`);
+    const rest = Object.entries(fields).map(
+      ([name, value]) => ` ${name}=${JSON.stringify(value) ?? "undefined"}`,
+    );
     write(`${level} ${message}${rest.join("")}\n`);
   };
 }

@@ -27,6 +27,8 @@ export interface OutboxOptions {
   readonly directory: string;
   /** Ends the opening; has no part in the outbox once it is open. */
   readonly signal: AbortSignal;
+  /** Bytes of results that may be waiting or unacknowledged, each counted 256 more. Default: 512 MiB. */
+  readonly maxHeldBytes?: number;
   /** Makes what was written durable. Default: `handle.datasync()`. */
   readonly fdatasync?: (handle: FileHandle) => Promise<void>;
 }
@@ -61,7 +63,7 @@ const idleRollBytes = 1024 * 1024;
 /** A file grows by this: the fdatasync of a write inside it costs half of one that makes it longer. */
 const growthBytes = 256 * 1024;
 const maxBatchBytes = 8 * 1024 * 1024;
-const maxHeldBytes = 512 * 1024 * 1024;
+const defaultMaxHeldBytes = 512 * 1024 * 1024;
 const entryOverheadBytes = 256;
 
 /**
@@ -72,7 +74,7 @@ const entryOverheadBytes = 256;
  * Acknowledgements are appended without fdatasync; one that a crash loses costs a result sent twice. Each
  * process writes segments of its own, and deletes any segment of which all is acknowledged.
  *
- * Bound: 512 MiB of entries that are waiting or unacknowledged; more are refused with OUTBOX_FULL.
+ * Bound: `maxHeldBytes` of results that are waiting or unacknowledged; more are refused with OUTBOX_FULL.
  */
 export class Outbox implements AsyncDisposable {
   /** What opening found. */
@@ -80,6 +82,7 @@ export class Outbox implements AsyncDisposable {
   readonly #directory: string;
   readonly #lock: HeldLock;
   readonly #fdatasync: Fdatasync;
+  readonly #maxHeldBytes: number;
   readonly #pending: Map<string, Pending>;
   readonly #waiting = new Map<string, Append>();
   /** Segments that are not written to any more, but have acknowledgements to write or can go. */
@@ -90,11 +93,12 @@ export class Outbox implements AsyncDisposable {
   #writing: Promise<void> | null = null;
   #closing: Promise<void> | null = null;
 
-  private constructor(directory: string, fdatasync: Fdatasync, lock: HeldLock, found: Leftovers) {
+  private constructor(options: Required<OutboxOptions>, lock: HeldLock, found: Leftovers) {
     this.recovery = { tornBytes: found.tornBytes, damagedBytes: found.damagedBytes };
-    this.#directory = directory;
+    this.#directory = options.directory;
     this.#lock = lock;
-    this.#fdatasync = fdatasync;
+    this.#fdatasync = options.fdatasync;
+    this.#maxHeldBytes = options.maxHeldBytes;
     this.#pending = found.pending;
     this.#settling = new Set(found.segments);
     this.#nextSegment = found.nextSegment;
@@ -107,14 +111,14 @@ export class Outbox implements AsyncDisposable {
    * OUTBOX_FOREIGN_FILE on a segment that it cannot read; then it has changed nothing.
    */
   static async open(options: OutboxOptions): Promise<Outbox> {
-    const { directory, signal, fdatasync = (handle) => handle.datasync() } = options;
+    const { directory, signal, fdatasync = datasync, maxHeldBytes = defaultMaxHeldBytes } = options;
     signal.throwIfAborted();
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const lock = await lockDirectory(directory, signal);
     if (lock.kind === "in use") throw inUse(directory, lock.pid);
     try {
       const found = await readLeftovers(directory, fdatasync, signal);
-      const outbox = new Outbox(directory, fdatasync, lock, found);
+      const outbox = new Outbox({ directory, signal, fdatasync, maxHeldBytes }, lock, found);
       outbox.#wake();
       return outbox;
     } catch (error) {
@@ -196,10 +200,10 @@ export class Outbox implements AsyncDisposable {
       );
     if (this.#pending.has(resultId) || this.#waiting.has(resultId))
       return invalid(`result ${resultId} is in the outbox already`, "Use an id once.");
-    if (this.#heldBytes + heldBytes({ resultId, body }) > maxHeldBytes)
+    if (this.#heldBytes + heldBytes({ resultId, body }) > this.#maxHeldBytes)
       return new OutboxError(
         "OUTBOX_FULL",
-        `${this.#pending.size} results are not acknowledged (${maxHeldBytes} bytes)`,
+        `${this.#pending.size} results are not acknowledged (at most ${this.#maxHeldBytes} bytes are held)`,
         "Try again when the coordinator answers.",
       );
     return null;
@@ -339,6 +343,10 @@ function entryRecord({ resultId, body }: OutboxEntry): SegmentRecord {
 
 function heldBytes({ body }: OutboxEntry): number {
   return body.length + entryOverheadBytes;
+}
+
+function datasync(handle: FileHandle): Promise<void> {
+  return handle.datasync();
 }
 
 async function syncDirectory(directory: string): Promise<void> {

@@ -1,1 +1,245 @@
-export {};
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { Api } from "./api.ts";
+import { Attempts } from "./attempts.ts";
+import { type BootRecord, openBootRecord } from "./boot-record.ts";
+import { startInlineEngine, startThreadedEngine } from "./engine/host.ts";
+import type { WorkerIdentity } from "./engine/link-engine.ts";
+import type { Attachment, AttemptEnd, CloseReason, Port, ToEngine, ToHandlers } from "./engine/messages.ts";
+import type { EngineOptions } from "./engine/start-engine.ts";
+import { type Logger, lineLogger } from "./logger.ts";
+import { type ResolvedOptions, resolveOptions, type WorkerOptions } from "./options.ts";
+import { readHostBootId } from "./process-table.ts";
+import {
+  defaultApiAddress,
+  defaultApiPort,
+  defaultWorkerPort,
+  isLoopback,
+  parseAddress,
+} from "./transport/address.ts";
+
+/** Version of the worker software, as the Hello says it. */
+export const workerVersion = "0.1.0";
+
+/** How long a worker waits, before its first Hello, for the processes of its last boot to be dead. */
+const orphansWaitMs = 5000;
+const welcomeTimeoutMs = 10_000;
+
+/** The worker ended before it was ever attached. */
+export class WorkerRefusedError extends Error {
+  override readonly name = "WorkerRefusedError";
+  /** Why, as `closed` says it too. */
+  readonly reason: CloseReason;
+
+  constructor(reason: CloseReason) {
+    super(`the worker could not attach (${reason.kind}): ${reason.detail}`);
+    this.reason = reason;
+  }
+}
+
+/**
+ * A worker: attaches to a coordinator, takes jobs of the kinds that it has handlers for, and keeps its link
+ * through any outage until it is stopped, or sent away for good.
+ *
+ *     const worker = new Worker({ address: "127.0.0.1:7071", key, handlers: { greet: (ctx) => `hello` } });
+ *     await worker.start();
+ */
+export class Worker implements AsyncDisposable {
+  /** Resolves when the worker has ended for good, with why; never rejects. */
+  readonly closed: Promise<CloseReason>;
+  readonly #options: WorkerOptions;
+  readonly #closing = Promise.withResolvers<CloseReason>();
+  readonly #attaching = Promise.withResolvers<void>();
+  readonly #endListeners: ((end: AttemptEnd) => void)[] = [];
+  #logger: Logger = () => {};
+  #attachment: Attachment | undefined;
+  #attempts: Attempts | undefined;
+  #port: Port<ToEngine, ToHandlers> | undefined;
+  #bootRecord: BootRecord | undefined;
+  #starting: Promise<void> | undefined;
+  #stopGraceMs: number | undefined;
+
+  /** Starts nothing yet, and checks nothing: `start` does. */
+  constructor(options: WorkerOptions) {
+    this.#options = options;
+    this.closed = this.#closing.promise;
+    this.#attaching.promise.catch(() => {});
+  }
+
+  /** The link, since it first stood. */
+  get attachment(): Attachment | undefined {
+    return this.#attachment;
+  }
+
+  /** The record of this boot in the state directory; undefined before the start, and with a shared outbox. */
+  get bootRecord(): BootRecord | undefined {
+    return this.#bootRecord;
+  }
+
+  /**
+   * Resolves when the worker is first attached, however long the coordinator is out of reach. Rejects with a
+   * WorkerOptionsError, and with a WorkerRefusedError when the coordinator does not take this worker, when
+   * the state directory cannot be used, or when the worker is stopped before.
+   */
+  start(): Promise<void> {
+    this.#starting ??= this.#start();
+    return this.#starting;
+  }
+
+  /**
+   * Ends the worker: takes nothing new, lets running jobs end for `graceMs` (default `drainGraceMs`), gives back
+   * the rest, which costs them no attempt, and resolves when results are acknowledged or safe in the outbox.
+   * A second call may shorten the grace: 0 gives back at once.
+   */
+  async stop(options: { readonly graceMs?: number } = {}): Promise<CloseReason> {
+    const graceMs = options.graceMs ?? this.#options.drainGraceMs ?? 30_000;
+    this.#stopGraceMs = graceMs;
+    if (this.#starting === undefined) this.#close({ ...notStarted });
+    this.#port?.post({ type: "stop", graceMs });
+    return await this.closed;
+  }
+
+  /** Calls `listen` for each attempt whose end is known: its result acknowledged, or its lease lost. */
+  onAttemptEnd(listen: (end: AttemptEnd) => void): void {
+    this.#endListeners.push(listen);
+  }
+
+  /** As `stop`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async #start(): Promise<void> {
+    try {
+      const env = this.#options.env ?? process.env;
+      const resolved = resolveOptions(this.#options, env);
+      this.#logger = this.#options.logger ?? lineLogger((line) => process.stderr.write(line), "warn");
+      this.#warnOfPlainText();
+      const identity = await this.#identity(resolved);
+      const engineOptions = this.#engineOptions(resolved, identity);
+      const { port, ended } = resolved.isThreaded
+        ? startThreadedEngine(engineOptions)
+        : startInlineEngine(engineOptions, this.#options.outbox);
+      this.#port = port;
+      this.#attempts = new Attempts({ handlers: this.#options.handlers, port, api: this.#api() });
+      port.listen((messages) => {
+        for (const message of messages) this.#receive(message);
+      });
+      void ended.then((reason) => this.#close(reason));
+      if (this.#stopGraceMs !== undefined) port.post({ type: "stop", graceMs: this.#stopGraceMs });
+    } catch (error) {
+      const detail = error instanceof Error ? error.message : String(error);
+      this.#close({ kind: "failed", detail, errorReason: "", errorCode: 0 });
+      throw error;
+    }
+    await this.#attaching.promise;
+  }
+
+  async #identity(resolved: ResolvedOptions): Promise<WorkerIdentity> {
+    const { skills, kinds, slots, points, labels, stateDir } = resolved;
+    const isShared = this.#options.outbox !== undefined;
+    this.#bootRecord = isShared ? undefined : await openBootRecord(stateDir);
+    const record = this.#bootRecord;
+    const orphansDead = record === undefined ? false : await withinMs(orphansWaitMs, record.orphansDead);
+    return {
+      bootId: record?.bootId ?? randomUUID(),
+      hostBootId: (record === undefined ? readHostBootId() : record.hostBootId) ?? "",
+      orphansDead,
+      skills,
+      kinds,
+      slots,
+      points,
+      labels,
+      version: workerVersion,
+      host: hostname(),
+      once: this.#options.once,
+    };
+  }
+
+  #engineOptions(resolved: ResolvedOptions, identity: WorkerIdentity): EngineOptions {
+    const { address, apiAddress, key, ca, outbox } = this.#options;
+    return {
+      identity,
+      transport: { address, apiAddress, key, ca, choice: resolved.transport, welcomeTimeoutMs },
+      outboxDirectory: outbox === undefined ? join(resolved.stateDir, "outbox") : undefined,
+      owner: resolved.identity,
+    };
+  }
+
+  #api(): Api {
+    const { address, apiAddress, key, ca } = this.#options;
+    const fallback = apiAddress ?? defaultApiAddress(parseAddress(address, defaultWorkerPort)).url;
+    const named = () => apiAddress ?? (this.#attachment?.apiAddress || fallback);
+    return new Api({ address: () => parseAddress(named(), defaultApiPort).url, key, ca });
+  }
+
+  #receive(message: ToHandlers): void {
+    const attempts = this.#attempts;
+    switch (message.type) {
+      case "start":
+        attempts?.start(message.offer);
+        break;
+      case "stop":
+        attempts?.get(message.leaseId)?.stop(message.order);
+        break;
+      case "softTimeout":
+        attempts?.get(message.leaseId)?.late();
+        break;
+      case "message":
+        attempts?.get(message.leaseId)?.incoming({ messageId: message.messageId, text: message.text });
+        break;
+      case "attached":
+        this.#attachment = message.attachment;
+        attempts?.limit(message.attachment);
+        this.#attaching.resolve();
+        this.#logger("info", "attached", { ...message.attachment });
+        break;
+      case "detached":
+        break;
+      case "ended":
+        for (const listen of this.#endListeners) listen(message.end);
+        break;
+      case "log":
+        this.#logger(message.level, message.message, message.fields);
+        break;
+      // The engine closes its outbox after it says so; `ended` comes after that.
+      case "closed":
+        break;
+    }
+  }
+
+  #close(reason: CloseReason): void {
+    this.#attempts?.stopAll(reason.detail);
+    this.#attaching.reject(new WorkerRefusedError(reason));
+    this.#closing.resolve(reason);
+    if (reason.kind !== "stopped")
+      this.#logger("info", "closed", { kind: reason.kind, detail: reason.detail });
+  }
+
+  #warnOfPlainText(): void {
+    const address = parseAddress(this.#options.address, defaultWorkerPort);
+    if (address.isTls || isLoopback(address)) return;
+    this.#logger("warn", "the key travels in plain text: use an https:// address", {
+      address: address.target,
+    });
+  }
+}
+
+const notStarted: CloseReason = {
+  kind: "stopped",
+  detail: "the worker was stopped before it started",
+  errorReason: "",
+  errorCode: 0,
+};
+
+/** What the promise says within a time, or false. */
+async function withinMs(ms: number, promise: Promise<boolean>): Promise<boolean> {
+  const late = Promise.withResolvers<boolean>();
+  const timer = setTimeout(() => late.resolve(false), ms);
+  try {
+    return await Promise.race([promise, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -17,8 +17,8 @@ export interface Log {
 export interface Wakes {
   /** Jobs of the org may have become ready. */
   ready(orgId: string): void;
-  /** Jobs of the org changed: the feed has news. */
-  changed(orgId: string): void;
+  /** These jobs changed, or their attempts said something: the feed has news. */
+  changed(orgId: string, jobIds: readonly string[]): void;
   /** A cancel waits for a worker of the org. */
   cancel(orgId: string): void;
 }
@@ -30,6 +30,8 @@ export interface Coordinator {
   readonly config: Config;
   /** A new UUIDv7, on the database's clock. */
   readonly newId: () => string;
+  /** The database's clock as this process last saw it, in milliseconds. It stamps; it judges nothing. */
+  readonly nowMs: () => number;
   /** Uniform in [0, 1). */
   readonly random: () => number;
   readonly wakes: Wakes;

@@ -103,7 +103,7 @@ export async function cancelJob(
     return "cancelled";
   });
   if (outcome !== "already-terminal") {
-    c.wakes.changed(caller.orgId);
+    c.wakes.changed(caller.orgId, [jobId]);
     c.wakes.cancel(caller.orgId);
   }
   return outcome;
@@ -145,7 +145,7 @@ export async function retryJob(
     ]);
   });
   c.wakes.ready(caller.orgId);
-  c.wakes.changed(caller.orgId);
+  c.wakes.changed(caller.orgId, [jobId]);
 }
 
 async function submit(c: Coordinator, caller: Caller, submission: Submission) {

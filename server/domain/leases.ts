@@ -20,6 +20,9 @@ export interface Fence {
   readonly workerId: string;
 }
 
+/** An accept on its way to the database; skipped when the result is there already. */
+export type Accept = Fence & { readonly isDone: () => boolean };
+
 /** A result as a worker sent it, checked for its form. */
 export interface LeaseResult {
   readonly fence: Fence;
@@ -45,18 +48,23 @@ export type ResultAnswer =
 export type LeaseContext = Pick<Coordinator, "db" | "newId" | "random" | "wakes">;
 
 /** T5: makes the batcher of accepts. Answers whether the lease is current. */
-export function createAcceptBatcher(c: LeaseContext): Batcher<Fence, boolean> {
+export function createAcceptBatcher(c: LeaseContext): Batcher<Accept, boolean> {
   return new Batcher({
     maxWeight: 2_000,
     maxInFlight: 1,
     maxQueuedWeight: 200_000,
-    flush: async (orgId, fences) => {
+    flush: async (orgId, accepts) => {
+      const fences = accepts.filter((accept) => !accept.isDone());
+      if (fences.length === 0) return accepts.map(() => true);
       const [rows] = await runInOrg(c.db.hot, orgId, [
         call(acceptLeases, { ...fenceArrays(orgId, fences), n: 1 }),
       ]);
       const accepted = new Set(rows?.map((row) => String(row["lease"])));
-      c.wakes.changed(orgId);
-      return fences.map((fence) => accepted.has(fence.leaseId));
+      c.wakes.changed(
+        orgId,
+        fences.map((fence) => fence.jobId),
+      );
+      return accepts.map((accept) => accept.isDone() || accepted.has(accept.leaseId));
     },
   });
 }
@@ -99,7 +107,10 @@ export async function endLeases(
   });
   if (settled.size > 0) {
     c.wakes.ready(orgId);
-    c.wakes.changed(orgId);
+    c.wakes.changed(
+      orgId,
+      [...settled.values()].map((one) => one.transition.jobId),
+    );
   }
   return new Set(settled.keys());
 }
@@ -134,7 +145,10 @@ async function commitResults(
     });
     c.wakes.ready(orgId);
   }
-  c.wakes.changed(orgId);
+  c.wakes.changed(
+    orgId,
+    results.map((result) => result.fence.jobId),
+  );
   return results.map((result) => answers.get(result.resultId) ?? { status: "duplicate" });
 }
 

@@ -69,8 +69,8 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   };
 }
 
-/** What happened to the wakes of a test's coordinator: the name and the org of each. */
-export type Woken = readonly [keyof Coordinator["wakes"], string];
+/** A wake of a test's coordinator: its name, its org, and its jobs. */
+export type Woken = readonly [wake: keyof Coordinator["wakes"], orgId: string, jobIds?: readonly string[]];
 
 /** A coordinator on a test database, with the default configuration and wakes that are written down. */
 export interface TestCoordinator extends Coordinator {
@@ -91,7 +91,7 @@ export function testCoordinator(
     random: () => 0.5,
     wakes: {
       ready: (orgId) => woken.push(["ready", orgId]),
-      changed: (orgId) => woken.push(["changed", orgId]),
+      changed: (orgId, jobIds) => woken.push(["changed", orgId, jobIds]),
       cancel: (orgId) => woken.push(["cancel", orgId]),
     },
     log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
@@ -120,7 +120,7 @@ export function testCaller(orgId: string, overrides: Partial<Caller> = {}): Call
     type: "api",
     keyId: "test",
     workerId: null,
-    scopes: ["admin", "read", "submit", "work"],
+    scopes: ["read", "submit", "work", "operate", "admin"],
     requestId: "req_test",
     ...overrides,
   };

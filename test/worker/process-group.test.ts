@@ -121,10 +121,10 @@ describe("a process group's end", () => {
     const group = startNode(`${requireSpawn}
       spawn(process.execPath, ["-e", ${JSON.stringify(`
         ${requireSpawn}
-        spawn(process.execPath, ["-e", "console.log(process.pid); setInterval(() => {}, 1e6)"],
+        spawn(process.execPath, ["-e", "console.log(process.pid); setTimeout(() => {}, 60_000)"],
           { stdio: ["ignore", "inherit", "inherit"] });
         console.log(process.pid);
-        setInterval(() => {}, 1e6);
+        setTimeout(() => {}, 60_000);
       `)}], { stdio: ["ignore", "inherit", "inherit"] });
       console.log(process.pid);
     `);
@@ -136,7 +136,7 @@ describe("a process group's end", () => {
   });
 
   test("stop ends a daemon that took a session of its own and lost its parent", async () => {
-    const group = startNode(`${daemonScript({ env: "process.env" })} setInterval(() => {}, 1e6);`);
+    const group = startNode(`${daemonScript({ env: "process.env" })} setTimeout(() => {}, 60_000);`);
     const [daemon] = (await lines(group.stdout, 1)).map(Number);
     expect(readProcess(daemon ?? 0)).toMatchObject({ sessionId: daemon, isDead: false });
     expect(await group.stop({ graceMs: 60_000, signal: never })).toBe("stopped");
@@ -157,7 +157,7 @@ describe("a process group's end", () => {
 
   test("stop finds a child without the marker, in a session of its own, by its parent", async () => {
     const group = startNode(`${requireSpawn}
-      spawn(process.execPath, ["-e", "console.log(process.pid); setInterval(() => {}, 1e6)"],
+      spawn(process.execPath, ["-e", "console.log(process.pid); setTimeout(() => {}, 60_000)"],
         { stdio: ["ignore", "inherit", "inherit"], detached: true, env: {} });
     `);
     const [child] = (await lines(group.stdout, 1)).map(Number);
@@ -175,7 +175,7 @@ describe("a process group's end", () => {
 
   test("a grandchild may use the grace although its leader is gone", async () => {
     const group = startNode(`${requireSpawn}
-      const tidy = 'console.log("ready"); process.on("SIGTERM", () => setTimeout(() => { console.log("tidied"); process.exit() }, 50)); setInterval(() => {}, 1e6)';
+      const tidy = 'process.on("SIGTERM", () => setTimeout(() => { console.log("tidied"); process.exit() }, 50)); console.log("ready"); setTimeout(() => {}, 60_000)';
       spawn(process.execPath, ["-e", tidy], { stdio: ["ignore", "inherit", "inherit"] });
       process.on("SIGTERM", () => process.exit(0));
     `);
@@ -285,12 +285,12 @@ describe("a recorded group", () => {
 });
 
 const requireSpawn = 'const { spawn } = require("node:child_process");';
-const stubborn = 'process.on("SIGTERM", () => {}); setInterval(() => {}, 1e6); console.log(process.pid);';
+const stubborn = 'process.on("SIGTERM", () => {}); setTimeout(() => {}, 60_000); console.log(process.pid);';
 
 /** A script that starts, through a process that exits, a daemon in its own session, and prints its pid. */
 function daemonScript({ env }: { env: string }): string {
   const between = `${requireSpawn}
-    const daemon = spawn(process.execPath, ["-e", "setInterval(() => {}, 1e6)"],
+    const daemon = spawn(process.execPath, ["-e", "setTimeout(() => {}, 60_000)"],
       { detached: true, stdio: "ignore", env: ${env} });
     daemon.unref();
     require("node:fs").writeSync(1, daemon.pid + "\\n");`;

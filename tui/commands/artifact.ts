@@ -24,7 +24,10 @@ const anArtifact = "art_01jd9y3f4k8qkx2m0000000000";
 
 /** Registers `muster artifact`. */
 export function registerArtifact(cli: Cli): void {
-  const artifact = cli.program.command("artifact").alias("artifacts").description("Fetch files that jobs produced.");
+  const artifact = cli.program
+    .command("artifact")
+    .alias("artifacts")
+    .description("Fetch files that jobs produced.");
   withPages(artifact.command("list <job>").alias("ls"))
     .description("List the artifacts of a job, oldest first.")
     .examples("muster artifact list job_01jd9y3f4k8qkx2m0000000000")
@@ -40,12 +43,16 @@ export function registerArtifact(cli: Cli): void {
     .option("--to <path>", "write to this file; - for stdout")
     .option("--url", "only print the address to download it from; good for 10 min")
     .option("--force", "replace the file if there is one")
-    .action(cli.action((call, artifactId: string, options: GetOptions) => fetchArtifact(call, artifactId, options)));
+    .action(
+      cli.action((call, artifactId: string, options: GetOptions) => fetchArtifact(call, artifactId, options)),
+    );
 }
 
 async function printArtifacts(call: Call, jobId: string, options: PageOptions): Promise<number> {
   const page = await collectPages(options, async (pageSize, pageToken) => {
-    const response = await call.client(ArtifactService).listArtifacts({ jobId, pageSize, pageToken }, call.once());
+    const response = await call
+      .client(ArtifactService)
+      .listArtifacts({ jobId, pageSize, pageToken }, call.once());
     return { rows: response.artifacts, nextPageToken: response.nextPageToken };
   });
   const columns = [
@@ -77,7 +84,10 @@ async function printArtifacts(call: Call, jobId: string, options: PageOptions): 
 async function fetchArtifact(call: Call, artifactId: string, options: GetOptions): Promise<number> {
   const { output, surroundings } = call;
   if (options.to === "-" && output.isTty) {
-    throw usageError("an artifact may be binary, and stdout is a terminal", "Redirect it, or name a file with --to.");
+    throw usageError(
+      "an artifact may be binary, and stdout is a terminal",
+      "Redirect it, or name a file with --to.",
+    );
   }
   const response = await call.client(ArtifactService).getArtifactUrl({ artifactId }, call.once());
   if (options.url === true || output.format !== "text") {
@@ -98,7 +108,12 @@ async function fetchArtifact(call: Call, artifactId: string, options: GetOptions
     return exitCodes.done;
   }
   const path = options.to ?? fileNameOf(artifact?.name ?? "", artifactId);
-  await downloadToFile(url, expected, { cwd: surroundings.cwd, path, replaces: options.force === true }, call.signal);
+  await downloadToFile(
+    url,
+    expected,
+    { cwd: surroundings.cwd, path, replaces: options.force === true },
+    call.signal,
+  );
   output.data(path);
   return exitCodes.done;
 }

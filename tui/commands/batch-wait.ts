@@ -1,4 +1,9 @@
-import { type Batch, BatchService, type WaitBatchResponse, WaitBatchResponseSchema } from "@muster/client/v1/batch_service";
+import {
+  type Batch,
+  BatchService,
+  type WaitBatchResponse,
+  WaitBatchResponseSchema,
+} from "@muster/client/v1/batch_service";
 import type { Call } from "../call.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { durationFromMs } from "../input/values.ts";
@@ -26,7 +31,9 @@ export async function waitForBatch(call: Call, batchId: string): Promise<number>
   });
   const unsuccessful = (batch?.cancelled ?? 0) + (batch?.dead ?? 0);
   if (batch !== undefined && unsuccessful === 0) return exitCodes.done;
-  call.output.note(`${showCount(unsuccessful)} of batch ${batchId} did not succeed: muster job list --batch ${batchId} --state dead,cancelled`);
+  call.output.note(
+    `${showCount(unsuccessful)} of batch ${batchId} did not succeed: muster job list --batch ${batchId} --state dead,cancelled`,
+  );
   return exitCodes.jobFailed;
 }
 

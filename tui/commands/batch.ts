@@ -1,5 +1,9 @@
 import { create } from "@bufbuild/protobuf";
-import { BatchService, GetBatchResponseSchema, ListBatchesResponseSchema } from "@muster/client/v1/batch_service";
+import {
+  BatchService,
+  GetBatchResponseSchema,
+  ListBatchesResponseSchema,
+} from "@muster/client/v1/batch_service";
 import type { Cli } from "../command.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { layTable } from "../output/table.ts";
@@ -55,7 +59,10 @@ export function registerBatch(cli: Cli): void {
         ] as const;
         call.output.print({
           schema: ListBatchesResponseSchema,
-          message: create(ListBatchesResponseSchema, { batches: page.rows, nextPageToken: page.nextPageToken }),
+          message: create(ListBatchesResponseSchema, {
+            batches: page.rows,
+            nextPageToken: page.nextPageToken,
+          }),
           text: () =>
             layTable(
               columns,

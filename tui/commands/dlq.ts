@@ -1,5 +1,9 @@
 import { create } from "@bufbuild/protobuf";
-import { DiscardDeadLetterResponseSchema, JobService, ListDeadLettersResponseSchema } from "@muster/client/v1/job_service";
+import {
+  DiscardDeadLetterResponseSchema,
+  JobService,
+  ListDeadLettersResponseSchema,
+} from "@muster/client/v1/job_service";
 import type { Cli } from "../command.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { sanitize } from "../output/sanitize.ts";
@@ -64,7 +68,10 @@ export function registerDlq(cli: Cli): void {
   dlq
     .command("retry <job...>")
     .description("Run dead letters again, with all their attempts anew.")
-    .examples(`muster dlq retry ${anId} --reason "rotated token"`, "muster dlq list -o name | xargs -n 20 muster dlq retry")
+    .examples(
+      `muster dlq retry ${anId} --reason "rotated token"`,
+      "muster dlq list -o name | xargs -n 20 muster dlq retry",
+    )
     .option("--reason <text>", "for people")
     .action(
       cli.action((call, jobIds: string[], options: { reason?: string }) =>

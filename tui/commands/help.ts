@@ -20,7 +20,8 @@ export function registerHelp(cli: Cli): void {
           return exitCodes.done;
         }
         call.output.data(findCommand(cli.program, words, topics).helpInformation().trimEnd());
-        if (words.length === 0) call.output.data(`\nTopics: ${topics.map((one) => `muster help ${one}`).join(", ")}`);
+        if (words.length === 0)
+          call.output.data(`\nTopics: ${topics.map((one) => `muster help ${one}`).join(", ")}`);
         return exitCodes.done;
       }),
     );
@@ -33,7 +34,8 @@ function findCommand(program: Command, words: readonly string[], topics: readonl
     const names = command.commands.map((one) => one.name()).concat(depth === 0 ? topics : []);
     throw usageError(
       `there is no command or topic ${JSON.stringify(words.slice(0, depth + 1).join(" "))}`,
-      didYouMean(word, names) ?? `See what there is with: muster ${words.slice(0, depth).concat("--help").join(" ")}`,
+      didYouMean(word, names) ??
+        `See what there is with: muster ${words.slice(0, depth).concat("--help").join(" ")}`,
     );
   }, program);
 }

@@ -131,7 +131,8 @@ export function stateCell(job: Job, output: Output): Cell {
 
 function aboutJob(job: Job): string {
   const progress = progressText(job);
-  if (job.error !== undefined && job.state !== JobState.SUCCEEDED) return `${job.error.code}: ${job.error.message}`;
+  if (job.error !== undefined && job.state !== JobState.SUCCEEDED)
+    return `${job.error.code}: ${job.error.message}`;
   return progress !== "" && job.state === JobState.RUNNING ? progress : (job.spec?.title ?? "");
 }
 
@@ -148,7 +149,9 @@ function attemptText(job: Job): string {
 }
 
 function errorCell(job: Job): Cell | undefined {
-  return job.error === undefined ? undefined : { text: `${job.error.code}: ${job.error.message}`, style: "red" };
+  return job.error === undefined
+    ? undefined
+    : { text: `${job.error.code}: ${job.error.message}`, style: "red" };
 }
 
 function tookText({ startTime, endTime }: Attempt, nowMs: number): string {
@@ -159,5 +162,10 @@ function tookText({ startTime, endTime }: Attempt, nowMs: number): string {
 
 function block(name: string, text: string | undefined, output: Output): string[] {
   if (text === undefined || text === "") return [];
-  return [output.paint("dim", name), ...sanitizeLines(text.trimEnd()).split("\n").map((line) => `  ${line}`)];
+  return [
+    output.paint("dim", name),
+    ...sanitizeLines(text.trimEnd())
+      .split("\n")
+      .map((line) => `  ${line}`),
+  ];
 }

@@ -1,7 +1,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
+import { ConnectError } from "@connectrpc/connect";
 import { BatchService, SubmitBatchResponseSchema } from "@muster/client/v1/batch_service";
 import { type JobSpec, JobSpecSchema } from "@muster/client/v1/job";
-import { ConnectError } from "@connectrpc/connect";
 import type { Call } from "../call.ts";
 import { CliError, reportError, type Violation } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
@@ -31,7 +31,9 @@ export async function submitFile(call: Call, path: string, options: SubmitOption
   const batchIds: string[] = [];
   for (const [index, chunk] of chunks.entries()) {
     try {
-      batchIds.push(await submitChunk(call, file, chunk, keyOf(options.idempotencyKey, index, chunks.length), options));
+      batchIds.push(
+        await submitChunk(call, file, chunk, keyOf(options.idempotencyKey, index, chunks.length), options),
+      );
     } catch (error) {
       throw submitError(error, file, chunk, batchIds, call);
     }
@@ -107,7 +109,9 @@ function submitError(
   const violations = report.fieldViolations.map((violation) => placed(violation, file, chunk));
   if (committed.length === 0 && violations.length === 0) return error;
   const isPart = committed.length > 0;
-  const done = isPart ? `; ${showCounted(committed.length, "batch", "batches")} before it stay: ${committed.join(", ")}` : "";
+  const done = isPart
+    ? `; ${showCounted(committed.length, "batch", "batches")} before it stay: ${committed.join(", ")}`
+    : "";
   return new CliError(`${report.message}${done}`, {
     reason: report.reason,
     exitCode: isPart ? exitCodes.partFailed : report.exitCode,

@@ -1,11 +1,18 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { type JobSpecSchema } from "@muster/client/v1/job";
+import type { JobSpecSchema } from "@muster/client/v1/job";
 import { JobService, SubmitJobResponseSchema } from "@muster/client/v1/job_service";
 import type { Call } from "../call.ts";
 import { type Cli, isGlobalOption, type MusterCommand } from "../command.ts";
 import { usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
-import { durationOption, listOption, pairOption, priorityOption, timeOption, wholeOption } from "../input/options.ts";
+import {
+  durationOption,
+  listOption,
+  pairOption,
+  priorityOption,
+  timeOption,
+  wholeOption,
+} from "../input/options.ts";
 import { readPayload } from "../input/payload.ts";
 import { durationFromMs, timeFromMs } from "../input/values.ts";
 import { submitFile } from "./job-submit-file.ts";
@@ -75,7 +82,8 @@ export function registerJobSubmit(job: MusterCommand, cli: Cli): void {
     .notes(fileFormat)
     .action(
       cli.action(async (call, kind: string | undefined, argv: string[], options: SubmitOptions) => {
-        const source = options.file ?? (kind === undefined && call.surroundings.stdin.isTTY !== true ? "-" : undefined);
+        const source =
+          options.file ?? (kind === undefined && call.surroundings.stdin.isTTY !== true ? "-" : undefined);
         if (source !== undefined) return submitFile(call, source, checkFileOptions(kind, argv, options));
         return submitOne(call, ...checkProgram(call, kind, argv), options);
       }),
@@ -96,16 +104,29 @@ or JSON lines, a job a line: {"kind":"shell.run","payload":{"argv":["date"]}}
 Fields are those of muster.v1.JobSpec (muster proto export). All jobs of a file are submitted, or none; above
 10,000 jobs or 4 MiB the file is cut into several such batches.`;
 
-async function submitOne(call: Call, kind: string, argv: readonly string[], options: SubmitOptions): Promise<number> {
+async function submitOne(
+  call: Call,
+  kind: string,
+  argv: readonly string[],
+  options: SubmitOptions,
+): Promise<number> {
   const payload = await readPayload({ data: options.data, argv, kind }, call.surroundings);
   const job = jobOfOptions(kind, options);
-  const request = { job: payload === undefined ? job : { ...job, payload }, idempotencyKey: options.idempotencyKey ?? "" };
+  const request = {
+    job: payload === undefined ? job : { ...job, payload },
+    idempotencyKey: options.idempotencyKey ?? "",
+  };
   const response = await call.client(JobService).submitJob(request, call.once());
   const { jobId } = response;
   const isFollowed = options.wait === true || options.watch === true;
   if (response.replayed) call.output.note(`Job ${jobId} was submitted before with this idempotency key.`);
   if (!isFollowed) {
-    call.output.print({ schema: SubmitJobResponseSchema, message: create(SubmitJobResponseSchema, response), text: () => [jobId], names: () => [jobId] });
+    call.output.print({
+      schema: SubmitJobResponseSchema,
+      message: create(SubmitJobResponseSchema, response),
+      text: () => [jobId],
+      names: () => [jobId],
+    });
     if (call.output.isTty) call.output.note(`Next: muster job watch ${jobId}`);
     return exitCodes.done;
   }
@@ -149,7 +170,11 @@ function named<Name extends string, Value>(name: Name, value: Value): { [Key in 
   return { [name]: value } as { [Key in Name]?: Value };
 }
 
-function checkProgram(call: Call, kind: string | undefined, argv: readonly string[]): [string, readonly string[]] {
+function checkProgram(
+  call: Call,
+  kind: string | undefined,
+  argv: readonly string[],
+): [string, readonly string[]] {
   const dashes = call.argv.indexOf("--");
   const behind = dashes < 0 ? 0 : call.argv.length - dashes - 1;
   const words = (kind === undefined ? 0 : 1) + argv.length;
@@ -170,10 +195,17 @@ function checkProgram(call: Call, kind: string | undefined, argv: readonly strin
 
 const fileOptions = ["file", "wait", "title", "idempotencyKey"];
 
-function checkFileOptions(kind: string | undefined, argv: readonly string[], options: SubmitOptions): SubmitOptions {
+function checkFileOptions(
+  kind: string | undefined,
+  argv: readonly string[],
+  options: SubmitOptions,
+): SubmitOptions {
   const extra = Object.keys(options).filter((name) => !fileOptions.includes(name) && !isGlobalOption(name));
   if (kind !== undefined || argv.length > 0) {
-    throw usageError(`-f reads the jobs from a file, and ${JSON.stringify(kind)} is one more`, "Give one of the two.");
+    throw usageError(
+      `-f reads the jobs from a file, and ${JSON.stringify(kind)} is one more`,
+      "Give one of the two.",
+    );
   }
   if (extra.length > 0) {
     const flags = extra.map((name) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);

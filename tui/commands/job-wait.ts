@@ -36,7 +36,12 @@ export function printEnd(call: Call, response: WaitJobResponse): number {
     const result = job?.state === JobState.SUCCEEDED ? textOfPayload(job.result) : undefined;
     return result === undefined ? [] : [sanitizeLines(result)];
   };
-  call.output.print({ schema: WaitJobResponseSchema, message: response, text, names: () => [job?.jobId ?? ""] });
+  call.output.print({
+    schema: WaitJobResponseSchema,
+    message: response,
+    text,
+    names: () => [job?.jobId ?? ""],
+  });
   if (job?.state === JobState.SUCCEEDED) return exitCodes.done;
   throw failedJob(job);
 }
@@ -81,9 +86,14 @@ export async function waitUntilDone<Response extends Waiting>(
       call.signal.throwIfAborted();
       if (error instanceof CliError || !wasReached || !isPassing(error)) throw error;
       if (call.surroundings.now() >= endMs) throw timedOut(what, timeout ?? 0, error);
-      if (lostAttempts === 0) call.output.note(`Lost the coordinator (${ConnectError.from(error).rawMessage}); trying again.`);
+      if (lostAttempts === 0)
+        call.output.note(`Lost the coordinator (${ConnectError.from(error).rawMessage}); trying again.`);
       lostAttempts += 1;
-      const pauseMs = Math.min(30_000, 500 * 2 ** Math.min(lostAttempts - 1, 10), Math.max(0, endMs - call.surroundings.now()));
+      const pauseMs = Math.min(
+        30_000,
+        500 * 2 ** Math.min(lostAttempts - 1, 10),
+        Math.max(0, endMs - call.surroundings.now()),
+      );
       await delay(pauseMs, undefined, { signal: call.signal });
     }
   }

@@ -60,13 +60,17 @@ export async function printLogs(call: Call, jobId: string, options: LogsOptions)
   if (options.follow === true) {
     for await (const { body } of watchJob(jobs, jobId, { ...reconnecting(call), events: true })) {
       if (body.case === "event") writer(body.value);
-      if (body.case === "job" && isTerminal(body.value.state)) call.output.note(`Job ${jobId}: ${jobLine(body.value)}`);
+      if (body.case === "job" && isTerminal(body.value.state))
+        call.output.note(`Job ${jobId}: ${jobLine(body.value)}`);
     }
     return call.signal.aborted ? exitCodes.interrupted : exitCodes.done;
   }
   let after: { attempt: number; sequence: bigint } | undefined;
   do {
-    const request = { jobId, ...(after === undefined ? {} : { after: { attempt: after.attempt, sequence: after.sequence } }) };
+    const request = {
+      jobId,
+      ...(after === undefined ? {} : { after: { attempt: after.attempt, sequence: after.sequence } }),
+    };
     const page = await jobs.listJobEvents(request, call.once());
     for (const event of page.events) writer(event);
     after = page.events.length === 0 ? undefined : page.next;
@@ -80,7 +84,9 @@ export function reconnecting(call: Call): Pick<ReconnectOptions, "signal" | "onL
     signal: call.signal,
     onLost: (error, delayMs, attempt) => {
       if (attempt > 1) return;
-      call.output.note(`Lost the coordinator (${error.rawMessage}); trying again in ${showDuration(delayMs)}.`);
+      call.output.note(
+        `Lost the coordinator (${error.rawMessage}); trying again in ${showDuration(delayMs)}.`,
+      );
     },
     onBack: () => call.output.note("Connected again."),
   };
@@ -121,7 +127,9 @@ function eventLines(event: AttemptEvent, call: Call, isStamped: boolean): string
   const at = event.time === undefined ? call.surroundings.now() : timestampMs(event.time);
   const stamped = (source: string, text: string): string[] => {
     const lines = sanitizeLines(text.replace(/\r?\n$/, "")).split("\n");
-    return isStamped ? lines.map((line) => `${stamp(at, call)} ${call.output.paint("dim", source)} ${line}`) : lines;
+    return isStamped
+      ? lines.map((line) => `${stamp(at, call)} ${call.output.paint("dim", source)} ${line}`)
+      : lines;
   };
   switch (body.case) {
     case "log":
@@ -149,7 +157,9 @@ function sourceWord(stream: LogStream, level: string): string {
       return "sys ";
     case LogStream.LOG:
     case LogStream.UNSPECIFIED:
-      return sanitize(level || "log").slice(0, 5).padEnd(4);
+      return sanitize(level || "log")
+        .slice(0, 5)
+        .padEnd(4);
   }
 }
 

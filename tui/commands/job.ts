@@ -83,7 +83,9 @@ function registerGet(job: MusterCommand, cli: Cli): void {
         if ((jobId === undefined) === (externalId === "")) {
           throw usageError("give the id of the job, or --external-id", `Like: muster job get ${anId}`);
         }
-        const response = await call.client(JobService).getJob({ jobId: jobId ?? "", externalId }, call.once());
+        const response = await call
+          .client(JobService)
+          .getJob({ jobId: jobId ?? "", externalId }, call.once());
         const { job: found } = response;
         call.output.print({
           schema: GetJobResponseSchema,
@@ -99,22 +101,34 @@ function registerGet(job: MusterCommand, cli: Cli): void {
 function registerFollow(job: MusterCommand, cli: Cli): void {
   job
     .command("watch <job>")
-    .description("Show what becomes of a job until it has ended: states, progress, partial results, messages.")
-    .examples(`muster job watch ${anId}`, `muster job watch ${anId} --logs --exit-status`, `muster job watch ${anId} -o jsonl`)
+    .description(
+      "Show what becomes of a job until it has ended: states, progress, partial results, messages.",
+    )
+    .examples(
+      `muster job watch ${anId}`,
+      `muster job watch ${anId} --logs --exit-status`,
+      `muster job watch ${anId} -o jsonl`,
+    )
     .option("--logs", "the log, too")
     .option("--exit-status", "exit 9 if it failed or was cancelled")
     .action(cli.action((call, jobId: string, options: WatchOptions) => printWatch(call, jobId, options)));
   job
     .command("logs <job>")
     .description("Print the log of a job, from its first attempt on.")
-    .examples(`muster job logs ${anId}`, `muster job logs ${anId} -f --timestamps`, `muster job logs ${anId} --attempt 2`)
+    .examples(
+      `muster job logs ${anId}`,
+      `muster job logs ${anId} -f --timestamps`,
+      `muster job logs ${anId} --attempt 2`,
+    )
     .option("-f, --follow", "go on until the job has ended")
     .option("-t, --timestamps", "time and source in front of each line")
     .option("--attempt <number>", "only this attempt", wholeOption(1, 1_000_000))
     .action(cli.action((call, jobId: string, options: LogsOptions) => printLogs(call, jobId, options)));
   job
     .command("wait <job>")
-    .description("Wait until a job has ended and print its result. Exits with 9 if it failed or was cancelled.")
+    .description(
+      "Wait until a job has ended and print its result. Exits with 9 if it failed or was cancelled.",
+    )
     .examples(`muster job wait ${anId}`, `muster job wait ${anId} --timeout 10m | jq .`)
     .action(cli.action((call, jobId: string) => waitForJob(call, jobId)));
 }
@@ -134,7 +148,10 @@ function registerSteer(job: MusterCommand, cli: Cli): void {
   job
     .command("retry <job...>")
     .description("Run dead or cancelled jobs again, or try waiting ones now instead of after their delay.")
-    .examples(`muster job retry ${anId}`, "muster job list --state dead -o name | xargs -n 20 muster job retry")
+    .examples(
+      `muster job retry ${anId}`,
+      "muster job list --state dead -o name | xargs -n 20 muster job retry",
+    )
     .option("--reason <text>", "for people")
     .action(
       cli.action((call, jobIds: string[], options: { reason?: string }) =>
@@ -145,7 +162,9 @@ function registerSteer(job: MusterCommand, cli: Cli): void {
 
 /** Runs a dead or cancelled job again and prints it. */
 export async function retryJob(call: Call, jobId: string, reason: string): Promise<void> {
-  const response = await call.client(JobService).retryJob({ jobId, reason, requestId: crypto.randomUUID() }, call.once());
+  const response = await call
+    .client(JobService)
+    .retryJob({ jobId, reason, requestId: crypto.randomUUID() }, call.once());
   const { job } = response;
   call.output.printOne({
     schema: RetryJobResponseSchema,
@@ -155,8 +174,17 @@ export async function retryJob(call: Call, jobId: string, reason: string): Promi
   });
 }
 
-async function cancelJob(call: Call, jobId: string, options: { reason?: string; force?: boolean }): Promise<void> {
-  const request = { jobId, reason: options.reason ?? "", force: options.force === true, requestId: crypto.randomUUID() };
+async function cancelJob(
+  call: Call,
+  jobId: string,
+  options: { reason?: string; force?: boolean },
+): Promise<void> {
+  const request = {
+    jobId,
+    reason: options.reason ?? "",
+    force: options.force === true,
+    requestId: crypto.randomUUID(),
+  };
   const response = await call.client(JobService).cancelJob(request, call.once());
   const { job, outcome } = response;
   call.output.printOne({

@@ -1,5 +1,10 @@
 import { create } from "@bufbuild/protobuf";
-import { ListProjectsResponseSchema, type Project, ProjectService, PutProjectResponseSchema } from "@muster/client/v1/project_service";
+import {
+  ListProjectsResponseSchema,
+  type Project,
+  ProjectService,
+  PutProjectResponseSchema,
+} from "@muster/client/v1/project_service";
 import type { Cli } from "../command.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { wholeOption } from "../input/options.ts";
@@ -17,11 +22,17 @@ export function registerProject(cli: Cli): void {
     .command("put <name>")
     .description("Create a project, or change its cap. Without --max-open-prs it has none.")
     .examples("muster project put acme/web --max-open-prs 5", "muster project put acme/docs")
-    .option("--max-open-prs <number>", "how many pull requests may be open, 0 to 10,000", wholeOption(0, 10_000))
+    .option(
+      "--max-open-prs <number>",
+      "how many pull requests may be open, 0 to 10,000",
+      wholeOption(0, 10_000),
+    )
     .action(
       cli.action(async (call, name: string, options: { maxOpenPrs?: number }) => {
         const cap = options.maxOpenPrs === undefined ? {} : { maxOpenPrs: options.maxOpenPrs };
-        const response = await call.client(ProjectService).putProject({ project: { name, ...cap } }, call.once());
+        const response = await call
+          .client(ProjectService)
+          .putProject({ project: { name, ...cap } }, call.once());
         call.output.print({
           schema: PutProjectResponseSchema,
           message: response,
@@ -37,12 +48,17 @@ export function registerProject(cli: Cli): void {
     .action(
       cli.action(async (call, options: PageOptions) => {
         const page = await collectPages(options, async (pageSize, pageToken) => {
-          const response = await call.client(ProjectService).listProjects({ pageSize, pageToken }, call.once());
+          const response = await call
+            .client(ProjectService)
+            .listProjects({ pageSize, pageToken }, call.once());
           return { rows: response.projects, nextPageToken: response.nextPageToken };
         });
         call.output.print({
           schema: ListProjectsResponseSchema,
-          message: create(ListProjectsResponseSchema, { projects: page.rows, nextPageToken: page.nextPageToken }),
+          message: create(ListProjectsResponseSchema, {
+            projects: page.rows,
+            nextPageToken: page.nextPageToken,
+          }),
           text: () => projectTable(page.rows, call.output),
           names: () => page.rows.map((one) => one.name),
         });

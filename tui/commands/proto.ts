@@ -20,7 +20,9 @@ export function registerProto(cli: Cli): void {
     )
     .option("--force", "replace files that differ")
     .action(
-      cli.action(async (call, directory: string, options: { force?: boolean }) => exportProtos(call, directory, options)),
+      cli.action(async (call, directory: string, options: { force?: boolean }) =>
+        exportProtos(call, directory, options),
+      ),
     );
 }
 

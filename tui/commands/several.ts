@@ -6,7 +6,11 @@ import { exitCodes } from "../exit-codes.ts";
  * Does the same with each id. One that fails does not stop the others: with several ids the failures are told
  * together at the end, with exit code 12.
  */
-export async function forEachId(call: Call, ids: readonly string[], act: (id: string) => Promise<void>): Promise<number> {
+export async function forEachId(
+  call: Call,
+  ids: readonly string[],
+  act: (id: string) => Promise<void>,
+): Promise<number> {
   const failures: { id: string; error: unknown }[] = [];
   for (const id of ids) {
     try {

@@ -1,11 +1,11 @@
 import { create } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import {
   GetStatusResponseSchema,
   type Status,
   StatusService,
   WatchStatusResponseSchema,
 } from "@muster/client/v1/status_service";
-import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Call } from "../call.ts";
 import type { Cli } from "../command.ts";
 import { exitCodes } from "../exit-codes.ts";
@@ -28,8 +28,15 @@ interface StatusOptions {
 export function registerStatus(cli: Cli): void {
   cli.program
     .command("status")
-    .description("Show the whole at a glance: coordinators, workers, jobs by state, flow, pull requests by project.")
-    .examples("muster status", "muster status --watch", "muster status --detail --json", "muster status --watch -o jsonl")
+    .description(
+      "Show the whole at a glance: coordinators, workers, jobs by state, flow, pull requests by project.",
+    )
+    .examples(
+      "muster status",
+      "muster status --watch",
+      "muster status --detail --json",
+      "muster status --watch -o jsonl",
+    )
     .option("-w, --watch", "go on: a line each second (jsonl: the whole status)")
     .option("--detail", "in JSON: the workers and the running jobs, too")
     .option("--interval <duration>", "time between two lines of --watch, 200ms to 1m (1s)", durationOption)
@@ -63,13 +70,41 @@ export function statusPage(status: Status, output: Output): string[] {
   const nowMs = status.time === undefined ? 0 : timestampMs(status.time);
   const facts: [string, Cell | undefined][] = [
     ["org", status.org === "" ? status.orgId : status.org],
-    ["coordinators", `${status.coordinators.length} (version ${versions || "-"}, up ${showAge(first?.startTime, nowMs)})`],
-    ["database", status.databaseTime === undefined ? undefined : `answers in ${showDuration(durationToMs(status.databaseTime))}`],
-    ["workers", workers === undefined ? "0 online" : `${showCount(workers.online)} online (${workers.busy} busy, ${workers.idle} idle), ${workers.draining} draining, ${workers.stale} stale, ${workers.offline} offline`],
-    ["capacity", workers === undefined ? undefined : `${showCount(workers.slotsUsed)}/${showCount(workers.slots)} slots, ${showCount(workers.pointsUsed)}/${showCount(workers.points)} points`],
+    [
+      "coordinators",
+      `${status.coordinators.length} (version ${versions || "-"}, up ${showAge(first?.startTime, nowMs)})`,
+    ],
+    [
+      "database",
+      status.databaseTime === undefined
+        ? undefined
+        : `answers in ${showDuration(durationToMs(status.databaseTime))}`,
+    ],
+    [
+      "workers",
+      workers === undefined
+        ? "0 online"
+        : `${showCount(workers.online)} online (${workers.busy} busy, ${workers.idle} idle), ${workers.draining} draining, ${workers.stale} stale, ${workers.offline} offline`,
+    ],
+    [
+      "capacity",
+      workers === undefined
+        ? undefined
+        : `${showCount(workers.slotsUsed)}/${showCount(workers.slots)} slots, ${showCount(workers.pointsUsed)}/${showCount(workers.points)} points`,
+    ],
     ["jobs", jobCounts(status) || "none"],
-    ["flow", flow === undefined ? undefined : `${showCount(flow.submittedLastMinute)} submitted, ${showCount(flow.succeededLastMinute)} succeeded in the last minute`],
-    ["in all", flow === undefined ? undefined : `${showCount(flow.submitted)} submitted, ${showCount(flow.succeeded)} succeeded, ${showCount(flow.cancelled)} cancelled, ${showCount(flow.dead)} dead`],
+    [
+      "flow",
+      flow === undefined
+        ? undefined
+        : `${showCount(flow.submittedLastMinute)} submitted, ${showCount(flow.succeededLastMinute)} succeeded in the last minute`,
+    ],
+    [
+      "in all",
+      flow === undefined
+        ? undefined
+        : `${showCount(flow.submitted)} submitted, ${showCount(flow.succeeded)} succeeded, ${showCount(flow.cancelled)} cancelled, ${showCount(flow.dead)} dead`,
+    ],
     ...status.projects.map((one): [string, Cell] => [
       "project",
       `${one.project}: ${one.openPrs}${one.maxOpenPrs === undefined ? "" : ` of ${one.maxOpenPrs}`} pull requests open`,
@@ -79,7 +114,9 @@ export function statusPage(status: Status, output: Output): string[] {
 }
 
 async function printStatus(call: Call, options: StatusOptions): Promise<number> {
-  const response = await call.client(StatusService).getStatus({ detail: options.detail === true }, call.once());
+  const response = await call
+    .client(StatusService)
+    .getStatus({ detail: options.detail === true }, call.once());
   const message = create(GetStatusResponseSchema, response);
   call.output.print({
     schema: GetStatusResponseSchema,

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
-import { findUpward } from "./package-files.ts";
 import type { Cli } from "../command.ts";
 import { exitCodes } from "../exit-codes.ts";
+import { findUpward } from "./package-files.ts";
 
 /** Registers `muster version` and `--version`. */
 export function registerVersion(cli: Cli): void {

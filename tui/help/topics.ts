@@ -1,8 +1,8 @@
+import { JobState } from "@muster/client/v1/job";
+import { WorkerState } from "@muster/client/v1/worker";
 import { exitCodeMeanings } from "../exit-codes.ts";
 import type { Output } from "../output/output.ts";
 import { cancellingLook, jobLooks, type Look, retryLook, workerLooks } from "../output/states.ts";
-import { JobState } from "@muster/client/v1/job";
-import { WorkerState } from "@muster/client/v1/worker";
 import { pad, widthOf } from "../output/width.ts";
 
 /** The lines of each topic of `muster help`, by its name. */
@@ -13,7 +13,11 @@ export const helpTopics: ReadonlyMap<string, (output: Output) => readonly string
 ]);
 
 function exitCodeLines(): string[] {
-  return ["What the exit codes mean:", "", ...rows(exitCodeMeanings.map(([code, meaning]) => [String(code).padStart(3), meaning]))];
+  return [
+    "What the exit codes mean:",
+    "",
+    ...rows(exitCodeMeanings.map(([code, meaning]) => [String(code).padStart(3), meaning])),
+  ];
 }
 
 function environmentLines(): string[] {
@@ -29,7 +33,6 @@ function environmentLines(): string[] {
       ["NO_COLOR", "set to anything: no colours; as --no-color"],
       ["FORCE_COLOR", "set to 1: colours also where output is no terminal"],
       ["XDG_STATE_HOME", "where muster/ keeps its state (~/.local/state)"],
-      ["HTTPS_PROXY", "not used: the coordinator is called directly"],
     ]),
     "",
     "Without a key, commands use the one that a `muster dev` or `muster server` of yours left in",

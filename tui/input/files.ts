@@ -25,7 +25,10 @@ async function readBytes(path: string, flag: string, surroundings: Surroundings)
     return await readFile(resolve(surroundings.cwd, path), { signal: surroundings.signal });
   } catch (cause) {
     surroundings.signal.throwIfAborted();
-    throw usageError(`${flag}: cannot read ${path}: ${systemReason(cause)}`, "Check the path, and who may read it.");
+    throw usageError(
+      `${flag}: cannot read ${path}: ${systemReason(cause)}`,
+      "Check the path, and who may read it.",
+    );
   }
 }
 

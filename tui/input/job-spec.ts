@@ -59,8 +59,14 @@ function readMessage(desc: DescMessage, value: unknown, path: Path, input: ReadI
     const field = desc.fields.find(({ jsonName, name }) => jsonName === key || name === key);
     const at = [...path, key];
     if (field === undefined) {
-      const near = nearest(key, desc.fields.map(({ jsonName }) => jsonName));
-      const meant = near === undefined ? `known are: ${desc.fields.map((one) => one.jsonName).join(", ")}` : `did you mean ${near}?`;
+      const near = nearest(
+        key,
+        desc.fields.map(({ jsonName }) => jsonName),
+      );
+      const meant =
+        near === undefined
+          ? `known are: ${desc.fields.map((one) => one.jsonName).join(", ")}`
+          : `did you mean ${near}?`;
       input.problems.push({ path: at, message: `unknown field ${quote(key)}; ${meant}`, isKey: true });
     } else if (inner !== null || isPayload(field)) {
       const read = readField(field, inner, at, input);
@@ -84,14 +90,23 @@ function readField(field: DescField, value: unknown, path: Path, input: ReadInpu
   }
 }
 
-function readMessageField(desc: DescMessage, value: unknown, path: Path, input: ReadInput): JsonValue | undefined {
+function readMessageField(
+  desc: DescMessage,
+  value: unknown,
+  path: Path,
+  input: ReadInput,
+): JsonValue | undefined {
   switch (desc.typeName) {
     case "google.protobuf.Duration": {
       const ms = accept(readDuration(scalarText(value)), path, input);
       return ms === undefined ? undefined : `${(ms / 1000).toFixed(3)}s`;
     }
     case "google.protobuf.Timestamp": {
-      const ms = accept(readTime(value instanceof Date ? value.toISOString() : scalarText(value), input.nowMs), path, input);
+      const ms = accept(
+        readTime(value instanceof Date ? value.toISOString() : scalarText(value), input.nowMs),
+        path,
+        input,
+      );
       return ms === undefined ? undefined : new Date(ms).toISOString();
     }
     case PayloadSchema.typeName:

@@ -33,7 +33,10 @@ export function readJobsFile(text: string, name: string, nowMs: number): JobsFil
     );
   }
   if (jobs.length === 0) {
-    throw usageError(`${name} holds no jobs`, "Write a list jobs:, or a job a document, or a job a line of JSON.");
+    throw usageError(
+      `${name} holds no jobs`,
+      "Write a list jobs:, or a job a document, or a job a line of JSON.",
+    );
   }
   return { jobs, places, title: titles[0] };
 }
@@ -93,7 +96,8 @@ function readYaml(text: string, file: ReadingFile): void {
     }
     if (document.errors.length > 0 || document.contents === null) continue;
     const value = plainValue(document, file, placeOf);
-    if (value !== undefined) {
+    // Nothing after a last `---` is no job.
+    if (value !== undefined && value.document !== null) {
       readDocument(value.document, file, (path, isKey) => placeOf(offsetOf(document, path, isKey)));
     }
   }
@@ -124,7 +128,8 @@ function readDocument(document: unknown, file: ReadingFile, locate: Locate): voi
   };
   if (isList(document)) {
     const jobs = document["jobs"];
-    if (!Array.isArray(jobs)) problems.push({ path: ["jobs"], message: "must be a list of jobs", isKey: false });
+    if (!Array.isArray(jobs))
+      problems.push({ path: ["jobs"], message: "must be a list of jobs", isKey: false });
     else for (const [index, job] of jobs.entries()) add(job, ["jobs", index]);
     readListKeys(document, file, problems);
   } else add(document, []);

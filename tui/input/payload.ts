@@ -35,7 +35,10 @@ export interface PayloadInput {
  * The payload of a job from the command line. The words after `--` are the program of a shell.run job and its
  * arguments; they join an object given by --data. Throws usage errors.
  */
-export async function readPayload(input: PayloadInput, surroundings: Surroundings): Promise<Payload | undefined> {
+export async function readPayload(
+  input: PayloadInput,
+  surroundings: Surroundings,
+): Promise<Payload | undefined> {
   const text = input.data === undefined ? undefined : await readData(input.data, surroundings);
   const document = text === undefined ? undefined : parseData(text, input.data ?? "");
   if (input.argv.length === 0) return text === undefined ? undefined : payloadOfText(text);
@@ -47,7 +50,10 @@ export async function readPayload(input: PayloadInput, surroundings: Surrounding
   }
   if (document === undefined) return payloadOfText(JSON.stringify({ argv: input.argv }));
   if (typeof document !== "object" || document === null || Array.isArray(document) || "argv" in document) {
-    throw usageError("--data must be an object without argv when a program follows --", "Give one of the two.");
+    throw usageError(
+      "--data must be an object without argv when a program follows --",
+      "Give one of the two.",
+    );
   }
   return payloadOfText(JSON.stringify({ ...document, argv: input.argv }));
 }

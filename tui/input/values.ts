@@ -1,5 +1,5 @@
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { nearest } from "./suggest.ts";
 
 /** What reading a value gave: the value, or what is wrong with it, to be read after its name. */
@@ -11,7 +11,9 @@ export type Reading<Value> =
 export function readDuration(text: string): Reading<number> {
   if (/^0+$/.test(text)) return value(0);
   if (!/^(\d{1,12}(\.\d{1,9})?(ms|s|m|h|d))+$/.test(text)) {
-    return wrong(`is not a duration: ${quote(text)}; write a number and a unit (ms, s, m, h, d), like 30s or 1h30m`);
+    return wrong(
+      `is not a duration: ${quote(text)}; write a number and a unit (ms, s, m, h, d), like 30s or 1h30m`,
+    );
   }
   let sum = 0;
   for (const [, digits, unit] of text.matchAll(/([\d.]+)(ms|s|m|h|d)/g)) {

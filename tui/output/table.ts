@@ -22,7 +22,11 @@ export interface TableOptions {
  * Lays out rows below their titles. On a terminal columns are aligned and the last one is cut to fit; elsewhere
  * there is one tab between two cells, for `cut` and `awk`.
  */
-export function layTable(columns: readonly Column[], rows: readonly Cell[][], options: TableOptions): string[] {
+export function layTable(
+  columns: readonly Column[],
+  rows: readonly Cell[][],
+  options: TableOptions,
+): string[] {
   const safe = rows.map((row) => columns.map((_, at) => safeCell(row[at] ?? "")));
   if (options.columns === undefined) {
     return [columns.map(({ title }) => title), ...safe.map((row) => row.map(({ text }) => text))].map((row) =>
@@ -38,7 +42,8 @@ export function layTable(columns: readonly Column[], rows: readonly Cell[][], op
     cells
       .map(({ text, style }, at) => {
         const align = columns[at]?.align ?? "left";
-        if (at === cells.length - 1 && align === "left") return options.paint(style, truncate(text, lastRoom));
+        if (at === cells.length - 1 && align === "left")
+          return options.paint(style, truncate(text, lastRoom));
         return options.paint(style, pad(text, widths[at] ?? 0, align));
       })
       .join(" ".repeat(gap))
@@ -52,7 +57,9 @@ export function layFacts(
   facts: readonly (readonly [name: string, value: Cell | undefined])[],
   options: TableOptions,
 ): string[] {
-  const kept = facts.flatMap(([name, value]) => (value === undefined || value === "" ? [] : [{ name, value }]));
+  const kept = facts.flatMap(([name, value]) =>
+    value === undefined || value === "" ? [] : [{ name, value }],
+  );
   const width = Math.max(0, ...kept.map(({ name }) => name.length));
   return kept.map(({ name, value }) => {
     const { text, style } = safeCell(value);

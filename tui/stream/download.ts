@@ -23,10 +23,18 @@ export interface Target {
 }
 
 /** Downloads into a file: under another name until all bytes are there and right. */
-export async function downloadToFile(url: string, expected: Expected, target: Target, signal: AbortSignal): Promise<void> {
+export async function downloadToFile(
+  url: string,
+  expected: Expected,
+  target: Target,
+  signal: AbortSignal,
+): Promise<void> {
   const path = resolve(target.cwd, target.path);
   if (!target.replaces && (await exists(path))) {
-    throw usageError(`${target.path} is there already`, "Name another file with --to, or replace it with --force.");
+    throw usageError(
+      `${target.path} is there already`,
+      "Name another file with --to, or replace it with --force.",
+    );
   }
   const partial = `${path}.part-${process.pid}`;
   try {
@@ -47,7 +55,12 @@ export async function downloadToFile(url: string, expected: Expected, target: Ta
 }
 
 /** Downloads to stdout. What is wrong with the bytes is only known at the end. */
-export async function downloadToOutput(url: string, expected: Expected, output: Output, signal: AbortSignal): Promise<void> {
+export async function downloadToOutput(
+  url: string,
+  expected: Expected,
+  output: Output,
+  signal: AbortSignal,
+): Promise<void> {
   await download(url, expected, signal, (chunk) => output.bytes(chunk));
 }
 

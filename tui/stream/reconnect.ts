@@ -87,7 +87,13 @@ async function* untilSilent<Message>(
     }
   } catch (error) {
     if (silence.signal.aborted && !signal.aborted) {
-      throw new ConnectError(`nothing came for ${idleMs / 1000} s`, Code.Unavailable, undefined, undefined, error);
+      throw new ConnectError(
+        `nothing came for ${idleMs / 1000} s`,
+        Code.Unavailable,
+        undefined,
+        undefined,
+        error,
+      );
     }
     throw error;
   } finally {

@@ -1,7 +1,12 @@
 import { create } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import type { JobState } from "@muster/client/v1/job";
-import { type EventCursor, EventCursorSchema, type JobService, type WatchJobResponse } from "@muster/client/v1/job_service";
+import {
+  type EventCursor,
+  EventCursorSchema,
+  type JobService,
+  type WatchJobResponse,
+} from "@muster/client/v1/job_service";
 import { isTerminal } from "../output/states.ts";
 import { followStream, type ReconnectOptions } from "./reconnect.ts";
 

@@ -69,5 +69,9 @@ function wireAnswer({ lease, refusal }: Answer, heartbeatSequence: bigint): Offe
   if (refusal === undefined) return create(OfferAnswerSchema, { lease, heartbeatSequence });
   const retryAfter =
     refusal.retryAfterMs === undefined ? {} : { retryAfter: durationFromMs(refusal.retryAfterMs) };
-  return create(OfferAnswerSchema, { lease, heartbeatSequence, decline: { reason: refusal.reason, ...retryAfter } });
+  return create(OfferAnswerSchema, {
+    lease,
+    heartbeatSequence,
+    decline: { reason: refusal.reason, ...retryAfter },
+  });
 }

@@ -1,4 +1,4 @@
-import { totalmem, freemem, loadavg } from "node:os";
+import { freemem, loadavg, totalmem } from "node:os";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Duration, durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import {
@@ -81,7 +81,9 @@ export class AttachedLink {
     this.#renew(this.#lifeMs);
     this.#scheduleBeat();
     if (improveAfterMs !== undefined) {
-      this.#callOffImprove = this.#options.clock.after(improveAfterMs, () => this.#finish({ kind: "improve" }));
+      this.#callOffImprove = this.#options.clock.after(improveAfterMs, () =>
+        this.#finish({ kind: "improve" }),
+      );
     }
     this.wake();
     try {
@@ -129,8 +131,9 @@ export class AttachedLink {
     return this.#sequence;
   }
 
-  /** Ends the link. */
+  /** Ends the link, after what is ready to be sent. */
   close(): void {
+    this.#flush();
     this.#finish({ kind: "closed" });
   }
 
@@ -142,12 +145,15 @@ export class AttachedLink {
         leases.lost(frame.value.lost);
         return;
       case "offer":
-        return leases.offered(frame.value);
+        leases.offered(frame.value);
+        return;
       case "offerAck":
-        return leases.confirmed(frame.value);
+        leases.confirmed(frame.value);
+        return;
       case "cancel": {
         const { lease, reason, grace } = frame.value;
-        if (lease !== undefined) leases.cancel(lease, reason, grace === undefined ? undefined : durationMs(grace));
+        if (lease !== undefined)
+          leases.cancel(lease, reason, grace === undefined ? undefined : durationMs(grace));
         return;
       }
       case "message": {
@@ -157,13 +163,17 @@ export class AttachedLink {
       }
       case "eventAck":
         reports.acknowledge(frame.value, clock.nowMs());
-        return this.wake();
+        this.wake();
+        return;
       case "resultAck":
-        return this.#options.acknowledged(frame.value);
+        this.#options.acknowledged(frame.value);
+        return;
       case "command":
-        return this.#options.commanded(frame.value.action);
+        this.#options.commanded(frame.value.action);
+        return;
       case "goingAway":
-        return this.#finish({ kind: "going away", frame: frame.value });
+        this.#finish({ kind: "going away", frame: frame.value });
+        return;
       // A second Welcome means nothing; what a newer coordinator adds is not for us.
       case "welcome":
       case undefined:
@@ -177,7 +187,8 @@ export class AttachedLink {
     const { leases, results, reports, clock } = this.#options;
     const nowMs = clock.nowMs();
     const frames: ConnectRequest[] = [];
-    for (const status of leases.answers.takeCancels()) frames.push(frameOf({ case: "cancelStatus", value: status }));
+    for (const status of leases.answers.takeCancels())
+      frames.push(frameOf({ case: "cancelStatus", value: status }));
     const reply = leases.answers.takeReply(this.#sequence);
     if (reply !== undefined) frames.push(frameOf({ case: "offerReply", value: reply }));
     const bulkFrom = frames.length;
@@ -277,7 +288,9 @@ function frameOf(
 }
 
 function isSame(one: FreeCapacity, other: FreeCapacity): boolean {
-  return one.slots === other.slots && one.points === other.points && one.offerSequence === other.offerSequence;
+  return (
+    one.slots === other.slots && one.points === other.points && one.offerSequence === other.offerSequence
+  );
 }
 
 function positiveMs(duration: Duration | undefined): number | undefined {

@@ -45,7 +45,8 @@ export class HeldLease {
     this.phase = offer.exclusive ? "unconfirmed" : "running";
     this.#clock = clock;
     this.activeMs = clock.nowMs();
-    this.capMs = offer.timeLeft === undefined ? Number.POSITIVE_INFINITY : this.activeMs + durationMs(offer.timeLeft);
+    this.capMs =
+      offer.timeLeft === undefined ? Number.POSITIVE_INFINITY : this.activeMs + durationMs(offer.timeLeft);
   }
 
   /** The handler starts now: its timeouts begin. */

@@ -1,3 +1,5 @@
+import { create } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { LeaseRef } from "@muster/client/v1/job_service";
 import {
   CancelProgress,
@@ -9,8 +11,6 @@ import {
   type OfferedLease,
   Verdict,
 } from "@muster/client/v1/link";
-import { create } from "@bufbuild/protobuf";
-import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { Clock } from "../clock.ts";
 import type { StopKind } from "../stop.ts";
 import { Answers, type Refusal } from "./answers.ts";
@@ -271,7 +271,8 @@ export class Leases {
   }
 
   #cancel(lease: HeldLease, reason: string, graceMs: number): void {
-    if (lease.phase === "unconfirmed") this.#end(lease, { kind: "stopped", killed: false, detail: "" }, "cancelled");
+    if (lease.phase === "unconfirmed")
+      this.#end(lease, { kind: "stopped", killed: false, detail: "" }, "cancelled");
     if (lease.phase !== "running") return;
     this.#stop(lease, "cancelled", reason, graceMs);
     this.answers.cancelled(lease.ref, CancelProgress.STOPPING);
@@ -308,7 +309,9 @@ export class Leases {
       lease.isOverdue = true;
       const graceMs = this.killGraceMs;
       this.#stop(lease, "timeout", "the attempt passed its hard timeout", graceMs);
-      lease.after(graceMs, () => this.#giveUp(lease, { kind: "stopped", killed: false, detail: "" }, "timeout"));
+      lease.after(graceMs, () =>
+        this.#giveUp(lease, { kind: "stopped", killed: false, detail: "" }, "timeout"),
+      );
     },
   };
 
@@ -332,7 +335,7 @@ export class Leases {
   #add(lease: HeldLease, outcome: Outcome, stopKind: StopKind | undefined): void {
     const { results, reports, changed, post } = this.#options;
     const lastSequence = reports.finish(lease.offer);
-    void results.add(resultOf({ lease: lease.ref, outcome, stopKind, lastSequence })).then((error) => {
+    results.add(resultOf({ lease: lease.ref, outcome, stopKind, lastSequence }), (error) => {
       if (lease.phase === "settled") this.#held.delete(lease.ref.leaseId);
       if (error !== undefined) {
         const fields = { jobId: lease.ref.jobId, error: String(error) };
@@ -355,7 +358,9 @@ export class Leases {
   #watchExclusive(): void {
     this.#callOffExclusive?.();
     this.#callOffExclusive = undefined;
-    const exclusive = this.#held.values().filter(({ phase, offer }) => phase === "running" && offer.exclusive);
+    const exclusive = this.#held
+      .values()
+      .filter(({ phase, offer }) => phase === "running" && offer.exclusive);
     const running = exclusive.toArray();
     if (running.length === 0 || this.#exclusiveDeadlineMs === Number.POSITIVE_INFINITY) return;
     const leftMs = this.#exclusiveDeadlineMs - this.#options.clock.nowMs();

@@ -104,7 +104,8 @@ export class LinkEngine {
     this.#options.port.listen(this.#listen);
     while (this.#reason === undefined) {
       const delayMs = await this.#connect();
-      if (this.#reason === undefined && delayMs > 0) await waitMs(this.#options.clock, delayMs, this.#over.signal);
+      if (this.#reason === undefined && delayMs > 0)
+        await waitMs(this.#options.clock, delayMs, this.#over.signal);
     }
     this.#shutdown.close();
     this.#leases.close();
@@ -172,7 +173,10 @@ export class LinkEngine {
   #sentAway({ reason, detail, reconnectAfter, address }: GoingAway): number {
     switch (reason) {
       case GoingAwayReason.REVOKED:
-        return this.#expelled("revoked", detail === "" ? "the key was revoked or the worker disabled" : detail);
+        return this.#expelled(
+          "revoked",
+          detail === "" ? "the key was revoked or the worker disabled" : detail,
+        );
       case GoingAwayReason.REPLACED:
         return this.#expelled("replaced", detail === "" ? replacedDetail : detail);
       case GoingAwayReason.RESTART:
@@ -181,7 +185,10 @@ export class LinkEngine {
       case GoingAwayReason.UNSPECIFIED: {
         this.#address = address === "" ? undefined : address;
         const afterMs = reconnectAfter === undefined ? undefined : durationMs(reconnectAfter);
-        return this.#retry(`the coordinator ended the link: ${GoingAwayReason[reason]} ${detail}`.trim(), afterMs);
+        return this.#retry(
+          `the coordinator ended the link: ${GoingAwayReason[reason]} ${detail}`.trim(),
+          afterMs,
+        );
       }
     }
   }
@@ -202,13 +209,19 @@ export class LinkEngine {
   #retry(reason: string, afterMs?: number): number {
     this.#failures++;
     const random = this.#options.random();
-    const delayMs = afterMs === undefined ? reconnectDelayMs(this.#failures, random) : afterMs * (1 + random / 5);
+    const delayMs =
+      afterMs === undefined ? reconnectDelayMs(this.#failures, random) : afterMs * (1 + random / 5);
     this.#post({ type: "detached", reason });
     this.#log("warn", "not attached", { reason, retryInMs: Math.round(delayMs) });
     return delayMs;
   }
 
-  #expelled(kind: "refused" | "revoked" | "replaced", detail: string, errorReason = "", errorCode = 0): number {
+  #expelled(
+    kind: "refused" | "revoked" | "replaced",
+    detail: string,
+    errorReason = "",
+    errorCode = 0,
+  ): number {
     this.#leases.supersedeAll(detail);
     this.#finish({ kind, detail, errorReason, errorCode });
     return 0;
@@ -254,14 +267,18 @@ export class LinkEngine {
     const { results, clock } = this.#options;
     const items = new Map(ack.items.map((item) => [item.resultId, item]));
     for (const result of results.acknowledge([...items.keys()])) {
-      const { status, detail } = items.get(result.resultId) ?? { status: ResultStatus.UNSPECIFIED, detail: "" };
+      const { status, detail } = items.get(result.resultId) ?? {
+        status: ResultStatus.UNSPECIFIED,
+        detail: "",
+      };
       const { jobId, attempt, leaseId } = result.lease ?? { jobId: "", attempt: 0, leaseId: "" };
       if (status === ResultStatus.SUPERSEDED) this.#reports.drop(leaseId);
       else this.#reports.ended(leaseId, clock.nowMs());
       if (status === ResultStatus.REJECTED) {
         this.#log("error", "the coordinator rejected a result", { jobId, attempt, detail });
         // Without an end the job would be lost and tried elsewhere, to be rejected there as well.
-        if (!isRejection(result)) void results.add(rejectedResultOf(result, detail)).then(() => this.#link?.wake());
+        if (!isRejection(result))
+          void results.add(rejectedResultOf(result, detail)).then(() => this.#link?.wake());
       }
       const end: AttemptEnd = { jobId, attempt, outcome: outcomeName(result), status: statusNames[status] };
       this.#post({ type: "ended", end });
@@ -272,7 +289,10 @@ export class LinkEngine {
   #commanded(action: CommandAction): void {
     if (action === CommandAction.DRAIN) this.#leases.drain("draining");
     else if (action === CommandAction.RESUME) this.#leases.resume();
-    else this.#log("warn", "a command that this worker does not know", { action: CommandAction[action] ?? action });
+    else
+      this.#log("warn", "a command that this worker does not know", {
+        action: CommandAction[action] ?? action,
+      });
   }
 
   #finish(reason: CloseReason): void {

@@ -1,6 +1,7 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import type { LeaseRef } from "@muster/client/v1/job_service";
-import { type Result, ResultSchema } from "@muster/client/v1/link";
+import { type Result, ResultSchema, type Results, ResultsSchema } from "@muster/client/v1/link";
 import { viewOf } from "../text.ts";
 
 /** The part of an `Outbox` that the engine needs; several engines of one process may share one. */
@@ -15,15 +16,16 @@ export interface ResultOutbox {
 
 interface PendingResult {
   readonly result: Result;
-  readonly bytes: number;
+  /** Length and message, as an element of Results. */
+  readonly encoded: Uint8Array;
   /** In the outbox: may go on the wire. */
   isDurable: boolean;
 }
 
 /**
  * The results that the coordinator has not acknowledged: written to the outbox first, sent then, sent again on
- * each new link. A body in the outbox is the length of the owner's name, the name, and a Result: in an outbox
- * that several workers share, each takes up only its own after a restart.
+ * each new link. A body in the outbox is the length of the owner's name, the name, and the result as an
+ * element of Results: in an outbox that several workers share, each takes up only its own after a restart.
  */
 export class PendingResults {
   readonly #outbox: ResultOutbox;
@@ -35,10 +37,13 @@ export class PendingResults {
   /** `owner`: at most 255 bytes; results of others in the outbox are left alone. */
   constructor(outbox: ResultOutbox, owner: string) {
     this.#outbox = outbox;
-    this.#owner = Buffer.from(owner).subarray(0, 255);
+    const name = Buffer.from(owner).subarray(0, 255);
+    this.#owner = Buffer.concat([Uint8Array.of(name.length), name]);
     for (const { body } of outbox.pending()) {
-      const result = this.#decode(body);
-      if (result !== undefined) this.#unsent.push(this.#keep(result, body.length, true));
+      if (!viewOf(body).subarray(0, this.#owner.length).equals(this.#owner)) continue;
+      const encoded = body.subarray(this.#owner.length);
+      const result = fromBinary(ResultSchema, new BinaryReader(encoded).bytes());
+      this.#unsent.push(this.#keep(result, encoded, true));
     }
   }
 
@@ -67,31 +72,41 @@ export class PendingResults {
   }
 
   /**
-   * Keeps a result; resolves when it may be sent. When the disk refuses it, it is sent from memory, because
-   * holding it back would lose it for certain; then the error is the answer.
+   * Keeps a result, and calls `kept` when it may be sent. When the disk refuses it, it is sent from memory,
+   * because holding it back would lose it for certain; then `kept` gets the error.
    */
-  async add(result: Result): Promise<unknown> {
-    const body = this.#encode(result);
-    const kept = this.#keep(result, body.length, false);
-    const error = await this.#outbox.append({ resultId: result.resultId, body }).then(
-      () => undefined,
-      (cause: unknown) => cause,
-    );
-    kept.isDurable = true;
-    if (this.#results.has(result.resultId)) this.#unsent.push(kept);
-    return error;
+  add(result: Result, kept: (error: unknown) => void): void {
+    const message = toBinary(ResultSchema, result);
+    const length = new BinaryWriter().uint32(message.length).finish();
+    const body = Buffer.concat([this.#owner, length, message]);
+    const pending = this.#keep(result, body.subarray(this.#owner.length), false);
+    const settle = (error?: unknown) => {
+      pending.isDurable = true;
+      this.#unsent.push(pending);
+      kept(error);
+    };
+    this.#outbox.append({ resultId: result.resultId, body }).then(settle, settle);
   }
 
-  /** Takes unsent results of up to `budgetBytes`, at least one if there is one. */
-  take(budgetBytes: number): Result[] {
+  /** Takes unsent results of up to `budgetBytes`, at least one; undefined when there are none. */
+  take(budgetBytes: number): Results | undefined {
+    if (this.#unsent.length === 0) return undefined;
     let bytes = 0;
     let count = 0;
-    for (const kept of this.#unsent) {
-      if (count > 0 && bytes + kept.bytes > budgetBytes) break;
-      bytes += kept.bytes;
+    for (const { encoded } of this.#unsent) {
+      if (count > 0 && bytes + encoded.length > budgetBytes) break;
+      bytes += encoded.length;
       count++;
     }
-    return this.#unsent.splice(0, count).map(({ result }) => result);
+    const taken = count === this.#unsent.length ? this.#unsent : this.#unsent.slice(0, count);
+    this.#unsent = this.#unsent.slice(count);
+    // Encoded already: an unknown field is written as it is.
+    const $unknown = taken.map(({ encoded }) => ({
+      no: resultsField,
+      wireType: WireType.LengthDelimited,
+      data: encoded,
+    }));
+    return { $typeName: "muster.v1.Results", results: [], $unknown };
   }
 
   /** A new link: everything durable is sent again. */
@@ -99,40 +114,27 @@ export class PendingResults {
     this.#unsent = [...this.#results.values()].filter(({ isDurable }) => isDurable);
   }
 
-  /** Forgets acknowledged results, and answers with them; unknown ids are left out. */
-  acknowledge(resultIds: readonly string[]): Result[] {
-    const known: Result[] = [];
-    for (const resultId of resultIds) {
-      const kept = this.#results.get(resultId);
-      if (kept === undefined) continue;
-      this.#results.delete(resultId);
-      const leaseId = kept.result.lease?.leaseId ?? "";
-      if (this.#byLease.get(leaseId) === resultId) this.#byLease.delete(leaseId);
-      known.push(kept.result);
-    }
-    if (known.length > 0) this.#outbox.acknowledge(known.map(({ resultId }) => resultId));
-    return known;
+  /** Forgets an acknowledged result, and answers with it; undefined when it is unknown. */
+  acknowledge(resultId: string): Result | undefined {
+    const pending = this.#results.get(resultId);
+    if (pending === undefined) return undefined;
+    this.#results.delete(resultId);
+    const leaseId = pending.result.lease?.leaseId ?? "";
+    if (this.#byLease.get(leaseId) === resultId) this.#byLease.delete(leaseId);
+    return pending.result;
   }
 
-  #keep(result: Result, bytes: number, isDurable: boolean): PendingResult {
-    const kept = { result, bytes, isDurable };
-    this.#results.set(result.resultId, kept);
+  /** Lets the outbox forget what was acknowledged. */
+  forget(resultIds: readonly string[]): void {
+    if (resultIds.length > 0) this.#outbox.acknowledge(resultIds);
+  }
+
+  #keep(result: Result, encoded: Uint8Array, isDurable: boolean): PendingResult {
+    const pending = { result, encoded, isDurable };
+    this.#results.set(result.resultId, pending);
     this.#byLease.set(result.lease?.leaseId ?? "", result.resultId);
-    return kept;
-  }
-
-  #encode(result: Result): Uint8Array {
-    const message = toBinary(ResultSchema, result);
-    const body = Buffer.allocUnsafe(1 + this.#owner.length + message.length);
-    body[0] = this.#owner.length;
-    body.set(this.#owner, 1);
-    body.set(message, 1 + this.#owner.length);
-    return body;
-  }
-
-  #decode(body: Uint8Array): Result | undefined {
-    const at = 1 + this.#owner.length;
-    const isOurs = body[0] === this.#owner.length && viewOf(body.subarray(1, at)).equals(this.#owner);
-    return isOurs ? fromBinary(ResultSchema, body.subarray(at)) : undefined;
+    return pending;
   }
 }
+
+const resultsField = ResultsSchema.field.results.number;

@@ -9,7 +9,9 @@ const itemOverheadBytes = 128;
 /** Least time between two progress reports of an attempt. */
 const progressIntervalMs = 1000;
 
-type Sequenced = Exclude<ReportBody, { kind: "progress" }> | { readonly kind: "gap"; from: number; to: number };
+type Sequenced =
+  | Exclude<ReportBody, { kind: "progress" }>
+  | { readonly kind: "gap"; from: number; to: number };
 
 interface Entry {
   sequence: number;

@@ -1,12 +1,15 @@
 import { randomUUID } from "node:crypto";
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import type { JobError } from "@muster/client/v1/job";
 import type { LeaseRef } from "@muster/client/v1/job_service";
-import { type Result, ResultSchema } from "@muster/client/v1/link";
+import type { Failure, Release, Result } from "@muster/client/v1/link";
 import type { StopKind } from "../stop.ts";
 import type { AttemptEnd, Outcome } from "./messages.ts";
 
-type Wire = NonNullable<MessageInitShape<typeof ResultSchema>["outcome"]>;
+/*
+ * Messages are written as literals here: `create` costs as much as everything else that is done for a small
+ * job, and the types check a literal just as well.
+ */
 
 /** What `resultOf` makes a Result of. */
 export interface EndedAttempt {
@@ -22,28 +25,25 @@ export interface EndedAttempt {
 
 /** The Result of an attempt, under a new result id. A handler that stopped ends as what stopped it. */
 export function resultOf(ended: EndedAttempt): Result {
-  return create(ResultSchema, {
+  return {
+    $typeName: "muster.v1.Result",
     lease: ended.lease,
     resultId: randomUUID(),
     outcome: wireOutcome(ended.outcome, ended.stopKind),
     lastSequence: BigInt(ended.lastSequence),
-  });
+  };
 }
 
 /** The Failure that takes the place of a result which the coordinator found malformed. */
 export function rejectedResultOf(result: Result, detail: string): Result {
-  const error = { code: "RESULT_REJECTED", message: "The coordinator rejected the result.", detail };
-  return create(ResultSchema, {
-    ...(result.lease === undefined ? {} : { lease: result.lease }),
-    resultId: randomUUID(),
-    outcome: { case: "failure", value: { error, retryable: false } },
-    lastSequence: result.lastSequence,
-  });
+  const error = jobError(rejectedCode, "The coordinator rejected the result.", detail);
+  const value = failure({ error, retryable: false });
+  return { ...result, resultId: randomUUID(), outcome: { case: "failure", value } };
 }
 
 /** This result already stands for one that was rejected. */
 export function isRejection(result: Result): boolean {
-  return result.outcome.case === "failure" && result.outcome.value.error?.code === "RESULT_REJECTED";
+  return result.outcome.case === "failure" && result.outcome.value.error?.code === rejectedCode;
 }
 
 /** The outcome in the words of an AttemptEnd. */
@@ -63,42 +63,64 @@ export function outcomeName(result: Result): Exclude<AttemptEnd["outcome"], "los
   }
 }
 
-function wireOutcome(outcome: Outcome, stopKind: StopKind | undefined): Wire {
+const rejectedCode = "RESULT_REJECTED";
+
+function wireOutcome(outcome: Outcome, stopKind: StopKind | undefined): Result["outcome"] {
   switch (outcome.kind) {
     case "succeeded": {
-      const result = { content: { case: "data" as const, value: outcome.result } };
-      return { case: "success", value: { result, prUrl: outcome.prUrl } };
+      const content = { case: "data" as const, value: outcome.result };
+      const result = { $typeName: "muster.v1.Payload" as const, content };
+      return { case: "success", value: { $typeName: "muster.v1.Success", result, prUrl: outcome.prUrl } };
     }
     case "failed": {
       const { code, message, detail, retryable, retryAfterMs } = outcome;
-      const retryAfter = retryAfterMs === undefined ? {} : { retryAfter: durationFromMs(Math.ceil(retryAfterMs)) };
-      return { case: "failure", value: { error: { code, message, detail }, retryable, ...retryAfter } };
+      const error = jobError(code, message, detail);
+      return { case: "failure", value: failure({ error, retryable, retryAfter: duration(retryAfterMs) }) };
     }
     case "released":
-      return { case: "release", value: { reason: outcome.reason } };
+      return { case: "release", value: release(outcome.reason) };
     case "parked": {
       const { reason, wakeAfterMs } = outcome;
-      const wakeAfter = wakeAfterMs === undefined ? {} : { wakeAfter: durationFromMs(Math.ceil(wakeAfterMs)) };
-      return { case: "park", value: { reason, ...wakeAfter } };
+      const value = { $typeName: "muster.v1.Park" as const, reason, wakeAfter: duration(wakeAfterMs) };
+      return { case: "park", value };
     }
     case "stopped":
       return stoppedOutcome(outcome, stopKind);
   }
 }
 
-function stoppedOutcome(outcome: Extract<Outcome, { kind: "stopped" }>, stopKind: StopKind | undefined): Wire {
+function stoppedOutcome(
+  outcome: Extract<Outcome, { kind: "stopped" }>,
+  stopKind: StopKind | undefined,
+): Result["outcome"] {
   switch (stopKind) {
     case "cancelled":
-      return { case: "cancelled", value: { killed: outcome.killed } };
+      return { case: "cancelled", value: { $typeName: "muster.v1.Cancelled", killed: outcome.killed } };
     case "shutdown":
-      return { case: "release", value: { reason: "the worker stops" } };
+      return { case: "release", value: release("the worker stops") };
     case "deadline":
-      return { case: "release", value: { reason: "the link was silent for too long for an exclusive job" } };
+      return { case: "release", value: release("the link was silent for too long for an exclusive job") };
     case "timeout":
     case "superseded":
     case undefined: {
-      const error = { code: "TIMEOUT", message: "The attempt passed its hard timeout.", detail: outcome.detail };
-      return { case: "failure", value: { error, retryable: true, timedOut: true } };
+      const error = jobError("TIMEOUT", "The attempt passed its hard timeout.", outcome.detail);
+      return { case: "failure", value: failure({ error, retryable: true, timedOut: true }) };
     }
   }
+}
+
+function failure(given: Pick<Failure, "error" | "retryable"> & Partial<Failure>): Failure {
+  return { timedOut: false, retryAfter: undefined, ...given, $typeName: "muster.v1.Failure" };
+}
+
+function release(reason: string): Release {
+  return { $typeName: "muster.v1.Release", reason };
+}
+
+function jobError(code: string, message: string, detail: string): JobError {
+  return { $typeName: "muster.v1.JobError", code, message, detail };
+}
+
+function duration(ms: number | undefined) {
+  return ms === undefined ? undefined : durationFromMs(Math.ceil(ms));
 }

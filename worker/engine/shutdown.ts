@@ -40,6 +40,8 @@ export class Shutdown {
   #callOffFlush = () => {};
   /** The heartbeat that told of having found nothing to do. */
   #idleSequence: bigint | undefined;
+  /** The heartbeat that told of the end, until it is echoed: before that, offers may be on their way. */
+  #drainSequence: bigint | undefined;
 
   constructor(options: ShutdownOptions) {
     this.#options = options;
@@ -48,10 +50,11 @@ export class Shutdown {
   /** Drains; what runs after `graceMs` is given back. A later call may shorten the grace. */
   stop(graceMs: number): void {
     const { leases, clock } = this.#options;
-    if (this.#phase === "releasing" || this.#phase === "flushing" || this.#phase === "finished") return;
-    this.#phase = "draining";
+    if (this.#phase !== "running" && this.#phase !== "draining") return;
     this.#callOffIdle?.();
     leases.drain("closing");
+    if (this.#phase === "running") this.#drainSequence = this.#options.beat();
+    this.#phase = "draining";
     this.#callOffGrace();
     this.#callOffGrace = clock.after(graceMs, () => this.#release());
     this.check();
@@ -65,12 +68,16 @@ export class Shutdown {
       this.#kind = "finished";
       this.#flush();
     } else if ((this.#phase === "draining" || this.#phase === "releasing") && leases.isIdle) this.#flush();
-    if (this.#phase === "flushing" && results.size === 0 && reports.isEmpty) this.#finish();
+    const isTold = this.#drainSequence === undefined;
+    if (this.#phase === "flushing" && isTold && results.size === 0 && reports.isEmpty) this.#finish();
   }
 
   /** A link stands: a worker that takes one job now waits for it. */
   attached(): void {
     const { once, clock, leases } = this.#options;
+    // The Hello said so.
+    this.#drainSequence = undefined;
+    this.check();
     if (once === undefined || leases.taken > 0 || this.#phase !== "running") return;
     if (leases.isDraining) this.#nothingToDo();
     else this.#callOffIdle ??= clock.after(once.idleMs, () => this.#nothingToDo());
@@ -78,6 +85,10 @@ export class Shutdown {
 
   /** A heartbeat was echoed. */
   echoed(sequence: bigint): void {
+    if (this.#drainSequence !== undefined && sequence >= this.#drainSequence) {
+      this.#drainSequence = undefined;
+      this.check();
+    }
     if (this.#idleSequence === undefined || sequence < this.#idleSequence) return;
     if (this.#phase !== "running" || this.#options.leases.taken > 0) return;
     this.#kind = "idle";

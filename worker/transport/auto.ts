@@ -1,7 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { Hello } from "@muster/client/v1/link";
 import { isAnswered, refusalOf } from "./refusal.ts";
-import { GoingAwayError, type Link, type OpenOptions, type Transport } from "./transport.ts";
+import { GoingAwayError, type Link, type Transport } from "./transport.ts";
 
 /** Failures of the stream in a row after which the twins are tried. */
 const streamTries = 2;
@@ -9,28 +8,51 @@ const streamTries = 2;
 const firstPollingMs = 60_000;
 const maxPollingMs = 3_600_000;
 
+/** Tries transports in their order, beginning with the one that worked last. Throws what the first one threw. */
+export function firstThatOpens(transports: readonly Transport[]): Transport {
+  let last: Transport | undefined;
+  return {
+    async open(hello, options) {
+      const order = new Set([...(last === undefined ? [] : [last]), ...transports]);
+      let firstError: unknown;
+      for (const transport of order) {
+        try {
+          const link = await transport.open(hello, options);
+          last = transport;
+          return link;
+        } catch (error) {
+          if (isAnswer(error) || options.signal.aborted) throw error;
+          firstError ??= error;
+        }
+      }
+      throw firstError;
+    },
+  };
+}
+
 /**
  * Tries the stream first. When it could not be opened twice in a row, or at once when the server does not know
- * it, the twins are tried in their order, and what works is kept as long as it does. A coordinator's own
- * answer (a refusal, "wait", "replaced") is final for that try: it came through.
+ * it, polls instead, for as long as that works. A coordinator's own answer (a refusal, "wait", "replaced")
+ * is the answer: it came through.
  *
  * An outage looks like a proxy that lets no stream pass; so unless the server said that it knows no stream,
  * a polling link asks to be replaced after a minute, then two, up to an hour.
  */
-export function autoTransport(stream: Transport, twins: readonly Transport[]): Transport {
+export function autoTransport(stream: Transport, twins: Transport): Transport {
   let streamFailures = 0;
-  let kept: Transport | undefined;
+  let isPolling = false;
   let pollingMs = firstPollingMs;
   let isStreamUnknown = false;
 
-  const openTwin = async (twin: Transport, hello: Hello, options: OpenOptions): Promise<Link> => {
-    const link = await twin.open(hello, options);
-    kept = twin;
+  const poll: Transport["open"] = async (hello, options) => {
+    isPolling = false;
+    const link = await twins.open(hello, options);
+    isPolling = true;
     if (isStreamUnknown) return link;
     const improveAfterMs = pollingMs;
     pollingMs = Math.min(maxPollingMs, pollingMs * 2);
     return improving(link, improveAfterMs, () => {
-      kept = undefined;
+      isPolling = false;
       // One try is enough: leases must not wait for a second.
       streamFailures = streamTries - 1;
     });
@@ -38,12 +60,7 @@ export function autoTransport(stream: Transport, twins: readonly Transport[]): T
 
   return {
     async open(hello, options) {
-      if (kept !== undefined) {
-        const twin = kept;
-        kept = undefined;
-        return openTwin(twin, hello, options);
-      }
-      let streamError: unknown;
+      if (isPolling) return poll(hello, options);
       try {
         const link = await stream.open(hello, options);
         streamFailures = 0;
@@ -51,21 +68,15 @@ export function autoTransport(stream: Transport, twins: readonly Transport[]): T
         return link;
       } catch (error) {
         if (isAnswer(error) || options.signal.aborted) throw error;
-        streamError = error;
+        isStreamUnknown = ConnectError.from(error).code === Code.Unimplemented;
+        streamFailures++;
+        if (!isStreamUnknown && streamFailures < streamTries) throw error;
+        streamFailures = 0;
+        return poll(hello, options).catch((pollError: unknown) => {
+          // Of the two the stream's error says more, unless the twins got an answer.
+          throw isAnswer(pollError) ? pollError : error;
+        });
       }
-      isStreamUnknown = ConnectError.from(streamError).code === Code.Unimplemented;
-      streamFailures++;
-      if (!isStreamUnknown && streamFailures < streamTries) throw streamError;
-      streamFailures = 0;
-      for (const twin of twins) {
-        try {
-          return await openTwin(twin, hello, options);
-        } catch (error) {
-          if (isAnswer(error) || options.signal.aborted) throw error;
-        }
-      }
-      // Of all the errors the stream's says most.
-      throw streamError;
     },
   };
 }
@@ -86,8 +97,7 @@ function improving(link: Link, improveAfterMs: number, onImprove: () => void): L
 }
 
 function isAnswer(error: unknown): boolean {
-  const isUnimplemented = ConnectError.from(error).code === Code.Unimplemented;
-  return (
-    error instanceof GoingAwayError || (!isUnimplemented && (refusalOf(error) !== undefined || isAnswered(error)))
-  );
+  if (error instanceof GoingAwayError) return true;
+  if (ConnectError.from(error).code === Code.Unimplemented) return false;
+  return refusalOf(error) !== undefined || isAnswered(error);
 }

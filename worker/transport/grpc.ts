@@ -1,10 +1,10 @@
 import {
+  create,
   type DescMessage,
   type DescMethodUnary,
   fromBinary,
   type MessageInitShape,
   type MessageShape,
-  create,
   toBinary,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -32,7 +32,9 @@ export type UnaryCall = <I extends DescMessage, O extends DescMessage>(
 /** A channel of its own to one address; connects at the first call. To be closed by who opened it. */
 export function openChannel(address: Address, credentials: GrpcCredentials): Client {
   const ca = credentials.ca === undefined ? null : Buffer.from(credentials.ca);
-  const channelCredentials = address.isTls ? ChannelCredentials.createSsl(ca) : ChannelCredentials.createInsecure();
+  const channelCredentials = address.isTls
+    ? ChannelCredentials.createSsl(ca)
+    : ChannelCredentials.createInsecure();
   return new Client(address.target, channelCredentials, {
     "grpc.use_local_subchannel_pool": 1,
     "grpc.keepalive_time_ms": 30_000,
@@ -96,5 +98,7 @@ export function connectErrorOf(error: ServiceError): ConnectError {
   });
   const details = error.metadata?.get("grpc-status-details-bin")[0];
   if (details instanceof Buffer) headers.set("grpc-status-details-bin", details.toString("base64"));
-  return findTrailerError(headers) ?? new ConnectError(error.details, Code.Unknown, undefined, undefined, error);
+  return (
+    findTrailerError(headers) ?? new ConnectError(error.details, Code.Unknown, undefined, undefined, error)
+  );
 }

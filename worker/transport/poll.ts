@@ -11,6 +11,7 @@ import {
   type Welcome,
 } from "@muster/client/v1/link";
 import { WorkerService } from "@muster/client/v1/worker_service";
+import type { Clock } from "../clock.ts";
 import { defaultApiPort, defaultWorkerPort, parseAddress } from "./address.ts";
 import { FrameQueue } from "./frame-queue.ts";
 import { type GrpcCredentials, grpcUnary, openChannel, type UnaryCall } from "./grpc.ts";
@@ -21,12 +22,16 @@ const pollWaitMs = 10_000;
 /** How long any other call may take, and a Poll beyond its wait. */
 const callTimeoutMs = 10_000;
 
+/** Time that calls under way have when the link is closed. */
+const closeGraceMs = 1000;
+
 /** What a polling transport needs. */
 export interface PollOptions extends GrpcCredentials {
   /** Host and port: of either listener for gRPC, of the API listener for Connect. */
   readonly address: string;
   /** `grpc`: unary gRPC. `connect`: the Connect protocol over HTTP/1.1, which passes any proxy. */
   readonly protocol: "grpc" | "connect";
+  readonly clock: Clock;
 }
 
 /** Links over the unary twins: Attach, Poll, Answer, Report, SubmitResults, Renew. */
@@ -35,9 +40,13 @@ export function pollTransport(options: PollOptions): Transport {
     open: async (hello, { signal, address }) => {
       const { call, close } = openCalls(options, address ?? options.address);
       try {
-        const { welcome } = await call(WorkerService.method.attach, { hello }, { signal, timeoutMs: callTimeoutMs });
+        const { welcome } = await call(
+          WorkerService.method.attach,
+          { hello },
+          { signal, timeoutMs: callTimeoutMs },
+        );
         if (welcome === undefined) throw new ConnectError("Attach answered without a Welcome", Code.Internal);
-        return new PollLink(call, welcome, hello, close);
+        return new PollLink(call, welcome, hello, options.clock, close);
       } catch (error) {
         close();
         throw error;
@@ -75,12 +84,16 @@ class PollLink implements Link {
   readonly frames: FrameQueue<ConnectResponse> = new FrameQueue<ConnectResponse>();
   readonly #call: UnaryCall;
   readonly #closeCalls: () => void;
-  readonly #closing = new AbortController();
+  readonly #polling = new AbortController();
+  readonly #calls = new AbortController();
+  readonly #clock: Clock;
+  #underWay = 0;
   #demand: Demand | undefined;
 
-  constructor(call: UnaryCall, welcome: Welcome, hello: Hello, closeCalls: () => void) {
+  constructor(call: UnaryCall, welcome: Welcome, hello: Hello, clock: Clock, closeCalls: () => void) {
     this.#call = call;
     this.welcome = welcome;
+    this.#clock = clock;
     this.#closeCalls = closeCalls;
     this.#demand = hello.demand;
     void this.#poll();
@@ -89,12 +102,16 @@ class PollLink implements Link {
   async send(request: ConnectRequest): Promise<void> {
     const { frame, demand } = request;
     this.#demand = (frame.case === "heartbeat" ? frame.value.demand : demand) ?? this.#demand;
+    if (this.#polling.signal.aborted) return;
+    this.#underWay++;
     try {
       const answer = await this.#carry(request);
       if (answer !== undefined) this.frames.push(create(ConnectResponseSchema, { frame: answer }));
     } catch (error) {
       this.#end(error);
     }
+    this.#underWay--;
+    if (this.#underWay === 0 && this.#polling.signal.aborted) this.#calls.abort();
   }
 
   close(): void {
@@ -103,7 +120,7 @@ class PollLink implements Link {
 
   async #carry({ frame, demand }: ConnectRequest): Promise<ConnectResponse["frame"] | undefined> {
     const call = this.#call;
-    const options = { signal: this.#closing.signal, timeoutMs: callTimeoutMs };
+    const options = { signal: this.#calls.signal, timeoutMs: callTimeoutMs };
     const { linkEpoch } = this.welcome;
     const methods = WorkerService.method;
     switch (frame.case) {
@@ -138,9 +155,9 @@ class PollLink implements Link {
 
   async #poll(): Promise<void> {
     const { linkEpoch } = this.welcome;
-    const options = { signal: this.#closing.signal, timeoutMs: pollWaitMs + callTimeoutMs };
+    const options = { signal: this.#polling.signal, timeoutMs: pollWaitMs + callTimeoutMs };
     try {
-      while (!this.#closing.signal.aborted) {
+      while (!this.#polling.signal.aborted) {
         const demand = this.#demand === undefined ? {} : { demand: this.#demand };
         const request = { linkEpoch, wait: durationFromMs(pollWaitMs), ...demand };
         const { frames } = await this.#call(WorkerService.method.poll, request, options);
@@ -152,9 +169,14 @@ class PollLink implements Link {
   }
 
   #end(error: unknown): void {
-    if (this.#closing.signal.aborted) return;
-    this.#closing.abort();
+    if (this.#polling.signal.aborted) return;
+    this.#polling.abort();
     this.frames.end(error);
-    this.#closeCalls();
+    // What is on its way may arrive, for a moment.
+    const callOff = this.#clock.after(this.#underWay === 0 ? 0 : closeGraceMs, () => this.#calls.abort());
+    this.#calls.signal.addEventListener("abort", () => {
+      callOff();
+      this.#closeCalls();
+    });
   }
 }

@@ -11,7 +11,14 @@ import { WorkerService } from "@muster/client/v1/worker_service";
 import type { Clock } from "../clock.ts";
 import { defaultWorkerPort, parseAddress } from "./address.ts";
 import { FrameQueue } from "./frame-queue.ts";
-import { authorization, connectErrorOf, deserializer, type GrpcCredentials, openChannel, serializer } from "./grpc.ts";
+import {
+  authorization,
+  connectErrorOf,
+  deserializer,
+  type GrpcCredentials,
+  openChannel,
+  serializer,
+} from "./grpc.ts";
 import { GoingAwayError, type Link, type OpenOptions, type Transport } from "./transport.ts";
 
 /** Frames that wait for the reader before the stream is asked to pause. */

@@ -1,0 +1,291 @@
+import type { Row } from "postgres";
+import type { Coordinator } from "../domain/context.ts";
+import type { InternedShape } from "../domain/rules/shapes.ts";
+import { claimShape, peekReady } from "../store/claim.ts";
+import { readReadyShapes, shapeOfRow } from "../store/ready-shapes.ts";
+import { call, runInOrg } from "../store/statement.ts";
+import type { Grant, Link } from "./link.ts";
+import { assign, candidates, type Head, inOrder, type PlannedClaim } from "./matcher.ts";
+
+/** Jobs that one claim takes at most. */
+const maxClaim = 500;
+
+/** Claims of one org under way at once: one waits for the database while the next is planned. */
+const maxClaimsInFlight = 2;
+
+/** What dispatch knows of an org. */
+interface OrgLine {
+  readonly links: Map<string, Link>;
+  /** Shapes that may have ready jobs: a hint, made right by the poll. */
+  readonly ready: Map<bigint, InternedShape>;
+  inFlight: number;
+  isScheduled: boolean;
+  /** Something changed while claims were under way. */
+  isDirty: boolean;
+}
+
+/** What the dispatcher works with. */
+export type DispatchContext = Pick<Coordinator, "db" | "newId" | "wakes" | "log"> & {
+  /** Milliseconds of a steady clock, for waits inside this process alone. */
+  readonly nowMs: () => number;
+};
+
+/**
+ * Pushes ready jobs to free workers. A push only ever delivers rows claimed
+ * from the one ordered line: fresh work never overtakes the backlog, and no
+ * query is made for an idle worker.
+ */
+export class Dispatcher {
+  readonly #context: DispatchContext;
+  readonly #orgs = new Map<string, OrgLine>();
+  #isStopped = false;
+
+  constructor(context: DispatchContext) {
+    this.#context = context;
+  }
+
+  /** Adds a link; an older one of the same worker is told that it was replaced. */
+  attach(link: Link): void {
+    const org = this.#org(link.orgId);
+    const older = org.links.get(link.workerId);
+    if (older && older.linkEpoch > link.linkEpoch) {
+      link.isClosed = true;
+      link.port.goAway("replaced", "a newer link of this worker took over");
+      return;
+    }
+    if (older) {
+      older.isClosed = true;
+      older.port.goAway("replaced", "a newer link of this worker took over");
+    }
+    org.links.set(link.workerId, link);
+    void this.refresh(link.orgId);
+  }
+
+  /** Removes a link, if it is still the worker's. */
+  detach(link: Link): void {
+    link.isClosed = true;
+    const org = this.#orgs.get(link.orgId);
+    if (org?.links.get(link.workerId) === link) org.links.delete(link.workerId);
+  }
+
+  /** All links of this coordinator. */
+  *links(): Generator<Link> {
+    for (const org of this.#orgs.values()) yield* org.links.values();
+  }
+
+  /** The links of an org, by worker. */
+  linksOf(orgId: string): ReadonlyMap<string, Link> {
+    return this.#orgs.get(orgId)?.links ?? new Map();
+  }
+
+  /** The orgs that have links here. */
+  orgs(): string[] {
+    return [...this.#orgs].filter(([, org]) => org.links.size > 0).map(([orgId]) => orgId);
+  }
+
+  /** Capacity became free, or jobs became ready. */
+  wake(orgId: string, shapes: readonly InternedShape[] = []): void {
+    const org = this.#orgs.get(orgId);
+    if (!org || org.links.size === 0) return;
+    for (const shape of shapes) org.ready.set(shape.shapeId, shape);
+    this.#schedule(orgId, org);
+  }
+
+  /** Asks the store which shapes have ready jobs, then matches. Never rejects. */
+  async refresh(orgId: string): Promise<void> {
+    const org = this.#orgs.get(orgId);
+    if (!org || org.links.size === 0 || this.#isStopped) return;
+    try {
+      const [rows] = await runInOrg(this.#context.db.hot, orgId, [call(readReadyShapes, { org: orgId })]);
+      this.wake(orgId, rows?.map(shapeOfRow));
+    } catch (error) {
+      this.#context.log.warn(
+        { err: error, orgId },
+        "ready shapes could not be read; the next poll tries again",
+      );
+    }
+  }
+
+  /** Claims nothing more. Resolves when no claim is under way. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    while ([...this.#orgs.values()].some((org) => org.inFlight > 0)) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  #org(orgId: string): OrgLine {
+    let org = this.#orgs.get(orgId);
+    if (!org) {
+      org = { links: new Map(), ready: new Map(), inFlight: 0, isScheduled: false, isDirty: false };
+      this.#orgs.set(orgId, org);
+    }
+    return org;
+  }
+
+  #schedule(orgId: string, org: OrgLine): void {
+    if (this.#isStopped) return;
+    if (org.inFlight >= maxClaimsInFlight) {
+      org.isDirty = true;
+      return;
+    }
+    if (org.isScheduled) return;
+    org.isScheduled = true;
+    setImmediate(() => {
+      org.isScheduled = false;
+      void this.#cycle(orgId, org);
+    });
+  }
+
+  async #cycle(orgId: string, org: OrgLine): Promise<void> {
+    if (this.#isStopped || org.inFlight >= maxClaimsInFlight) return;
+    const free = [...org.links.values()].filter((link) => link.freeSlots() > 0);
+    const servable = [...org.ready.values()].filter((shape) => candidates(shape, free).length > 0);
+    if (servable.length === 0) return;
+    org.inFlight++;
+    let claimed = 0;
+    try {
+      const demand = Math.min(
+        maxClaim,
+        free.reduce((sum, link) => sum + link.freeSlots(), 0),
+      );
+      const heads = await this.#heads(orgId, org, servable, demand);
+      const plan = assign(heads, org.ready, free);
+      if (plan.length > 0) claimed = await this.#claim(orgId, org, plan);
+    } catch (error) {
+      this.#context.log.warn({ err: error, orgId }, "a claim failed; the next poll tries again");
+    } finally {
+      org.inFlight--;
+      if (claimed > 0 || org.isDirty) {
+        org.isDirty = false;
+        this.#schedule(orgId, org);
+      }
+    }
+  }
+
+  // With one line there is nothing to merge: as many as there is demand, and the claim finds out.
+  async #heads(
+    orgId: string,
+    org: OrgLine,
+    servable: readonly InternedShape[],
+    demand: number,
+  ): Promise<bigint[]> {
+    const [only, ...others] = servable;
+    if (only && others.length === 0) return Array.from({ length: demand }, () => only.shapeId);
+    const shapes = servable.map((shape) => shape.shapeId.toString());
+    const [rows] = await runInOrg(this.#context.db.hot, orgId, [
+      call(peekReady, { org: orgId, shapes, limit: demand }),
+    ]);
+    const heads = (rows ?? []).map(headOf);
+    const found = new Set(heads.map((head) => head.shapeId));
+    for (const shape of servable) if (!found.has(shape.shapeId)) org.ready.delete(shape.shapeId);
+    return heads.sort(inOrder).map((head) => head.shapeId);
+  }
+
+  async #claim(orgId: string, org: OrgLine, plan: readonly PlannedClaim[]): Promise<number> {
+    const nonce = this.#context.newId();
+    try {
+      const results = await runInOrg(
+        this.#context.db.hot,
+        orgId,
+        plan.map(({ shape, slots }, index) => {
+          const links = [...new Set(slots)];
+          return call(claimShape, {
+            org: orgId,
+            shape: shape.shapeId.toString(),
+            limit: slots.length,
+            slots: slots.map((link) => link.workerId),
+            workers: links.map((link) => link.workerId),
+            epochs: links.map((link) => link.linkEpoch),
+            nonce,
+            n: index + 1,
+          });
+        }),
+      );
+      const grants: Grant[] = [];
+      for (const [index, { shape, slots }] of plan.entries()) {
+        const rows = results[index] ?? [];
+        grants.push(...rows.map(grantOf));
+        // Fewer than asked: the line is empty, as far as this claim could see.
+        if (rows.length < slots.length) org.ready.delete(shape.shapeId);
+      }
+      this.#offer(org, grants);
+      this.#context.wakes.changed(
+        orgId,
+        grants.map((grant) => grant.fence.jobId),
+      );
+      return grants.length;
+    } finally {
+      for (const { shape, slots } of plan) for (const link of slots) link.unreserve(shape.points);
+    }
+  }
+
+  #offer(org: OrgLine, grants: readonly Grant[]): void {
+    const nowMs = this.#context.nowMs();
+    for (const [workerId, own] of Map.groupBy(grants, (grant) => grant.fence.workerId)) {
+      const link = org.links.get(workerId);
+      // Claimed for a link that has gone meanwhile: its next Hello, or silence, gives them back.
+      if (!link) continue;
+      link.offerSequence++;
+      for (const { fence, points, isExclusive } of own) {
+        link.hold({
+          fence,
+          points,
+          isExclusive,
+          offerSequence: link.offerSequence,
+          offeredAtMs: nowMs,
+          state: "offered",
+          missed: 0,
+          acceptedAtHeartbeat: 0,
+          isCancelAcknowledged: false,
+          hasProgress: false,
+        });
+      }
+      link.port.offer(link.offerSequence, own);
+    }
+  }
+}
+
+function headOf(row: Row): Head {
+  return {
+    shapeId: BigInt(String(row["shape"])),
+    priority: Number(row["priority"]),
+    readyAt: Number(row["ready"]),
+  };
+}
+
+function grantOf(row: Row): Grant {
+  const number = (name: string) => (row[name] === null ? null : Number(row[name]));
+  return {
+    fence: {
+      jobId: String(row["job"]),
+      attempt: Number(row["attempt"]),
+      leaseId: String(row["lease"]),
+      workerId: String(row["worker"]),
+    },
+    kind: String(row["kind"]),
+    title: String(row["title"]),
+    payload: bytesOf(row["payload"]),
+    queue: String(row["queue"]),
+    points: Number(row["points"]),
+    failures: Number(row["failures"]),
+    maxAttempts: Number(row["tries"]),
+    softTimeoutMs: number("soft"),
+    hardTimeoutMs: number("hard"),
+    leaseTtlMs: Number(row["ttl"]),
+    isExclusive: row["exclusive"] === true,
+    labels: labelsOf(row["labels"]),
+    project: row["project"] === null ? null : String(row["project"]),
+    skills: Array.isArray(row["skills"]) ? row["skills"].map(String) : [],
+  };
+}
+
+function bytesOf(value: unknown): Uint8Array {
+  if (!(value instanceof Uint8Array)) throw new Error("a payload is bytes");
+  return value;
+}
+
+function labelsOf(value: unknown): Readonly<Record<string, string>> {
+  if (value === null || typeof value !== "object") return {};
+  return Object.fromEntries(Object.entries(value).map(([key, text]) => [key, String(text)]));
+}

@@ -1,0 +1,188 @@
+import type { Fence } from "../domain/leases.ts";
+import type { Shape } from "../domain/rules/shapes.ts";
+
+/** A lease that was just granted, with all that its worker needs. */
+export interface Grant {
+  readonly fence: Fence;
+  readonly kind: string;
+  readonly title: string;
+  readonly payload: Uint8Array;
+  readonly queue: string;
+  readonly points: number;
+  readonly failures: number;
+  readonly maxAttempts: number;
+  readonly softTimeoutMs: number | null;
+  readonly hardTimeoutMs: number | null;
+  readonly leaseTtlMs: number;
+  readonly isExclusive: boolean;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly project: string | null;
+  readonly skills: readonly string[];
+}
+
+/** What dispatch says to a worker; the link layer puts it into frames. None of them waits. */
+export interface LinkPort {
+  offer(sequence: number, grants: readonly Grant[]): void;
+  cancel(fence: Fence, reason: string): void;
+  goAway(reason: "restart" | "revoked" | "replaced" | "too-slow", detail: string): void;
+}
+
+/** A lease that this link's worker has. */
+export interface Held {
+  readonly fence: Fence;
+  readonly points: number;
+  readonly offerSequence: number;
+  readonly offeredAtMs: number;
+  readonly isExclusive: boolean;
+  /**
+   * offered → accepted (the worker said so) → running (committed). A result
+   * may come at any time; it leaves the table when it is committed.
+   */
+  state: "offered" | "accepted" | "running" | "result";
+  /** Heartbeats since the accept that did not list it. */
+  missed: number;
+  /** Last heartbeat that the worker had sent before its accept. */
+  acceptedAtHeartbeat: number;
+  isCancelAcknowledged: boolean;
+  hasProgress: boolean;
+}
+
+/** What a worker brings to the matcher. */
+export interface LinkOptions {
+  readonly orgId: string;
+  readonly workerId: string;
+  readonly workerName: string;
+  readonly linkEpoch: number;
+  readonly skills: readonly string[];
+  readonly kinds: readonly string[];
+  readonly slots: number;
+  readonly points: number;
+  readonly port: LinkPort;
+  readonly isDraining: boolean;
+  readonly nowMs: number;
+}
+
+/**
+ * One attached worker, as this coordinator counts it. Capacity is the smaller
+ * of what the store says (held leases, given back at commit) and what the
+ * worker says (absolute demand, less the offers that it had not seen).
+ */
+export class Link {
+  readonly orgId: string;
+  readonly workerId: string;
+  readonly workerName: string;
+  readonly linkEpoch: number;
+  readonly slots: number;
+  readonly points: number;
+  readonly port: LinkPort;
+  readonly held = new Map<string, Held>();
+  isDraining: boolean;
+  isStale = false;
+  /** An offer was not answered in time: nothing more before the next heartbeat. */
+  isMuted = false;
+  isClosed = false;
+  lastBeatMs: number;
+  heartbeatSequence = 0;
+  offerSequence = 0;
+  /** Slots and points of claims that are under way. */
+  reservedSlots = 0;
+  reservedPoints = 0;
+  #heldPoints = 0;
+  #demand: { slots: number; points: number; offerSequence: number };
+  readonly #skills: ReadonlySet<string>;
+  readonly #kinds: ReadonlySet<string>;
+
+  constructor(options: LinkOptions) {
+    this.orgId = options.orgId;
+    this.workerId = options.workerId;
+    this.workerName = options.workerName;
+    this.linkEpoch = options.linkEpoch;
+    this.slots = options.slots;
+    this.points = options.points;
+    this.port = options.port;
+    this.isDraining = options.isDraining;
+    this.lastBeatMs = options.nowMs;
+    this.#skills = new Set(options.skills);
+    this.#kinds = new Set(options.kinds);
+    this.#demand = { slots: options.slots, points: options.points, offerSequence: 0 };
+  }
+
+  /** The worker said what is free, counted after all offers up to a sequence. */
+  setDemand(demand: { slots: number; points: number; offerSequence: number }): void {
+    if (demand.offerSequence >= this.#demand.offerSequence) this.#demand = demand;
+  }
+
+  /** Notes a lease that the worker has. */
+  hold(held: Held): void {
+    this.held.set(held.fence.leaseId, held);
+    this.#heldPoints += held.points;
+  }
+
+  /** Forgets a lease that is no longer the worker's. */
+  drop(leaseId: string): Held | undefined {
+    const held = this.held.get(leaseId);
+    if (held && this.held.delete(leaseId)) this.#heldPoints -= held.points;
+    return held;
+  }
+
+  /** Whether it takes offers at all. */
+  get isOpen(): boolean {
+    return !(this.isDraining || this.isStale || this.isMuted || this.isClosed);
+  }
+
+  /** Slots that may be claimed now. */
+  freeSlots(): number {
+    if (!this.isOpen) return 0;
+    const { slots: unseen } = this.#unseen();
+    return Math.max(
+      0,
+      Math.min(this.slots - this.held.size, this.#demand.slots - unseen) - this.reservedSlots,
+    );
+  }
+
+  /** Points that may be claimed now. */
+  freePoints(): number {
+    const { points: unseen } = this.#unseen();
+    return Math.min(this.points - this.#heldPoints, this.#demand.points - unseen) - this.reservedPoints;
+  }
+
+  /** Whether the worker could run a shape when it holds nothing. */
+  canServe(shape: Shape): boolean {
+    return (
+      this.#kinds.has(shape.kind) &&
+      shape.points <= this.points &&
+      shape.skills.every((skill) => this.#skills.has(skill))
+    );
+  }
+
+  /** Whether the worker may get one more job of a shape now. */
+  fits(shape: Shape): boolean {
+    if (this.freeSlots() < 1 || this.freePoints() < shape.points) return false;
+    const isEmpty = this.held.size === 0 && this.reservedSlots === 0;
+    return !shape.isAlone || isEmpty;
+  }
+
+  /** Takes capacity for a claim that is under way. */
+  reserve(points: number): void {
+    this.reservedSlots += 1;
+    this.reservedPoints += points;
+  }
+
+  /** Gives it back when the claim is done. */
+  unreserve(points: number): void {
+    this.reservedSlots -= 1;
+    this.reservedPoints -= points;
+  }
+
+  #unseen(): { slots: number; points: number } {
+    const unseen = { slots: 0, points: 0 };
+    // Only the newest offers can be unseen; a Map keeps them last.
+    if (this.offerSequence === this.#demand.offerSequence) return unseen;
+    for (const held of this.held.values()) {
+      if (held.offerSequence <= this.#demand.offerSequence || held.state === "result") continue;
+      unseen.slots += 1;
+      unseen.points += held.points;
+    }
+    return unseen;
+  }
+}

@@ -1,0 +1,72 @@
+import type { InternedShape } from "../domain/rules/shapes.ts";
+import type { Link } from "./link.ts";
+
+/** The head of a shape's ready line, as peeked. */
+export interface Head {
+  readonly shapeId: bigint;
+  readonly priority: number;
+  readonly readyAt: number;
+}
+
+/** A claim to make: one slot for each job of a shape. */
+export interface PlannedClaim {
+  readonly shape: InternedShape;
+  readonly slots: readonly Link[];
+}
+
+/** The links that may run a shape: those that it avoids come in only when the others are none. */
+export function candidates(shape: InternedShape, links: readonly Link[]): Link[] {
+  return links.filter((link) => !shape.avoid.includes(link.workerId) && link.canServe(shape));
+}
+
+/** The order in which the heads of all lines are served: priority, then first ready. */
+export function inOrder(a: Head, b: Head): number {
+  return b.priority - a.priority || a.readyAt - b.readyAt;
+}
+
+/**
+ * Deals heads, in order, to the links that fit: each next one to the least
+ * loaded. Reserves the capacity; the caller gives it back after the claim.
+ */
+export function assign(
+  heads: Iterable<bigint>,
+  shapes: ReadonlyMap<bigint, InternedShape>,
+  links: readonly Link[],
+): PlannedClaim[] {
+  const lines = new Map<bigint, { shape: InternedShape; ring: Link[]; next: number; slots: Link[] }>();
+  for (const shapeId of heads) {
+    let line = lines.get(shapeId);
+    if (!line) {
+      const shape = shapes.get(shapeId);
+      if (!shape) continue;
+      const ring = candidates(shape, links).sort((a, b) => load(a) - load(b));
+      line = { shape, ring, next: 0, slots: [] };
+      lines.set(shapeId, line);
+    }
+    const link = nextFit(line);
+    if (!link) continue;
+    link.reserve(line.shape.points);
+    line.slots.push(link);
+  }
+  return [...lines.values()].filter((line) => line.slots.length > 0);
+}
+
+// Goes round; a link that no longer fits leaves the ring.
+function nextFit(line: { shape: InternedShape; ring: Link[]; next: number }): Link | null {
+  while (line.ring.length > 0) {
+    if (line.next >= line.ring.length) line.next = 0;
+    const link = line.ring[line.next];
+    if (link?.fits(line.shape)) {
+      line.next++;
+      return link;
+    }
+    // The last takes its place: order within a round does not matter.
+    const last = line.ring.pop();
+    if (last && line.next < line.ring.length) line.ring[line.next] = last;
+  }
+  return null;
+}
+
+function load(link: Link): number {
+  return (link.held.size + link.reservedSlots) / link.slots;
+}

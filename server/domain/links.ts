@@ -1,0 +1,105 @@
+import { inOrg } from "../store/database.ts";
+import { leasesOf } from "../store/held-leases.ts";
+import { type DeclaredWorker, lockWorker, openLink } from "../store/links.ts";
+import type { Caller, Coordinator } from "./context.ts";
+import { DomainError, notFound } from "./errors.ts";
+import { encodeId } from "./ids.ts";
+import type { Lease } from "./submit.ts";
+
+/** What a worker says when it attaches. */
+export interface Hello {
+  readonly bootId: string;
+  readonly hostBootId: string;
+  readonly areOrphansDead: boolean;
+  readonly isDraining: boolean;
+  readonly transport: "stream" | "poll";
+  readonly declared: DeclaredWorker;
+  readonly held: readonly Lease[];
+  readonly outbox: readonly Lease[];
+}
+
+/** A lease that the store says the worker has. */
+export interface StoredLease extends Lease {
+  readonly points: number;
+  readonly isRunning: boolean;
+  readonly isCancelRequested: boolean;
+  readonly reason: string;
+  readonly ageMs: number;
+  readonly leaseTtlMs: number;
+  readonly reclaimAfterMs: number;
+}
+
+/** What becomes of a lease that the worker listed. */
+export type Verdict = "keep" | "cancel" | "superseded" | "send-result";
+
+/** An attached link. */
+export interface Attached {
+  readonly workerId: string;
+  readonly workerName: string;
+  readonly linkEpoch: number;
+  readonly verdicts: readonly { readonly lease: Lease; readonly verdict: Verdict }[];
+  /** All leases that the store says the worker has. */
+  readonly leases: readonly StoredLease[];
+  /** Leases that the worker did not list: offers that it never saw. */
+  readonly unseen: readonly StoredLease[];
+  /** Leases that died with an earlier boot. */
+  readonly dead: readonly StoredLease[];
+  /** Leases of an earlier boot that is not proven dead: how long to wait before they are lost. */
+  readonly doubtful: readonly { readonly lease: StoredLease; readonly waitMs: number }[];
+}
+
+/**
+ * Opens the link of a worker: raises its epoch, recounts what it holds and
+ * judges what it says that it holds. A second link of the same worker wins.
+ */
+export async function attachLink(c: Coordinator, caller: Caller, hello: Hello): Promise<Attached> {
+  const { orgId, workerId } = caller;
+  if (workerId === null) {
+    throw new DomainError("SCOPE_MISSING", {
+      message: "This key is not a worker's",
+      suggestion: "Use the key that `muster worker create` showed.",
+    });
+  }
+  return inOrg(c.db.app, orgId, async (tx) => {
+    const { worker, link } = await lockWorker(tx, orgId, workerId);
+    if (!worker) throw notFound("WORKER_NOT_FOUND", encodeId("worker", workerId));
+    if (worker.disabledAt) throw new DomainError("WORKER_DISABLED", { details: { worker: worker.name } });
+    const { bootId, hostBootId, transport, isDraining } = hello;
+    const row = { workerId, bootId, hostBootId, transport, isDraining, coordinatorId: c.coordinatorId };
+    const linkEpoch = await openLink(tx, orgId, row, hello.declared);
+    const leases = await leasesOf(tx, orgId, [workerId]);
+    const stored = new Map(leases.map((lease) => [keyOf(lease), lease]));
+    const inOutbox = new Set(hello.outbox.map(keyOf));
+    const listed = new Set([...hello.held.map(keyOf), ...inOutbox]);
+    const missing = leases.filter((lease) => !listed.has(keyOf(lease)));
+    const isSameBoot = link === null || link.bootId === bootId;
+    const areDead = hello.areOrphansDead && link?.hostBootId === hostBootId;
+    const lost = isSameBoot ? [] : missing.filter((lease) => lease.isRunning);
+    return {
+      workerId,
+      workerName: worker.name,
+      linkEpoch,
+      leases,
+      verdicts: [...hello.held, ...hello.outbox].map((lease) => ({
+        lease,
+        verdict: verdictOn(stored.get(keyOf(lease)), inOutbox.has(keyOf(lease))),
+      })),
+      unseen: missing.filter((lease) => !lease.isRunning),
+      dead: areDead ? lost : [],
+      doubtful: areDead
+        ? []
+        : lost.map((lease) => ({ lease, waitMs: Math.max(0, lease.reclaimAfterMs - (link?.silentMs ?? 0)) })),
+    };
+  });
+}
+
+function verdictOn(lease: StoredLease | undefined, isInOutbox: boolean): Verdict {
+  // A result is always sent: it is answered duplicate or superseded, and kept.
+  if (isInOutbox) return "send-result";
+  if (!lease) return "superseded";
+  return lease.isCancelRequested ? "cancel" : "keep";
+}
+
+function keyOf(lease: Lease): string {
+  return `${lease.leaseId}:${lease.attempt}`;
+}

@@ -1,0 +1,104 @@
+import { inOrg } from "../store/database.ts";
+import { readOrg } from "../store/snapshot.ts";
+import { insertWorker, readWorkers } from "../store/workers.ts";
+import { audit } from "./audit.ts";
+import type { Caller, Coordinator } from "./context.ts";
+import { alreadyExists, invalidArgument, notFound } from "./errors.ts";
+import { encodeId } from "./ids.ts";
+import { createKey, type KeyContext } from "./keys.ts";
+import { type ListIdentity, type Page, type PageRequest, pageOf, pageRows, readPageToken } from "./pages.ts";
+import { textViolations } from "./rules/texts.ts";
+import type { WorkerState } from "./rules/worker-states.ts";
+
+/** A worker as it is shown. Everything that the worker said of itself is as of its last attachment. */
+export interface WorkerView {
+  readonly workerId: string;
+  readonly name: string;
+  readonly state: WorkerState;
+  readonly skills: readonly { readonly name: string; readonly digest: string }[];
+  readonly kinds: readonly string[];
+  readonly slots: number;
+  readonly points: number;
+  /** Leases that it holds, and their points. */
+  readonly leases: number;
+  readonly pointsUsed: number;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly version: string;
+  readonly host: string;
+  readonly createdAt: Date;
+  /** Its last heartbeat; null before its first attachment, like the two below. */
+  readonly seenAt: Date | null;
+  readonly linkEpoch: number | null;
+  readonly transport: "stream" | "poll" | null;
+}
+
+/**
+ * Registers a worker and makes its key, whose only scope is `work`.
+ *
+ * @returns the worker, and the text of its key: here alone.
+ */
+export async function createWorker(
+  c: KeyContext,
+  caller: Caller,
+  { name }: { readonly name: string },
+): Promise<{ readonly worker: WorkerView; readonly key: string }> {
+  const violations = textViolations("name", name, { min: 1, max: 100 });
+  if (violations.length > 0) throw invalidArgument(violations);
+  const { orgId } = caller;
+  const workerId = c.newId();
+  return inOrg(c.db.app, orgId, async (tx) => {
+    if (!(await insertWorker(tx, { orgId, workerId, name }))) throw alreadyExists("NAME_TAKEN", { name });
+    const key = await createKey(c, tx, { orgId, workerId, type: "worker", name, scopes: ["work"] });
+    await audit(tx, c, caller, {
+      action: "worker.create",
+      target: encodeId("worker", workerId),
+      details: { name, keyId: key.id },
+    });
+    const [row] = await readWorkers(tx, orgId, { workerId }, c.config.staleMs);
+    if (row === undefined) throw new Error("the new worker is not there");
+    return { worker: row, key: key.text };
+  });
+}
+
+/** Reads a worker by its id or by its name: exactly one of them is given. */
+export async function getWorker(
+  c: Coordinator,
+  caller: Caller,
+  { workerId, name }: { readonly workerId: string | null; readonly name: string | null },
+): Promise<WorkerView> {
+  if ((workerId === null) === (name === null)) {
+    throw invalidArgument([{ field: "workerId", message: "or name must be given, and not both" }]);
+  }
+  // Text with NUL is refused by the database; no worker has such a name.
+  const isPossible = name === null || !name.includes("\0");
+  const selection = workerId === null ? { name: name ?? "" } : { workerId };
+  const [row] = isPossible
+    ? await inOrg(c.db.app, caller.orgId, (tx) => readWorkers(tx, caller.orgId, selection, c.config.staleMs))
+    : [];
+  if (row === undefined) {
+    throw notFound("WORKER_NOT_FOUND", workerId === null ? (name ?? "") : encodeId("worker", workerId));
+  }
+  return row;
+}
+
+/** Lists workers by name; with `isOnline` only those that are attached and not disabled. */
+export async function listWorkers(
+  c: Coordinator,
+  caller: Caller,
+  { isOnline, ...page }: PageRequest & { readonly isOnline: boolean },
+): Promise<Page<WorkerView>> {
+  const { orgId } = caller;
+  const identity: ListIdentity = { list: "workers", orgId, filter: isOnline };
+  const limit = pageRows(page);
+  const [afterName = null] = readPageToken(identity, page, [/^/]) ?? [];
+  const rows = await readOrg(c.db.app, orgId, (tx) =>
+    readWorkers(tx, orgId, { afterName, isAttached: isOnline, limit: limit + 1 }, c.config.staleMs),
+  );
+  return pageOf(
+    rows,
+    limit,
+    identity,
+    (row) => [row.name],
+    (row) => row,
+  );
+}

@@ -1,0 +1,76 @@
+import type { Link } from "../dispatch/link.ts";
+import type { Log } from "../domain/context.ts";
+import type { Database } from "../store/database.ts";
+import { renewLinks } from "../store/links.ts";
+
+/** Time between two renewals: one statement for all links. */
+const intervalMs = 1_000;
+
+interface Waiting {
+  readonly resolve: (isCurrent: boolean) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Renews the links that showed life: one statement a second for all of them,
+ * whatever their orgs. A heartbeat is echoed after that commit, never before.
+ */
+export class Renewals {
+  readonly #db: Database;
+  readonly #log: Log;
+  #waiting = new Map<Link, Waiting[]>();
+  #timer: NodeJS.Timeout | undefined;
+  #isFlushing = false;
+  #isStopped = false;
+  #lastMs = Number.NEGATIVE_INFINITY;
+
+  constructor(db: Database, log: Log) {
+    this.#db = db;
+    this.#log = log;
+  }
+
+  /** A link showed life. Resolves after the commit: false when a newer link took over. */
+  renew(link: Link): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      const waiting = this.#waiting.get(link);
+      if (waiting) waiting.push({ resolve, reject });
+      else this.#waiting.set(link, [{ resolve, reject }]);
+      this.#schedule();
+    });
+  }
+
+  /** Renews nothing more. */
+  stop(): void {
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
+  }
+
+  #schedule(): void {
+    if (this.#timer || this.#isFlushing || this.#isStopped || this.#waiting.size === 0) return;
+    const waitMs = Math.max(0, this.#lastMs + intervalMs - performance.now());
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      void this.#flush();
+    }, waitMs);
+  }
+
+  async #flush(): Promise<void> {
+    const renewed = this.#waiting;
+    this.#waiting = new Map();
+    this.#isFlushing = true;
+    this.#lastMs = performance.now();
+    try {
+      const current = await renewLinks(this.#db.app, [...renewed.keys()]);
+      for (const [link, waiting] of renewed) {
+        for (const { resolve } of waiting) resolve(current.has(link.workerId));
+      }
+    } catch (error) {
+      // Not echoed: the workers see that we are not well, and go on.
+      this.#log.warn({ err: error, links: renewed.size }, "links could not be renewed");
+      for (const waiting of renewed.values()) for (const { reject } of waiting) reject(error);
+    } finally {
+      this.#isFlushing = false;
+      this.#schedule();
+    }
+  }
+}

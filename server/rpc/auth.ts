@@ -1,0 +1,51 @@
+import { createContextKey, type HandlerContext } from "@connectrpc/connect";
+import type { Caller } from "../domain/context.ts";
+import { DomainError, scopeMissing } from "../domain/errors.ts";
+import { accessTo, missingScope, type ReflectionMode } from "./scopes.ts";
+
+/** Finds out who holds a key. Throws DomainError KEY_INVALID for any key that is not valid, whatever the reason. */
+export type Authenticate = (token: string, requestId: string) => Promise<Caller>;
+
+/** The caller of an admitted call; undefined for methods that anybody may call. */
+export const callerKey = createContextKey<Caller | undefined>(undefined, { description: "caller" });
+
+/** The caller, in methods that ask for a key: the gate refuses them without one. */
+export function callerOf(context: Pick<HandlerContext, "values">): Caller {
+  const caller = context.values.get(callerKey);
+  if (caller === undefined) throw new Error("the call was not admitted");
+  return caller;
+}
+
+/** What the gate decides with. */
+export interface AdmitParts {
+  readonly authenticate: Authenticate;
+  readonly reflection: ReflectionMode;
+}
+
+/** Lets a call pass whose key has the scope of its method, and keeps its caller with it; else throws. */
+export async function admitCall(
+  context: HandlerContext,
+  requestId: string,
+  { authenticate, reflection }: AdmitParts,
+): Promise<void> {
+  const { service, method } = context;
+  const access = accessTo(service.typeName, method.name, reflection);
+  if (access === undefined) throw new Error(`no access is laid down for ${service.typeName}/${method.name}`);
+  if (access === "anybody") return;
+  const caller = await authenticate(bearerToken(context.requestHeader.get("authorization")), requestId);
+  const missing = access === "any-key" ? undefined : missingScope(access, caller.scopes);
+  if (missing !== undefined) throw scopeMissing(missing);
+  context.values.set(callerKey, caller);
+}
+
+// What is told apart here depends on the header alone, so it tells nothing about keys.
+function bearerToken(header: string | null): string {
+  if (header === null || header.trim() === "") {
+    throw new DomainError("KEY_INVALID", { message: "The call has no key" });
+  }
+  const [, scheme = "", token = ""] = /^\s*(\S+)(?:\s+(\S+))?\s*$/.exec(header) ?? [];
+  if (scheme.toLowerCase() !== "bearer" || token === "") {
+    throw new DomainError("KEY_INVALID", { message: "The authorization header is not of the form Bearer mk_…" });
+  }
+  return token;
+}

@@ -1,0 +1,75 @@
+/** What a key may do. `admin` includes all others. */
+export const scopes = ["read", "submit", "work", "operate", "admin"] as const;
+
+/** One of `scopes`. */
+export type Scope = (typeof scopes)[number];
+
+/** What a method asks of the caller: nothing, a valid key, or a key with any one of these scopes. */
+export type Access = "anybody" | "any-key" | readonly [Scope, ...Scope[]];
+
+/** Who may read the schema by reflection; health is for anybody. */
+export type ReflectionMode = "on" | "off" | "authenticated";
+
+/**
+ * Access to every method of the API, by service and method. A method that is not here may be called by nobody,
+ * and a test fails. Workers submit child jobs under a lease that they hold, which the verb checks.
+ */
+export const methodAccess: Readonly<Record<string, Readonly<Record<string, Access>>>> = {
+  "muster.v1.JobService": {
+    SubmitJob: ["submit", "work"],
+    GetJob: ["read"],
+    ListJobs: ["read"],
+    CancelJob: ["submit", "operate"],
+    RetryJob: ["submit", "operate"],
+    WaitJob: ["read"],
+    WatchJob: ["read"],
+    ListAttempts: ["read"],
+    ListJobEvents: ["read"],
+    ListDeadLetters: ["read"],
+    DiscardDeadLetter: ["operate"],
+  },
+  "muster.v1.BatchService": {
+    SubmitBatch: ["submit", "work"],
+    GetBatch: ["read"],
+    ListBatches: ["read"],
+    WaitBatch: ["read"],
+  },
+  "muster.v1.WatchService": { WatchChanges: ["read"], ListChanges: ["read"] },
+  "muster.v1.StatusService": { GetStatus: ["read"], WatchStatus: ["read"] },
+  "muster.v1.ArtifactService": {
+    CreateArtifact: ["work"],
+    CommitArtifact: ["work"],
+    ListArtifacts: ["read"],
+    GetArtifactUrl: ["read"],
+  },
+  "muster.v1.ProjectService": { PutProject: ["operate"], ListProjects: ["read"] },
+  "muster.v1.SettingsService": { GetSettings: ["read"], PutSettings: ["admin"] },
+  "muster.v1.WorkerAdminService": { CreateWorker: ["admin"], GetWorker: ["read"], ListWorkers: ["read"] },
+  "muster.v1.WorkerService": {
+    Connect: ["work"],
+    Attach: ["work"],
+    Poll: ["work"],
+    Answer: ["work"],
+    Report: ["work"],
+    SubmitResults: ["work"],
+    Renew: ["work"],
+  },
+};
+
+/** The access to a method; undefined when the table does not know it. */
+export function accessTo(service: string, method: string, reflection: ReflectionMode): Access | undefined {
+  if (service === "grpc.health.v1.Health") return "anybody";
+  if (service === "grpc.reflection.v1.ServerReflection") return reflectionAccess(reflection);
+  if (service === "grpc.reflection.v1alpha.ServerReflection") return reflectionAccess(reflection);
+  return methodAccess[service]?.[method];
+}
+
+/** The first scope that is missing, or undefined when the key's scopes are enough. */
+export function missingScope(access: readonly Scope[], held: readonly string[]): Scope | undefined {
+  if (held.includes("admin") || access.some((scope) => held.includes(scope))) return undefined;
+  return access[0];
+}
+
+function reflectionAccess(mode: ReflectionMode): Access {
+  return mode === "on" ? "anybody" : "any-key";
+}

@@ -1,0 +1,142 @@
+import { and, asc, eq, gt, type SQL, sql } from "drizzle-orm";
+import { WorkerState } from "../domain/rules/worker-states.ts";
+import { now } from "./columns.ts";
+import type { Tx } from "./database.ts";
+import { jobQueue } from "./schema.ts";
+import { links, workers } from "./schema-fleet.ts";
+
+/** Registers a worker. False when the name is taken: then nothing changed. */
+export async function insertWorker(
+  tx: Tx,
+  row: { readonly orgId: string; readonly workerId: string; readonly name: string },
+): Promise<boolean> {
+  const inserted = await tx
+    .insert(workers)
+    .values(row)
+    .onConflictDoNothing({ target: [workers.orgId, workers.name] })
+    .returning({ workerId: workers.workerId });
+  return inserted.length > 0;
+}
+
+/** Which workers to read: one, or a page of them by name. */
+export type WorkerSelection =
+  | { readonly workerId: string }
+  | { readonly name: string }
+  | { readonly afterName: string | null; readonly isAttached: boolean; readonly limit: number };
+
+/** Workers with what they do now, by name. `staleMs` is the age of a heartbeat that is late. */
+export function readWorkers(tx: Tx, orgId: string, selection: WorkerSelection, staleMs: number) {
+  const held = heldBy(tx, orgId);
+  return tx
+    .select({
+      workerId: workers.workerId,
+      name: workers.name,
+      skills: workers.skills,
+      kinds: workers.kinds,
+      slots: workers.slots,
+      points: workers.points,
+      labels: workers.labels,
+      version: workers.version,
+      host: workers.host,
+      createdAt: workers.createdAt,
+      state: stateOf(held.leases, staleMs),
+      leases: held.leases,
+      pointsUsed: held.points,
+      seenAt: links.seenAt,
+      linkEpoch: links.linkEpoch,
+      transport: links.transport,
+    })
+    .from(workers)
+    .leftJoin(links, and(eq(links.orgId, orgId), eq(links.workerId, workers.workerId)))
+    .innerJoinLateral(held, sql`true`)
+    .where(and(eq(workers.orgId, orgId), ...selected(selection)))
+    .orderBy(asc(workers.name))
+    .limit("limit" in selection ? selection.limit : 1);
+}
+
+/** A worker with what it does now. */
+export type WorkerRow = Awaited<ReturnType<typeof readWorkers>>[number];
+
+/** Counts the workers of an org by state, with the capacity of those that are attached. */
+export async function countWorkers(tx: Tx, orgId: string, staleMs: number): Promise<WorkerCountRow[]> {
+  const held = heldByAll(tx, orgId);
+  const state = stateOf(sql`coalesce(${held.leases}, 0)`, staleMs);
+  return tx
+    .select({
+      state,
+      workers: sql<number>`count(*)::int`,
+      slots: sql<number>`coalesce(sum(${workers.slots}), 0)::float8`,
+      points: sql<number>`coalesce(sum(${workers.points}), 0)::float8`,
+      leases: sql<number>`coalesce(sum(${held.leases}), 0)::float8`,
+      pointsUsed: sql<number>`coalesce(sum(${held.points}), 0)::float8`,
+    })
+    .from(workers)
+    .leftJoin(links, and(eq(links.orgId, orgId), eq(links.workerId, workers.workerId)))
+    .leftJoin(held, eq(held.workerId, workers.workerId))
+    .where(eq(workers.orgId, orgId))
+    .groupBy(sql`1`);
+}
+
+/** The workers in one state. */
+export interface WorkerCountRow {
+  readonly state: WorkerState;
+  readonly workers: number;
+  readonly slots: number;
+  readonly points: number;
+  readonly leases: number;
+  readonly pointsUsed: number;
+}
+
+function selected(selection: WorkerSelection): (SQL | undefined)[] {
+  if ("workerId" in selection) return [eq(workers.workerId, selection.workerId)];
+  if ("name" in selection) return [eq(workers.name, selection.name)];
+  return [
+    selection.afterName === null ? undefined : gt(workers.name, selection.afterName),
+    selection.isAttached ? and(eq(links.isAttached, true), sql`${workers.disabledAt} is null`) : undefined,
+  ];
+}
+
+/**
+ * The state of a worker, the strongest first: disabled, offline, stale, draining; else busy or idle.
+ * A late heartbeat of a link that was not closed is judged by the database's clock.
+ */
+function stateOf(leases: SQL | SQL.Aliased<number>, staleMs: number): SQL<WorkerState> {
+  return sql<WorkerState>`case
+    when ${workers.disabledAt} is not null then ${number(WorkerState.disabled)}
+    when ${links.isAttached} is not true then ${number(WorkerState.offline)}
+    when ${links.seenAt} < ${now} - ${number(staleMs)} * interval '1 millisecond' then ${number(WorkerState.stale)}
+    when ${links.isDraining} then ${number(WorkerState.draining)}
+    when ${leases} > 0 then ${number(WorkerState.busy)}
+    else ${number(WorkerState.idle)} end`;
+}
+
+/** What the worker of the outer row holds: one probe of the index of leases. */
+function heldBy(tx: Tx, orgId: string) {
+  return tx
+    .select({
+      leases: sql<number>`count(*)::int`.as("leases"),
+      points: sql<number>`coalesce(sum(${jobQueue.points}), 0)::int`.as("points"),
+    })
+    .from(jobQueue)
+    .where(and(eq(jobQueue.orgId, orgId), eq(jobQueue.workerId, workers.workerId)))
+    .as("held");
+}
+
+/** What every worker of the org holds. */
+function heldByAll(tx: Tx, orgId: string) {
+  return tx
+    .select({
+      workerId: jobQueue.workerId,
+      leases: sql<number>`count(*)::int`.as("leases"),
+      points: sql<number>`sum(${jobQueue.points})::int`.as("points"),
+    })
+    .from(jobQueue)
+    .where(and(eq(jobQueue.orgId, orgId), sql`${jobQueue.workerId} is not null`))
+    .groupBy(jobQueue.workerId)
+    .as("held");
+}
+
+// In the text, not a parameter: an expression that is grouped by must be the same text twice.
+function number(value: number): SQL {
+  return sql.raw(String(Number(value)));
+}

@@ -1,0 +1,225 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
+import { join, relative, resolve } from "node:path";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { createMusterClient } from "@muster/client/node";
+import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
+import type { Call } from "../call.ts";
+import type { Cli } from "../command.ts";
+import { defaultAddress } from "../context.ts";
+import { CliError, usageError } from "../errors.ts";
+import { exitCodes } from "../exit-codes.ts";
+import { systemReason } from "../input/files.ts";
+import { wholeOption } from "../input/options.ts";
+import {
+  dropLocalKey,
+  keepLocalKey,
+  type RunningCoordinator,
+  settleConfig,
+  startCoordinator,
+  stopCoordinator,
+} from "./coordinator.ts";
+import { runDaemon } from "./daemon.ts";
+
+interface DevOptions {
+  readonly data?: string;
+  readonly ephemeral?: boolean;
+  readonly port?: number;
+  readonly workerPort?: number;
+  readonly slots?: number;
+}
+
+/** Registers `muster dev`. */
+export function registerDev(cli: Cli): void {
+  cli.program
+    .command("dev")
+    .description("Run a coordinator and a worker in one command, to try things and to develop against.")
+    .examples(
+      "muster dev",
+      "muster dev --ephemeral --port 0 --worker-port 0",
+      "muster dev --data ~/muster-dev --slots 8",
+    )
+    .option("--data <path>", "where everything is kept (.muster/dev)")
+    .option("--ephemeral", "keep nothing: a temporary directory, removed at the end")
+    .option("--port <port>", "port of the API; 0 takes a free one (7070)", wholeOption(0, 65_535))
+    .option(
+      "--worker-port <port>",
+      "port of the worker links; 0 takes a free one (7071)",
+      wholeOption(0, 65_535),
+    )
+    .option("--slots <number>", "jobs at once (the number of processors)", wholeOption(1, 10_000))
+    .notes(
+      "Ctrl-C stops both; what is kept in --data is there again at the next start. Listens on this machine only.",
+    )
+    .action(cli.action((call, options: DevOptions) => runDev(call, options)));
+}
+
+async function runDev(call: Call, options: DevOptions): Promise<number> {
+  if (options.ephemeral === true && options.data !== undefined) {
+    throw usageError("--ephemeral and --data contradict each other", "Give one of the two.");
+  }
+  const folder = makeFolder(call, options);
+  let key: string | undefined;
+  try {
+    const coordinator = await startDevCoordinator(call, folder, options);
+    try {
+      const kept = keepLocalKey(coordinator, call.surroundings);
+      if (kept === undefined) throw lostKey(folder);
+      key = kept.key;
+      return await runDevWorker(call, { coordinator, folder, options, key, keyPath: kept.path });
+    } finally {
+      await stopCoordinator(coordinator, call.surroundings.forced);
+    }
+  } finally {
+    if (options.ephemeral === true) {
+      if (key !== undefined) dropLocalKey(key, call.surroundings);
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }
+}
+
+interface DevRun {
+  readonly coordinator: RunningCoordinator;
+  readonly folder: string;
+  readonly options: DevOptions;
+  readonly key: string;
+  readonly keyPath: string;
+}
+
+function makeFolder({ surroundings }: Call, options: DevOptions): string {
+  try {
+    if (options.ephemeral === true) return mkdtempSync(join(tmpdir(), "muster-dev-"));
+    const folder = resolve(surroundings.cwd, options.data ?? ".muster/dev");
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    // What is kept here must not be committed by accident.
+    if (options.data === undefined) writeFileSync(join(folder, "..", ".gitignore"), "*\n");
+    return folder;
+  } catch (cause) {
+    throw usageError(
+      `--data: cannot make the directory: ${systemReason(cause)}`,
+      "Name another one with --data.",
+    );
+  }
+}
+
+async function startDevCoordinator(
+  call: Call,
+  folder: string,
+  options: DevOptions,
+): Promise<RunningCoordinator> {
+  const flags = {
+    dataDir: join(folder, "data"),
+    apiPort: String(options.port ?? 7070),
+    workerPort: String(options.workerPort ?? 7071),
+    logLevel: call.globals.verbose === true ? "info" : "warn",
+    logFormat: "pretty",
+  };
+  // A database of the environment is not one to try things on.
+  const env = Object.fromEntries(
+    Object.entries(call.surroundings.env).filter(([name]) => !/^(MUSTER_)?DATABASE_/.test(name)),
+  );
+  if (!call.output.isTty || call.output.format === "text") call.output.note("Starting...");
+  const config = await settleConfig(flags, { env, cwd: call.surroundings.cwd });
+  try {
+    return await startCoordinator(config, call.signal);
+  } catch (error) {
+    throw error instanceof CliError && error.reason === "PORT_IN_USE" ? portInUse(error) : error;
+  }
+}
+
+async function runDevWorker(call: Call, run: DevRun): Promise<number> {
+  const { surroundings } = call;
+  const slots = run.options.slots ?? availableParallelism();
+  const key = await workerKey(call, run);
+  printReady(call, run, slots);
+  // A coordinator that fails takes the worker with it.
+  const stopping = new AbortController();
+  const failure = run.coordinator.failed.then((error) => {
+    stopping.abort(error);
+    return error;
+  });
+  const exitCode = await runDaemon({
+    address: run.coordinator.workerAddress,
+    apiAddress: run.coordinator.apiAddress,
+    key,
+    name: "dev",
+    slots,
+    points: Math.max(slots, 100),
+    skills: [],
+    labels: {},
+    env: [],
+    transport: "auto",
+    mode: "continuous",
+    stateDir: join(run.folder, "worker"),
+    graceMs: 10_000,
+    draining: AbortSignal.any([surroundings.signal, stopping.signal]),
+    signal: AbortSignal.any([surroundings.forced, stopping.signal]),
+    isQuiet: true,
+    surroundings,
+  });
+  if (stopping.signal.aborted) throw await failure;
+  return surroundings.signal.aborted ? exitCodes.done : exitCode;
+}
+
+// A worker key is told once, so it is kept beside the data; without it the worker gets another name.
+async function workerKey(call: Call, run: DevRun): Promise<string> {
+  const path = join(run.folder, "worker.key");
+  if (existsSync(path)) return readFileSync(path, "utf8").trim();
+  const client = createMusterClient(WorkerAdminService, {
+    address: run.coordinator.apiAddress,
+    key: run.key,
+    httpVersion: "1.1",
+  });
+  const create = async (name: string): Promise<string> =>
+    (await client.createWorker({ name }, call.once())).key;
+  const key = await create("dev").catch((error: unknown) => {
+    if (ConnectError.from(error).code !== Code.AlreadyExists) throw error;
+    return create(`dev-${crypto.randomUUID().slice(0, 4)}`);
+  });
+  writeFileSync(path, `${key}\n`, { mode: 0o600 });
+  return key;
+}
+
+function printReady(call: Call, { coordinator, folder, options, keyPath }: DevRun, slots: number): void {
+  const { apiAddress, workerAddress } = coordinator;
+  const { paint } = call.output;
+  const address = apiAddress === defaultAddress ? "" : ` --address ${apiAddress}`;
+  const data =
+    options.ephemeral === true
+      ? "temporary, removed at the end"
+      : relative(call.surroundings.cwd, folder) || ".";
+  const value = { apiAddress, workerAddress, keyFile: keyPath, dataDirectory: folder, slots };
+  call.output.printValue(value, () => [
+    paint("bold-green", "Muster is ready."),
+    "",
+    `  API      ${apiAddress}`,
+    `  workers  ${workerAddress}  (one is attached: dev, ${slots} slots)`,
+    `  key      ${keyPath}  (found by your commands on this machine)`,
+    `  data     ${data}`,
+    "",
+    "Try, in another terminal:",
+    "",
+    `  muster job submit shell.run --wait${address} -- date`,
+    `  muster job submit shell.run --watch${address} -- sh -c 'for i in 1 2 3; do echo "step $i"; sleep 1; done'`,
+    `  muster top${address}`,
+    "",
+    "Ctrl-C stops everything.",
+  ]);
+}
+
+function portInUse(error: CliError): CliError {
+  return new CliError(error.message, {
+    reason: error.reason,
+    exitCode: error.exitCode,
+    suggestion: (error.suggestion ?? "").replace("--api-port", "--port"),
+    cause: error,
+  });
+}
+
+function lostKey(folder: string): CliError {
+  return new CliError("the admin key of this data directory is lost", {
+    reason: "KEY_LOST",
+    exitCode: exitCodes.notAllowed,
+    suggestion: `Start anew with another --data, or remove ${folder}.`,
+  });
+}

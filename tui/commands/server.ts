@@ -1,0 +1,97 @@
+import type { Call } from "../call.ts";
+import type { Cli, MusterCommand } from "../command.ts";
+import { exitCodes } from "../exit-codes.ts";
+import {
+  keepLocalKey,
+  settleConfig,
+  startCoordinator,
+  stopCoordinator,
+  untilStopped,
+} from "./coordinator.ts";
+
+type Flags = Readonly<Record<string, string | boolean | undefined>>;
+
+/**
+ * Registers `muster server`. Its flags come from the coordinator's own table, which is only loaded when the
+ * command line speaks of the server.
+ */
+export async function registerServer(cli: Cli, argv: readonly string[]): Promise<void> {
+  const server = cli.program
+    .command("server")
+    .description("Run a coordinator: on an embedded Postgres, or on the one of DATABASE_URL.")
+    .examples(
+      "muster server",
+      "muster server --data-dir /var/lib/muster --log-level warn",
+      "DATABASE_URL=postgres://... muster server --config muster.yaml",
+      "muster server check-config --config muster.yaml",
+    )
+    .notes(
+      "Each flag has a variable MUSTER_<FLAG> and a name in the file of --config; flags are the strongest, then the\n" +
+        "environment, then the file. Secrets are taken from files (--...-file) or the environment only.",
+    );
+  const check = server
+    .command("check-config")
+    .description("Check the configuration and print it, without starting. Exits with 78 if it is not valid.")
+    .examples("muster server check-config", "muster server check-config --config muster.yaml --json");
+  if (argv.includes("server")) {
+    await addConfigFlags(server);
+    await addConfigFlags(check);
+  }
+  server.action(cli.action((call, flags: Flags) => runServer(call, configFlagsOf(server, flags))));
+  check.action(
+    cli.action((call, flags: Flags) =>
+      checkConfig(call, { ...configFlagsOf(server, server.opts()), ...configFlagsOf(check, flags) }),
+    ),
+  );
+}
+
+async function addConfigFlags(command: MusterCommand): Promise<void> {
+  const { configFlags } = await import("@muster/server/config");
+  for (const { flag, description, default: fallback } of configFlags()) {
+    // A long list of choices would push every description to the right.
+    const [name = flag, choices = ""] = flag.split(/ <|>/);
+    const isLong = choices.includes("|") && flag.length > 34;
+    const among = isLong ? ` One of ${choices.replaceAll("|", ", ")}.` : "";
+    command.option(isLong ? `${name} <choice>` : flag, `${description}${among} (${fallback})`);
+  }
+}
+
+// Only what the coordinator's table added: the options of all commands are not settings.
+function configFlagsOf(command: MusterCommand, options: Flags): Flags {
+  const own = command.options.filter(({ helpGroupHeading }) => helpGroupHeading === undefined);
+  const names = new Set(own.map((option) => option.attributeName()));
+  return Object.fromEntries(Object.entries(options).filter(([name]) => names.has(name)));
+}
+
+async function checkConfig(call: Call, flags: Flags): Promise<number> {
+  const config = await settleConfig(flags, call.surroundings);
+  const { redactedConfig } = await import("@muster/server/config");
+  const shown = redactedConfig(config);
+  call.output.printValue(shown, () =>
+    Object.entries(shown).map(([name, value]) => `${name}: ${JSON.stringify(value)}`),
+  );
+  call.output.note("The configuration is valid.");
+  return exitCodes.done;
+}
+
+async function runServer(call: Call, flags: Flags): Promise<number> {
+  const { output, surroundings } = call;
+  const config = await settleConfig(flags, surroundings);
+  const coordinator = await startCoordinator(config, call.signal);
+  const { apiAddress, workerAddress, bootstrapKey, adminKeyFile } = coordinator;
+  const kept = keepLocalKey(coordinator, surroundings);
+  output.printValue({ apiAddress, workerAddress, adminKeyFile: adminKeyFile ?? kept?.path ?? null }, () => [
+    `muster server is ready: API ${apiAddress}, workers ${workerAddress}`,
+  ]);
+  if (bootstrapKey !== null) {
+    const file = adminKeyFile ?? kept?.path;
+    output.note(
+      `Admin key, shown this once: ${bootstrapKey}${file === undefined ? "" : `\nIt is kept in ${file}, for your user alone.`}`,
+    );
+  }
+  const failure = await untilStopped(coordinator, call.signal);
+  if (failure === undefined) output.note("Stopping; Ctrl-C again ends it at once.");
+  await stopCoordinator(coordinator, surroundings.forced);
+  if (failure !== undefined) throw failure;
+  return exitCodes.done;
+}

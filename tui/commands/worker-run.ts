@@ -1,0 +1,143 @@
+import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { join, resolve } from "node:path";
+import type { Call } from "../call.ts";
+import type { Cli, MusterCommand } from "../command.ts";
+import { stateDirectory } from "../context.ts";
+import { CliError, usageError } from "../errors.ts";
+import { exitCodes } from "../exit-codes.ts";
+import { systemReason } from "../input/files.ts";
+import { durationOption, listOption, pairOption, wholeOption } from "../input/options.ts";
+import { didYouMean } from "../input/suggest.ts";
+import { type DaemonOptions, runDaemon } from "./daemon.ts";
+
+interface RunOptions {
+  readonly address?: string;
+  readonly apiAddress?: string;
+  readonly keyFile?: string;
+  readonly name?: string;
+  readonly slots?: number;
+  readonly points?: number;
+  readonly skill?: readonly string[];
+  readonly label?: Readonly<Record<string, string>>;
+  readonly env?: readonly string[];
+  readonly stateDir?: string;
+  readonly grace?: number;
+  readonly transport?: string;
+  readonly once?: boolean;
+  readonly continuous?: boolean;
+}
+
+/** Registers `muster worker run`. */
+export function registerWorkerRun(worker: MusterCommand, cli: Cli): void {
+  worker
+    .command("run")
+    .description("Run jobs on this machine: the built-in kind is shell.run, a program with its arguments.")
+    .examples(
+      "muster worker create laptop --key-file laptop.key",
+      "muster worker run --key-file laptop.key",
+      "muster worker run --key-file gpu.key --address muster.example:7071 --slots 2 --points 16 --skill gpu,blender",
+      "muster worker run --key-file laptop.key --once    # one job, or exit 20 if there is none",
+    )
+    .option("--once", "run one job and end: 0 succeeded, 9 failed, 5 lease lost, 20 there was none")
+    .option("--continuous", "run jobs until stopped (this is the default)")
+    .option("--address <host:port>", "the coordinator's worker listener (127.0.0.1:7071)")
+    .option("--api-address <url>", "the coordinator's API, where streams do not pass (same host, 7070)")
+    .option(
+      "--transport <transport>",
+      "auto, stream or poll (auto: stream, and polling where streams do not pass)",
+    )
+    .option(
+      "--key-file <path>",
+      "file that holds the worker's key (MUSTER_WORKER_KEY_FILE, MUSTER_WORKER_KEY)",
+    )
+    .option("--name <text>", "name of this machine, for people (its host name)")
+    .option("--slots <number>", "jobs at once (1)", wholeOption(1, 10_000))
+    .option("--points <number>", "points at once (as slots)", wholeOption(1, 1_000_000))
+    .option("--skill <name>", "a skill of this machine; repeat for more", listOption)
+    .option("--label <key=value>", "a label of this machine; repeat for more", pairOption)
+    .option("--env <name>", "a variable of this environment that jobs may see; repeat for more", listOption)
+    .option("--state-dir <path>", "where results wait until they are safe ($XDG_STATE_HOME/muster/worker)")
+    .option("--grace <duration>", "how long running jobs may take to end at a stop (30s)", durationOption)
+    .notes(
+      "The first Ctrl-C, or SIGTERM, takes no more jobs and lets the running ones end; the second gives them back\n" +
+        "unfinished, which costs them no attempt. Jobs see PATH, HOME and the like, and what --env names: no keys.",
+    )
+    .action(cli.action((call, options: RunOptions) => runWorker(call, options)));
+}
+
+async function runWorker(call: Call, options: RunOptions): Promise<number> {
+  return runDaemon(daemonOptions(call, options));
+}
+
+function daemonOptions(call: Call, options: RunOptions): DaemonOptions {
+  const { surroundings } = call;
+  if (options.once === true && options.continuous === true) {
+    throw usageError("--once and --continuous contradict each other", "Give one of the two.");
+  }
+  const slots = options.slots ?? 1;
+  return {
+    address: readListener(options.address ?? "127.0.0.1:7071"),
+    apiAddress: options.apiAddress,
+    key: readWorkerKey(call, options.keyFile),
+    name: options.name ?? hostname(),
+    slots,
+    points: options.points ?? slots,
+    skills: options.skill ?? [],
+    labels: options.label ?? {},
+    env: options.env ?? [],
+    transport: readTransport(options.transport ?? "auto"),
+    mode: options.once === true ? "once" : "continuous",
+    stateDir: resolve(surroundings.cwd, options.stateDir ?? join(stateDirectory(surroundings), "worker")),
+    graceMs: options.grace ?? 30_000,
+    draining: surroundings.signal,
+    signal: surroundings.forced,
+    isQuiet: call.globals.quiet === true,
+    surroundings,
+  };
+}
+
+function readTransport(word: string): DaemonOptions["transport"] {
+  const transports = ["auto", "stream", "poll"] as const;
+  const found = transports.find((one) => one === word);
+  if (found !== undefined) return found;
+  throw usageError(
+    `--transport has no value ${JSON.stringify(word)}`,
+    didYouMean(word, transports) ?? `Use one of ${transports.join(", ")}.`,
+  );
+}
+
+function readListener(text: string): string {
+  const url = /^https?:\/\//.test(text) ? URL.parse(text) : URL.parse(`http://${text}`);
+  if (url === null || url.pathname !== "/" || url.username !== "") {
+    throw usageError(
+      `--address is not a host and port: ${JSON.stringify(text)}`,
+      "Write it like 127.0.0.1:7071.",
+    );
+  }
+  return text.replace(/\/+$/, "");
+}
+
+function readWorkerKey({ surroundings }: Call, keyFile: string | undefined): string {
+  const { env } = surroundings;
+  const path = keyFile ?? (env["MUSTER_WORKER_KEY"] ? undefined : env["MUSTER_WORKER_KEY_FILE"]);
+  if (!path) {
+    const key = env["MUSTER_WORKER_KEY"]?.trim();
+    if (key) return key;
+    throw new CliError("this worker has no key", {
+      reason: "KEY_MISSING",
+      exitCode: exitCodes.notAllowed,
+      suggestion:
+        "Make one with `muster worker create NAME --key-file FILE`, and give it with --key-file FILE.",
+    });
+  }
+  const source = keyFile === undefined ? "MUSTER_WORKER_KEY_FILE" : "--key-file";
+  try {
+    return readFileSync(resolve(surroundings.cwd, path), "utf8").trim();
+  } catch (cause) {
+    throw usageError(
+      `${source}: cannot read ${path}: ${systemReason(cause)}`,
+      "Check the path, and who may read it.",
+    );
+  }
+}

@@ -1,0 +1,177 @@
+import { writeFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { create } from "@bufbuild/protobuf";
+import { type Worker, WorkerState } from "@muster/client/v1/worker";
+import {
+  CreateWorkerResponseSchema,
+  GetWorkerResponseSchema,
+  ListWorkersResponseSchema,
+  WorkerAdminService,
+} from "@muster/client/v1/worker_admin_service";
+import type { Call } from "../call.ts";
+import type { Cli, MusterCommand } from "../command.ts";
+import { CliError, usageError } from "../errors.ts";
+import { exitCodes } from "../exit-codes.ts";
+import { systemReason } from "../input/files.ts";
+import type { Output } from "../output/output.ts";
+import { workerLooks } from "../output/states.ts";
+import { type Cell, layFacts, layTable } from "../output/table.ts";
+import { showAge, showTimeAndAge } from "../output/time.ts";
+import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
+import { registerWorkerRun } from "./worker-run.ts";
+
+/** Registers `muster worker`. */
+export function registerWorker(cli: Cli): void {
+  const worker = cli.program.command("worker").alias("workers").description("Run and look after workers.");
+  registerWorkerRun(worker, cli);
+  registerCreate(worker, cli);
+  registerLook(worker, cli);
+}
+
+function registerCreate(worker: MusterCommand, cli: Cli): void {
+  worker
+    .command("create <name>")
+    .description("Register a worker and make its key. The key is shown this once: stdout has nothing else.")
+    .examples(
+      "muster worker create gpu-1 --key-file gpu-1.key",
+      "MUSTER_WORKER_KEY_FILE=gpu-1.key muster worker run --address coordinator:7071",
+    )
+    .option("--key-file <path>", "write the key to this new file, for your user alone, instead of stdout")
+    .action(
+      cli.action((call, name: string, options: { keyFile?: string }) => createWorker(call, name, options)),
+    );
+}
+
+function registerLook(worker: MusterCommand, cli: Cli): void {
+  withPages(worker.command("list").alias("ls"))
+    .description("List workers by name: what they do, hold and can.")
+    .examples("muster worker list", "muster worker list --online --json")
+    .option("--online", "only workers that are attached")
+    .action(
+      cli.action(async (call, options: PageOptions & { readonly online?: boolean }) => {
+        const page = await collectPages(options, async (pageSize, pageToken) => {
+          const request = { pageSize, pageToken, online: options.online === true };
+          const response = await call.client(WorkerAdminService).listWorkers(request, call.once());
+          return { rows: response.workers, nextPageToken: response.nextPageToken };
+        });
+        call.output.print({
+          schema: ListWorkersResponseSchema,
+          message: create(ListWorkersResponseSchema, {
+            workers: page.rows,
+            nextPageToken: page.nextPageToken,
+          }),
+          text: () => workerTable(page.rows, call.output, call.surroundings.now()),
+          names: () => page.rows.map((one) => one.workerId),
+        });
+        notePage(call.output, page, "workers");
+        return exitCodes.done;
+      }),
+    );
+  worker
+    .command("get <worker>")
+    .description("Show everything about a worker, by its name or id.")
+    .examples("muster worker get gpu-1")
+    .action(
+      cli.action(async (call, idOrName: string) => {
+        const request = idOrName.startsWith("wrk_") ? { workerId: idOrName } : { name: idOrName };
+        const response = await call.client(WorkerAdminService).getWorker(request, call.once());
+        const { worker: found } = response;
+        call.output.print({
+          schema: GetWorkerResponseSchema,
+          message: response,
+          text: () => (found === undefined ? [] : workerFacts(found, call.output, call.surroundings.now())),
+          names: () => (found === undefined ? [] : [found.workerId]),
+        });
+        return exitCodes.done;
+      }),
+    );
+}
+
+async function createWorker(call: Call, name: string, options: { keyFile?: string }): Promise<number> {
+  const { output } = call;
+  const path = options.keyFile === undefined ? undefined : resolve(call.surroundings.cwd, options.keyFile);
+  // The file comes first: a key that cannot be kept must not be made.
+  if (path !== undefined) writeKey(path, options.keyFile ?? "", "", "wx");
+  const response = await call.client(WorkerAdminService).createWorker({ name }, call.once());
+  if (path !== undefined) writeKey(path, options.keyFile ?? "", `${response.key}\n`, "w");
+  const shown = path === undefined ? response : { ...response, key: "" };
+  output.print({
+    schema: CreateWorkerResponseSchema,
+    message: create(CreateWorkerResponseSchema, shown),
+    text: () => (path === undefined ? [response.key] : []),
+    names: () => [response.worker?.workerId ?? ""],
+  });
+  output.note(
+    path === undefined
+      ? `Registered worker ${name} (${response.worker?.workerId}). This is its key; it is not shown again.`
+      : `Registered worker ${name} (${response.worker?.workerId}). Its key is in ${options.keyFile}.`,
+  );
+  return exitCodes.done;
+}
+
+function writeKey(path: string, shownPath: string, text: string, flag: "wx" | "w"): void {
+  try {
+    writeFileSync(path, text, { mode: 0o600, flag });
+  } catch (cause) {
+    if (flag === "wx")
+      throw usageError(`--key-file: cannot make ${shownPath}: ${systemReason(cause)}`, "Name a new file.");
+    throw new CliError(`the worker is registered, but its key could not be written to ${shownPath}`, {
+      reason: "KEY_NOT_WRITTEN",
+      exitCode: exitCodes.unexpected,
+      suggestion: "Register a worker of another name.",
+      cause,
+    });
+  }
+}
+
+/** A table of workers. */
+export function workerTable(workers: readonly Worker[], output: Output, nowMs: number): string[] {
+  const columns = [
+    { title: "WORKER" },
+    { title: "STATE" },
+    { title: "JOBS", align: "right" },
+    { title: "POINTS", align: "right" },
+    { title: "SEEN", align: "right" },
+    { title: "VERSION" },
+    { title: "SKILLS" },
+  ] as const;
+  const rows = workers.map((one): Cell[] => [
+    one.name,
+    workerStateCell(one, output),
+    `${one.leases}/${one.capacity?.slots ?? 0}`,
+    `${one.pointsUsed}/${one.capacity?.points ?? 0}`,
+    showAge(one.seenTime, nowMs),
+    one.version || "-",
+    one.skills.map(({ name }) => name).join(" "),
+  ]);
+  return layTable(columns, rows, output.layout);
+}
+
+function workerFacts(worker: Worker, output: Output, nowMs: number): string[] {
+  const labels = Object.entries(worker.labels).map(([key, value]) => `${key}=${value}`);
+  const isKnown = worker.state !== WorkerState.OFFLINE || worker.seenTime !== undefined;
+  return layFacts(
+    [
+      ["worker", worker.name],
+      ["id", worker.workerId],
+      ["state", workerStateCell(worker, output)],
+      ["jobs", isKnown ? `${worker.leases} of ${worker.capacity?.slots ?? 0} slots` : undefined],
+      ["points", isKnown ? `${worker.pointsUsed} of ${worker.capacity?.points ?? 0}` : undefined],
+      ["kinds", worker.kinds.join(", ")],
+      ["skills", worker.skills.map(({ name }) => name).join(", ")],
+      ["labels", labels.join(", ")],
+      ["host", worker.host],
+      ["version", worker.version],
+      ["transport", worker.transport],
+      ["registered", showTimeAndAge(worker.createTime, nowMs)],
+      ["last seen", showTimeAndAge(worker.seenTime, nowMs)],
+    ],
+    output.layout,
+  );
+}
+
+function workerStateCell(worker: Worker, output: Output): Cell {
+  const look = workerLooks[worker.state];
+  if (!output.isTty) return look.word;
+  return { text: `${output.glyphs === "ascii" ? look.ascii : look.glyph} ${look.word}`, style: look.style };
+}

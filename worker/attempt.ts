@@ -1,0 +1,198 @@
+import type { LeaseRef } from "@muster/client/v1/job_service";
+import type { OfferedLease } from "@muster/client/v1/link";
+import type { Api, Caller } from "./api.ts";
+import type {
+  ChildJob,
+  IncomingMessage,
+  JobContext,
+  JobInfo,
+  JobLog,
+  StoredArtifact,
+  SubmittedJob,
+} from "./context.ts";
+import type { ReportBody } from "./engine/messages.ts";
+import { ParkSignal, ReleaseSignal } from "./failure.ts";
+import { jobLog } from "./job-log.ts";
+import { decodePayload, encodeJson } from "./json.ts";
+import { MessageQueue } from "./message-queue.ts";
+import { Stop, type StopOrder } from "./stop.ts";
+import { clipBytes, clipText } from "./text.ts";
+
+const maxProgressChars = 200;
+const maxMessageBytes = 64 * 1024;
+
+/** What an attempt needs of the worker. */
+export interface AttemptOptions {
+  readonly api: Api;
+  /** Largest partial result. */
+  readonly payloadBytes: number;
+  /** Largest piece of log. */
+  readonly logChunkBytes: number;
+  /** Sends a report of the attempt. */
+  readonly report: (leaseId: string, body: ReportBody) => void;
+}
+
+const noPayload = Symbol("not parsed yet");
+
+/** The context of one attempt. Everything that a handler may not use is made when it is first used. */
+export class Attempt implements JobContext {
+  readonly lease: LeaseRef;
+  /** Named by the handler. */
+  prUrl = "";
+  readonly #offer: OfferedLease;
+  readonly #options: AttemptOptions;
+  #payload: unknown = noPayload;
+  #job: JobInfo | undefined;
+  #stop: Stop | undefined;
+  #stopping: AbortController | undefined;
+  #isLate = false;
+  #softTimeout: AbortController | undefined;
+  #log: (JobLog & { flush(): void }) | undefined;
+  #messages: MessageQueue | undefined;
+  #children = 0;
+  #isEnded = false;
+
+  constructor(lease: LeaseRef, offer: OfferedLease, options: AttemptOptions) {
+    this.lease = lease;
+    this.#offer = offer;
+    this.#options = options;
+  }
+
+  get job(): JobInfo {
+    const { kind, title, failures, maxAttempts, labels, queue, points, requiredSkills } = this.#offer;
+    const { jobId: id, attempt } = this.lease;
+    this.#job ??= { id, kind, title, attempt, failures, maxAttempts, labels, queue, points, requiredSkills };
+    return this.#job;
+  }
+
+  get payload(): unknown {
+    if (this.#payload === noPayload) this.#payload = decodePayload(this.#offer.payload);
+    return this.#payload;
+  }
+
+  get idempotencyKey(): string {
+    return this.#offer.idempotencyKey;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#stopping === undefined) {
+      this.#stopping = new AbortController();
+      if (this.#stop !== undefined) this.#stopping.abort(this.#stop);
+    }
+    return this.#stopping.signal;
+  }
+
+  get softTimeout(): AbortSignal {
+    if (this.#softTimeout === undefined) {
+      this.#softTimeout = new AbortController();
+      if (this.#isLate) this.#softTimeout.abort();
+    }
+    return this.#softTimeout.signal;
+  }
+
+  get project(): { readonly name: string; readonly root: string } | undefined {
+    const { project, projectRoot } = this.#offer;
+    return project === "" ? undefined : { name: project, root: projectRoot };
+  }
+
+  get session(): string | undefined {
+    return this.#offer.sessionId === "" ? undefined : this.#offer.sessionId;
+  }
+
+  get log(): JobLog {
+    this.#log ??= jobLog(this.#options.logChunkBytes, (body) => this.#report(body));
+    return this.#log;
+  }
+
+  get messages(): AsyncIterable<IncomingMessage> {
+    this.#messages ??= new MessageQueue();
+    if (this.#stop !== undefined) this.#messages.end();
+    return this.#messages;
+  }
+
+  /** The handler was asked to stop. */
+  get isStopping(): boolean {
+    return this.#stop !== undefined;
+  }
+
+  onSoftTimeout(warn: () => void): void {
+    if (this.softTimeout.aborted) warn();
+    else this.softTimeout.addEventListener("abort", warn, { once: true });
+  }
+
+  progress(fraction?: number, message = ""): void {
+    const isNumber = fraction !== undefined && !Number.isNaN(fraction);
+    const within = isNumber ? Math.min(1, Math.max(0, fraction)) : undefined;
+    this.#report({ kind: "progress", fraction: within, message: clipText(message, maxProgressChars) });
+  }
+
+  partial(value: unknown): void {
+    this.#report({ kind: "partial", data: encodeJson(value, "PARTIAL", this.#options.payloadBytes) });
+  }
+
+  message(text: string): void {
+    this.#report({ kind: "message", text: clipBytes(text, maxMessageBytes) });
+  }
+
+  pullRequest(url: string): void {
+    this.prUrl = url;
+  }
+
+  submit(job: ChildJob, options: { readonly idempotencyKey?: string } = {}): Promise<SubmittedJob> {
+    this.#children += 1;
+    const key = options.idempotencyKey ?? `child:${this.lease.jobId}:${this.#children}`;
+    return this.#options.api.submit(this.#caller(), job, key);
+  }
+
+  artifact(
+    name: string,
+    content: Uint8Array | string,
+    options: { readonly contentType?: string } = {},
+  ): Promise<StoredArtifact> {
+    const contentType = options.contentType ?? "application/octet-stream";
+    return this.#options.api.artifact(this.#caller(), name, content, contentType);
+  }
+
+  park(options: { readonly reason: string; readonly wakeAfterMs?: number }): never {
+    throw new ParkSignal(options.reason, options.wakeAfterMs);
+  }
+
+  release(reason: string): never {
+    throw new ReleaseSignal(reason);
+  }
+
+  /** The handler should stop. The first order stands. */
+  stop(order: StopOrder): void {
+    if (this.#stop !== undefined) return;
+    this.#stop = new Stop(order);
+    this.#messages?.end();
+    this.#stopping?.abort(this.#stop);
+  }
+
+  /** The soft timeout has passed. */
+  late(): void {
+    this.#isLate = true;
+    this.#softTimeout?.abort();
+  }
+
+  /** A message came. */
+  incoming(message: IncomingMessage): void {
+    this.#messages ??= new MessageQueue();
+    this.#messages.push(message);
+  }
+
+  /** The handler has ended: what it held back is sent, and what it still says is dropped. */
+  end(): void {
+    this.#log?.flush();
+    this.#messages?.end();
+    this.#isEnded = true;
+  }
+
+  #report(body: ReportBody): void {
+    if (!this.#isEnded) this.#options.report(this.lease.leaseId, body);
+  }
+
+  #caller(): Caller {
+    return { lease: this.lease, jobToken: this.#offer.jobToken, signal: this.signal };
+  }
+}

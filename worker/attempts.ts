@@ -1,0 +1,91 @@
+import type { OfferedLease } from "@muster/client/v1/link";
+import type { Api } from "./api.ts";
+import { Attempt, type AttemptOptions } from "./attempt.ts";
+import type { Handler } from "./context.ts";
+import type { Attachment, Outcome, Port, ToEngine, ToHandlers } from "./engine/messages.ts";
+import { JobFailure } from "./failure.ts";
+import { encodeJson } from "./json.ts";
+import { thrownOutcome } from "./outcome.ts";
+
+/** What the attempts of a worker need. */
+export interface AttemptsOptions {
+  /** By kind. */
+  readonly handlers: Readonly<Record<string, Handler>>;
+  readonly port: Port<ToEngine, ToHandlers>;
+  readonly api: Api;
+}
+
+/** The attempts that run: starts handlers, tells them what the engine says, and tells the engine how they end. */
+export class Attempts {
+  readonly #handlers: ReadonlyMap<string, Handler>;
+  readonly #port: Port<ToEngine, ToHandlers>;
+  readonly #running = new Map<string, Attempt>();
+  #options: AttemptOptions;
+
+  constructor(options: AttemptsOptions) {
+    this.#handlers = new Map(Object.entries(options.handlers));
+    this.#port = options.port;
+    this.#options = {
+      api: options.api,
+      payloadBytes: 1024 * 1024,
+      logChunkBytes: 64 * 1024,
+      report: (leaseId, body) => this.#port.post({ type: "report", leaseId, body }),
+    };
+  }
+
+  /** The coordinator named its limits. */
+  limit(attachment: Attachment): void {
+    const { payloadBytes, logChunkBytes } = attachment;
+    this.#options = { ...this.#options, payloadBytes, logChunkBytes };
+  }
+
+  /** Runs the handler of a lease. Never throws. */
+  start(offer: OfferedLease): void {
+    const { lease } = offer;
+    if (lease === undefined) return;
+    const attempt = new Attempt(lease, offer, this.#options);
+    this.#running.set(lease.leaseId, attempt);
+    const returned = (value: unknown) => this.#settle(attempt, () => this.#success(attempt, value));
+    const threw = (thrown: unknown) => this.#settle(attempt, () => thrownOutcome(thrown, attempt.isStopping));
+    try {
+      const handler = this.#handlers.get(offer.kind);
+      if (handler === undefined)
+        throw new JobFailure(`there is no handler for ${offer.kind}`, { retryable: false });
+      const value = handler(attempt);
+      if (isThenable(value)) value.then(returned, threw);
+      else returned(value);
+    } catch (thrown) {
+      threw(thrown);
+    }
+  }
+
+  /** The attempt of a lease, while its handler runs. */
+  get(leaseId: string): Attempt | undefined {
+    return this.#running.get(leaseId);
+  }
+
+  /** Asks every handler to stop: there is no engine any more that could. */
+  stopAll(reason: string): void {
+    for (const attempt of this.#running.values()) attempt.stop({ kind: "superseded", reason, graceMs: 0 });
+  }
+
+  #success(attempt: Attempt, value: unknown): Outcome {
+    try {
+      const result = encodeJson(value, "RESULT", this.#options.payloadBytes);
+      return { kind: "succeeded", result, prUrl: attempt.prUrl };
+    } catch (thrown) {
+      return thrownOutcome(thrown, false);
+    }
+  }
+
+  #settle(attempt: Attempt, outcome: () => Outcome): void {
+    const { leaseId } = attempt.lease;
+    this.#running.delete(leaseId);
+    attempt.end();
+    this.#port.post({ type: "settled", leaseId, outcome: outcome() });
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
+}

@@ -1,0 +1,138 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { JobSpecSchema } from "@muster/client/v1/job";
+import type { LogLevel } from "./logger.ts";
+
+/** What is known of a job when an attempt of it starts. */
+export interface JobInfo {
+  /** `job_…`. */
+  readonly id: string;
+  /** What sort of work. */
+  readonly kind: string;
+  /** For people. */
+  readonly title: string;
+  /** Number of this attempt; rises by one or more from attempt to attempt. */
+  readonly attempt: number;
+  /** Attempts that failed before. */
+  readonly failures: number;
+  /** Failures after which the job is dead. */
+  readonly maxAttempts: number;
+  /** Free text by key. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** The lane. */
+  readonly queue: string;
+  /** Size. */
+  readonly points: number;
+  /** Skills that the job requires. */
+  readonly requiredSkills: readonly string[];
+}
+
+/** `ctx.log("text")` or `ctx.log("warn", "text")`; and raw output of processes. Never waits, never throws. */
+export interface JobLog {
+  (text: string): void;
+  (level: LogLevel, text: string): void;
+  /** Standard output of a process: chunks may cut characters in two. */
+  stdout(chunk: Uint8Array | string): void;
+  /** Standard error of a process. */
+  stderr(chunk: Uint8Array | string): void;
+}
+
+/** A job to submit; `payload` is any JSON value. The other fields are those of JobSpec. */
+export type ChildJob = Omit<MessageInitShape<typeof JobSpecSchema>, "payload" | "$typeName" | "$unknown"> & {
+  readonly kind: string;
+  readonly payload?: unknown;
+};
+
+/** A job that exists now. */
+export interface SubmittedJob {
+  /** `job_…`. */
+  readonly jobId: string;
+  /** It existed already under the idempotency key. */
+  readonly replayed: boolean;
+}
+
+/** Something said to the handler by an operator or a service. */
+export interface IncomingMessage {
+  /** Id of the message. */
+  readonly messageId: string;
+  /** What is said. Untrusted text. */
+  readonly text: string;
+}
+
+/** An artifact that is committed. */
+export interface StoredArtifact {
+  /** `art_…`. */
+  readonly artifactId: string;
+  /** File name. */
+  readonly name: string;
+  /** Size in bytes. */
+  readonly sizeBytes: number;
+  /** SHA-256 of the bytes, in hex. */
+  readonly sha256: string;
+}
+
+/** What a handler gets: one attempt of one job. Useless once the handler has ended. */
+export interface JobContext<P = unknown> {
+  /** The job. */
+  readonly job: JobInfo;
+  /**
+   * What is asked, parsed at the first look. P is what the handler expects; nothing checks it. Throws a
+   * JobFailure that is not retryable when it is not JSON.
+   */
+  readonly payload: P;
+  /** The same for every attempt of the job: for outside effects that must not happen twice. */
+  readonly idempotencyKey: string;
+  /**
+   * Aborts when the handler should stop: cancel, hard timeout, lost lease, shutdown. The reason is a `Stop`.
+   * A handler that throws after that has stopped; one that returns has succeeded all the same. One that
+   * ignores it keeps its slot until it ends, because nothing can kill code in this process.
+   */
+  readonly signal: AbortSignal;
+  /** Aborts at the soft timeout: finish soon. */
+  readonly softTimeout: AbortSignal;
+  /** Name of the job's project and the root of its working copy here; undefined when it has none. */
+  readonly project: { readonly name: string; readonly root: string } | undefined;
+  /** Id of the agent session to use; undefined when the job has none. */
+  readonly session: string | undefined;
+  /** Writes to the log of the attempt. */
+  readonly log: JobLog;
+  /** Messages from operators and services, from the first one; ends when the handler should stop. */
+  readonly messages: AsyncIterable<IncomingMessage>;
+  /** Calls `warn` at the soft timeout; at once when it has passed. */
+  onSoftTimeout(warn: () => void): void;
+  /** How far it is: 0 to 1, and a few words. The latest counts; sent at most once a second. */
+  progress(fraction?: number, message?: string): void;
+  /** Publishes a partial result: any JSON value up to 1 MiB. Throws a JobFailure when it is not. */
+  partial(value: unknown): void;
+  /** Says something to people and services. */
+  message(text: string): void;
+  /** The pull request that the job opened, to be named in the result. */
+  pullRequest(url: string): void;
+  /**
+   * Submits a child job. The default idempotency key is the id of this job and a running number, so that a
+   * second attempt which submits the same children in the same order submits nothing twice. Rejects with a
+   * ConnectError.
+   */
+  submit(job: ChildJob, options?: { readonly idempotencyKey?: string }): Promise<SubmittedJob>;
+  /** Keeps a file: bytes, or the path of a file, up to 1 GiB. Rejects with an error that says which step failed. */
+  artifact(
+    name: string,
+    content: Uint8Array | string,
+    options?: { readonly contentType?: string },
+  ): Promise<StoredArtifact>;
+  /** Ends the attempt: the job is held, without spending an attempt, for a while or until somebody unparks it. */
+  park(options: { readonly reason: string; readonly wakeAfterMs?: number }): never;
+  /** Ends the attempt: the job is given back, without spending an attempt, to run elsewhere or later. */
+  release(reason: string): never;
+}
+
+// Declared as a method so that a handler for a certain payload fits where handlers for any are kept: nothing
+// checks payloads but the handler itself.
+/** What runs the jobs of a kind. What it returns, any JSON value up to 1 MiB, is the result. */
+export type Handler<P = unknown, R = unknown> = {
+  run(ctx: JobContext<P>): Promise<R> | R;
+}["run"];
+
+/** Gives a handler the types of its payload and result: `defineHandler<Input, Output>(async (ctx) => …)`. */
+export function defineHandler<P, R = unknown>(handler: Handler<P, R>): Handler<P, R> {
+  return handler;
+}

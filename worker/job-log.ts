@@ -1,0 +1,28 @@
+import type { JobLog } from "./context.ts";
+import type { LogSource, ReportBody } from "./engine/messages.ts";
+import type { LogLevel } from "./logger.ts";
+import { cleanText, splitBytes, TextDecoding } from "./text.ts";
+
+/** The log of an attempt; `flush` sends what a chunk of output cut in two. Pieces have at most `maxBytes`. */
+export function jobLog(maxBytes: number, report: (body: ReportBody) => void): JobLog & { flush(): void } {
+  const outputs = { stdout: new TextDecoding(), stderr: new TextDecoding() };
+  const write = (stream: LogSource, level: LogLevel, text: string) => {
+    for (const piece of splitBytes(text, maxBytes)) report({ kind: "log", stream, level, text: piece });
+  };
+  const log = (first: string, second?: string) => {
+    const [level, text] = second === undefined ? ["info", first] : [first, second];
+    write("log", isLevel(level) ? level : "info", cleanText(String(text)));
+  };
+  return Object.assign(log, {
+    stdout: (chunk: Uint8Array | string) => write("stdout", "info", outputs.stdout.push(chunk)),
+    stderr: (chunk: Uint8Array | string) => write("stderr", "info", outputs.stderr.push(chunk)),
+    flush: () => {
+      write("stdout", "info", outputs.stdout.end());
+      write("stderr", "info", outputs.stderr.end());
+    },
+  });
+}
+
+function isLevel(text: string | undefined): text is LogLevel {
+  return text === "debug" || text === "info" || text === "warn" || text === "error";
+}

@@ -1,0 +1,149 @@
+import type { Handler } from "./context.ts";
+import type { ResultOutbox } from "./engine/pending-results.ts";
+import type { Logger } from "./logger.ts";
+import { keyIdentity, stateDirectory } from "./state-directory.ts";
+import { defaultApiPort, defaultWorkerPort, parseAddress } from "./transport/address.ts";
+import type { TransportChoice } from "./transport/choose.ts";
+
+/** What a worker is and where its coordinator is. */
+export interface WorkerOptions {
+  /** `host:port` of either listener (`host` alone: port 7071), or an `http://` or `https://` URL. */
+  readonly address: string;
+  /** The worker's key, `mk_worker_…`. */
+  readonly key: string;
+  /** What runs the jobs, by kind. */
+  readonly handlers: Readonly<Record<string, Handler>>;
+  /** Names the state directory. Default: the public part of the key. */
+  readonly name?: string;
+  /** What the worker can: 1 to 100 characters of `a-z 0-9 . _ -` each. */
+  readonly skills?: readonly string[];
+  /** The kinds to take. Default: those of `handlers`. */
+  readonly kinds?: readonly string[];
+  /** Jobs at once: 1 to 10,000. Default 4. */
+  readonly slots?: number;
+  /** Points at once: 1 to 1,000,000. Default: as many as slots. */
+  readonly points?: number;
+  /** Free text by key, for people: at most 32. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Default `auto`: a stream, and polling where streams do not pass. */
+  readonly transport?: TransportChoice;
+  /** Where the API listener is. Default: what the coordinator says, or else the same host, port 7070. */
+  readonly apiAddress?: string;
+  /** PEM of the authority that signed the server's certificate. Default: those of Node. */
+  readonly ca?: string;
+  /** Folder for the outbox and the boot record. Default: `$XDG_STATE_HOME/muster/worker/<name>`. */
+  readonly stateDir?: string;
+  /** An open outbox that several workers of this process share; needs `linkThread: false`. */
+  readonly outbox?: ResultOutbox;
+  /**
+   * Run the link in a thread, where no handler can stop its heartbeats. Default true. Without it a handler
+   * that computes for 15 s loses its jobs; for many light workers in one process.
+   */
+  readonly linkThread?: boolean;
+  /** Where the worker's own log goes. Default: warnings and errors to stderr. */
+  readonly logger?: Logger;
+  /** Time that running jobs have when the worker is disposed of. Default 30 s. */
+  readonly drainGraceMs?: number;
+  /** Take one job and end; end without one after `idleMs`. */
+  readonly once?: { readonly idleMs: number };
+  /** Where the default of `stateDir` comes from. Default: `process.env`. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+/** Options that cannot be used: all problems at once. */
+export class WorkerOptionsError extends Error {
+  override readonly name = "WorkerOptionsError";
+  /** What is wrong, option by option. */
+  readonly problems: readonly { readonly option: string; readonly message: string }[];
+
+  constructor(problems: readonly { readonly option: string; readonly message: string }[]) {
+    super(
+      `the worker cannot start: ${problems.map(({ option, message }) => `${option} ${message}`).join("; ")}`,
+    );
+    this.problems = problems;
+  }
+}
+
+/** Options with their defaults filled in. */
+export interface ResolvedOptions {
+  readonly identity: string;
+  readonly skills: readonly string[];
+  readonly kinds: readonly string[];
+  readonly slots: number;
+  readonly points: number;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly transport: TransportChoice;
+  readonly stateDir: string;
+  readonly isThreaded: boolean;
+  readonly drainGraceMs: number;
+}
+
+const namePattern = /^[a-z0-9._-]{1,100}$/;
+const transports: readonly string[] = ["auto", "stream", "poll"];
+
+/** Checks options and fills defaults in. Throws a WorkerOptionsError. */
+export function resolveOptions(
+  options: WorkerOptions,
+  env: Readonly<Record<string, string | undefined>>,
+): ResolvedOptions {
+  const problems: { option: string; message: string }[] = [];
+  const check = (option: string, message: string | undefined) => {
+    if (message !== undefined) problems.push({ option, message });
+  };
+  const { name, skills = [], labels = {}, slots = 4, transport = "auto", drainGraceMs = 30_000 } = options;
+  const points = options.points ?? slots;
+  const kinds = options.kinds ?? Object.keys(options.handlers ?? {});
+  check("address", addressProblem(options.address, defaultWorkerPort));
+  if (options.apiAddress !== undefined)
+    check("apiAddress", addressProblem(options.apiAddress, defaultApiPort));
+  check("key", keyProblem(options.key));
+  if (name !== undefined && name.trim() === "")
+    check("name", "must not be empty: leave it out for the key's own");
+  if (name !== undefined && name.length > 200) check("name", "must have at most 200 characters");
+  check("slots", countProblem(slots, 10_000));
+  check("points", countProblem(points, 1_000_000));
+  check("drainGraceMs", drainGraceMs >= 0 ? undefined : "must be 0 or more");
+  if (kinds.length === 0) check("handlers", "must hold at least one handler");
+  for (const kind of kinds) {
+    if (!namePattern.test(kind)) check("kinds", `has ${JSON.stringify(kind)}: use 1 to 100 of a-z 0-9 . _ -`);
+    else if (typeof options.handlers?.[kind] !== "function") check("handlers", `has no function for ${kind}`);
+  }
+  for (const skill of skills) {
+    if (!namePattern.test(skill))
+      check("skills", `has ${JSON.stringify(skill)}: use 1 to 100 of a-z 0-9 . _ -`);
+  }
+  if (Object.keys(labels).length > 32) check("labels", "must be at most 32");
+  if (!transports.includes(transport)) check("transport", "must be auto, stream or poll");
+  const isThreaded = options.linkThread ?? options.outbox === undefined;
+  if (isThreaded && options.outbox !== undefined) check("outbox", "cannot be shared with a link in a thread");
+  if (problems.length > 0) throw new WorkerOptionsError(problems);
+  const identity = name ?? keyIdentity(options.key);
+  const stateDir = options.stateDir ?? stateDirectory(env, identity);
+  return { identity, skills, kinds, slots, points, labels, transport, stateDir, isThreaded, drainGraceMs };
+}
+
+function addressProblem(address: unknown, defaultPort: number): string | undefined {
+  if (typeof address !== "string" || address === "") return "must not be empty, e.g. 127.0.0.1:7071";
+  try {
+    parseAddress(address, defaultPort);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+// Never shows the key. A key that was made elsewhere has no form that we know.
+function keyProblem(key: unknown): string | undefined {
+  if (typeof key !== "string" || key === "") return "must not be empty: make one with `muster worker token`";
+  if (!/^[\x21-\x7e]{1,512}$/.test(key))
+    return "must be printable ASCII without spaces: was it copied whole?";
+  if (key.startsWith("mk_") && !/^mk_[a-z]+(_[A-Za-z0-9-]+){3,}$/.test(key)) {
+    return "must have the form mk_<type>_<id>_<secret>_<crc>: was it copied whole?";
+  }
+  return undefined;
+}
+
+function countProblem(value: unknown, most: number): string | undefined {
+  const isCount = typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= most;
+  return isCount ? undefined : `must be a whole number from 1 to ${most.toLocaleString("en")}`;
+}

@@ -1,0 +1,61 @@
+import { inspect } from "node:util";
+import type { Outcome } from "./engine/messages.ts";
+import { JobFailure, ParkSignal, ReleaseSignal } from "./failure.ts";
+import { Stop } from "./stop.ts";
+import { clipBytes, clipText } from "./text.ts";
+
+const maxReasonChars = 200;
+const maxMessageBytes = 4 * 1024;
+const maxDetailBytes = 16 * 1024;
+const codePattern = /^[A-Z][A-Z0-9_]{1,63}$/;
+
+/** How an attempt ended whose handler threw `thrown`. `isStopping`: it had been asked to stop before. */
+export function thrownOutcome(thrown: unknown, isStopping: boolean): Outcome {
+  if (thrown instanceof ParkSignal) {
+    return {
+      kind: "parked",
+      reason: clipText(thrown.reason, maxReasonChars),
+      wakeAfterMs: thrown.wakeAfterMs,
+    };
+  }
+  if (thrown instanceof ReleaseSignal)
+    return { kind: "released", reason: clipText(thrown.reason, maxReasonChars) };
+  if (isStopping) {
+    const killed = thrown instanceof Stop && thrown.killed;
+    const isPlain = thrown instanceof Stop || (thrown instanceof Error && thrown.name === "AbortError");
+    return { kind: "stopped", killed, detail: isPlain ? "" : detailOf(thrown) };
+  }
+  return {
+    kind: "failed",
+    code: codeOf(thrown),
+    message: clipBytes(messageOf(thrown), maxMessageBytes),
+    detail: detailOf(thrown),
+    retryable: thrown instanceof JobFailure ? thrown.retryable : true,
+    retryAfterMs: thrown instanceof JobFailure ? thrown.retryAfterMs : undefined,
+  };
+}
+
+function codeOf(thrown: unknown): string {
+  const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
+  return typeof code === "string" && codePattern.test(code) ? code : "HANDLER_ERROR";
+}
+
+function messageOf(thrown: unknown): string {
+  if (thrown instanceof Error) return thrown.message === "" ? thrown.name : thrown.message;
+  return typeof thrown === "string" ? thrown : shown(thrown);
+}
+
+function detailOf(thrown: unknown): string {
+  if (thrown instanceof JobFailure && thrown.detail !== undefined)
+    return clipBytes(thrown.detail, maxDetailBytes, "end");
+  return clipBytes(thrown instanceof Error ? shown(thrown) : "", maxDetailBytes);
+}
+
+// A thrown value may be anything, also something that throws when it is looked at.
+function shown(thrown: unknown): string {
+  try {
+    return inspect(thrown, { depth: 4, breakLength: 120 });
+  } catch {
+    return "a value that cannot be shown";
+  }
+}
