@@ -1,1 +1,332 @@
-export {};
+import { randomBytes, randomUUID } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import pino from "pino";
+import postgres from "postgres";
+import { advertisedApiAddress, type Config } from "./config.ts";
+import { Dispatcher } from "./dispatch/dispatcher.ts";
+import { Feed } from "./dispatch/feed.ts";
+import type { Coordinator, Log } from "./domain/context.ts";
+import { createIdGenerator } from "./domain/ids.ts";
+import { authenticate, bootstrap, createKeyContext, derivePepper } from "./domain/keys.ts";
+import { createAcceptBatcher, createResultBatcher } from "./domain/leases.ts";
+import { createReportBatcher } from "./domain/reports.ts";
+import { createSettingsCache } from "./domain/settings.ts";
+import { createStatusReader } from "./domain/status.ts";
+import { createSubmitBatcher } from "./domain/submit.ts";
+import { startWorkerListener } from "./link/listener.ts";
+import type { LinkParts } from "./link/parts.ts";
+import { Renewals } from "./link/renewals.ts";
+import { workerService } from "./link/service.ts";
+import type { LinkSession } from "./link/session.ts";
+import { runLoops } from "./maintain/loop.ts";
+import { pushCancels, sweeps } from "./maintain/sweeps.ts";
+import { createArtifactRoute } from "./outbound/artifact-route.ts";
+import { deriveUrlKey, type UrlSigner } from "./outbound/artifact-urls.ts";
+import { openFileArtifacts } from "./outbound/file-artifacts.ts";
+import { shuttingDown } from "./rpc/errors.ts";
+import { createCallGate } from "./rpc/gate.ts";
+import { HealthState } from "./rpc/health.ts";
+import { startApiListener } from "./rpc/listener.ts";
+import { reflectSchema } from "./rpc/reflection.ts";
+import { apiRoutes, apiServices } from "./rpc/routes.ts";
+import { readCluster, removeCoordinator } from "./store/coordinators.ts";
+import { openDatabase, type Role } from "./store/database.ts";
+import { type EmbeddedPostgres, startEmbeddedPostgres } from "./store/embedded.ts";
+import { migrateDatabase } from "./store/migrate.ts";
+import { ensurePartitions } from "./store/partitions.ts";
+
+/** A coordinator at work. */
+export interface RunningServer {
+  /** `http://host:port` of the API listener. */
+  readonly apiAddress: string;
+  /** `host:port` of the worker listener. */
+  readonly workerAddress: string;
+  /** The first admin key, if this start made it: shown once, kept hashed. */
+  readonly bootstrapKey: string | null;
+  /** Where it was written, mode 0600; null with a database of your own. */
+  readonly adminKeyFile: string | null;
+  /** Takes nothing new, tells workers to go elsewhere, lets calls end, closes all. Safe to call again. */
+  stop(options?: { readonly graceMs?: number }): Promise<void>;
+  /** Resolves if the coordinator cannot go on. */
+  readonly failed: Promise<Error>;
+}
+
+/** Starts a coordinator: database, listeners, dispatch and sweeps. The one place that builds everything. */
+export async function startServer(
+  config: Config,
+  options: { readonly logger?: Log; readonly signal: AbortSignal },
+): Promise<RunningServer> {
+  const log = options.logger ?? createLog(config);
+  const cleanups: (() => Promise<unknown> | unknown)[] = [];
+  const stopAll = async () => {
+    for (const cleanup of cleanups.splice(0).reverse()) {
+      await Promise.resolve(cleanup()).catch((error: unknown) =>
+        log.warn({ err: error }, "a part did not stop"),
+      );
+    }
+  };
+  try {
+    return await start(config, log, options.signal, cleanups, stopAll);
+  } catch (error) {
+    await stopAll();
+    throw error;
+  }
+}
+
+async function start(
+  config: Config,
+  log: Log,
+  signal: AbortSignal,
+  cleanups: (() => Promise<unknown> | unknown)[],
+  stopAll: () => Promise<void>,
+): Promise<RunningServer> {
+  const embedded = config.databaseUrl === undefined ? await startEmbedded(config, log, signal) : null;
+  if (embedded) cleanups.push(() => embedded.stop());
+  const secret = config.secret ?? keptSecret(config);
+  const url = config.databaseUrl ?? embedded?.url ?? "";
+  const urls = await migrateDatabase({ url, secret, roleUrls: givenRoles(config) });
+  const db = openDatabase({
+    urls,
+    appConnections: config.appConnections,
+    hotConnections: config.hotConnections,
+  });
+  cleanups.push(() => db.close());
+
+  const cluster = await readCluster(db.sweep);
+  const offsetMs = cluster.nowMs - Date.now();
+  const nowMs = () => Date.now() + offsetMs;
+  const newId = createIdGenerator(nowMs);
+  const steadyMs = () => performance.now();
+  const feed = new Feed(db);
+  const settings = createSettingsCache({ db, config });
+  const submits = createSubmitBatcher({
+    hot: db.hot,
+    newId,
+    submitted: (orgId, shapes) => dispatcher.wake(orgId, shapes),
+  });
+  const coordinator: Coordinator = {
+    coordinatorId: randomUUID(),
+    db,
+    config,
+    newId,
+    nowMs,
+    random: Math.random,
+    log,
+    submits,
+    settings,
+    wakes: {
+      ready: (orgId) => void dispatcher.refresh(orgId),
+      changed: (orgId, jobIds) => feed.nudge(orgId, jobIds),
+      cancel: (orgId) => void attempt("push cancels", () => pushCancels({ coordinator, dispatcher }, orgId)),
+    },
+  };
+  const attempt = async (what: string, body: () => Promise<unknown>) => {
+    try {
+      await body();
+    } catch (error) {
+      log.warn({ err: error }, `could not ${what}`);
+    }
+  };
+  const dispatcher = new Dispatcher({ db, newId, wakes: coordinator.wakes, log, nowMs: steadyMs });
+  cleanups.push(() => dispatcher.stop());
+
+  const keys = createKeyContext(coordinator, { pepper: derivePepper(secret) });
+  const { adminKey } = await bootstrap(keys);
+  const adminKeyFile = adminKey !== null && embedded ? keepAdminKey(config, adminKey) : null;
+
+  const shutdown = new AbortController();
+  const health = new HealthState();
+  const gate = createCallGate({
+    authenticate: (token, requestId) => authenticate(keys, token, requestId),
+    reflection: config.reflection,
+    log,
+  });
+  const schema = config.reflection === "off" ? null : reflectSchema(apiServices);
+  const sessions = new Set<LinkSession>();
+  const renewals = new Renewals(db, log);
+  cleanups.push(() => renewals.stop());
+  const address = { api: "" };
+  const link: LinkParts = {
+    coordinator,
+    config,
+    log,
+    dispatcher,
+    accepts: createAcceptBatcher(coordinator),
+    results: createResultBatcher(coordinator),
+    reports: createReportBatcher(coordinator),
+    renewals,
+    sessions,
+    get apiAddress() {
+      return address.api;
+    },
+    clusterEpoch: cluster.epoch,
+    nowMs: steadyMs,
+    reconnectAfterMs: () => 200 + Math.floor(Math.random() * 800),
+    refused: refusals(log, steadyMs),
+    attempt,
+  };
+  const worker = workerService(link);
+  const signer: UrlSigner = { key: deriveUrlKey(secret), baseUrl: () => address.api, nowMs };
+  const artifacts = await openFileArtifacts({ directory: config.artifactsDir, signer });
+  const tls = readTls(config);
+  const api = await startApiListener({
+    host: config.apiHost,
+    port: config.apiPort,
+    tls,
+    routes: apiRoutes({
+      coordinator: keys,
+      artifacts: { ...coordinator, artifacts },
+      status: createStatusReader({ db, config }),
+      settings,
+      feed,
+      worker,
+      health,
+      schema,
+      tokenSecret: secret,
+    }),
+    gate,
+    interceptors: [],
+    extraRoutes: [createArtifactRoute({ store: artifacts, signer, log })],
+    ready: async () => {
+      await readCluster(db.app);
+      return null;
+    },
+    health,
+    corsOrigins: config.corsOrigins,
+    log,
+    signal,
+  });
+  cleanups.push(() => api.stop({ graceMs: 0 }));
+  address.api = advertisedApiAddress(config, api.port) ?? api.address;
+  const workers = await startWorkerListener({
+    host: config.workerHost,
+    port: config.workerPort,
+    tls,
+    worker,
+    health,
+    schema,
+    gate,
+    log,
+    shutdownSignal: shutdown.signal,
+  });
+  cleanups.push(() => workers.stop({ graceMs: 0 }));
+
+  const sweeping = new AbortController();
+  const swept = runLoops(
+    sweeps({
+      coordinator,
+      dispatcher,
+      sessions,
+      apiAddress: address.api,
+      nowMs: steadyMs,
+      prunePolls: () => worker.polls.prune(),
+      ensurePartitions: () => addPartitions(url, nowMs()),
+    }),
+    log,
+    sweeping.signal,
+  );
+  cleanups.push(async () => {
+    sweeping.abort();
+    await swept;
+    await removeCoordinator(db.sweep, coordinator.coordinatorId);
+  });
+  health.setServing(true);
+
+  const failed = Promise.withResolvers<Error>();
+  let stopped: Promise<void> | undefined;
+  const stop = async (graceMs: number): Promise<void> => {
+    health.setServing(false);
+    await dispatcher.stop();
+    for (const session of [...sessions]) session.goAway("restart", "the coordinator stops");
+    await Promise.all([submits.drain(), link.accepts.drain(), link.results.drain(), link.reports.drain()]);
+    const reason = shuttingDown();
+    const closing = [api.stop({ graceMs }), workers.stop({ graceMs })];
+    shutdown.abort(reason);
+    await Promise.all(closing);
+    await stopAll();
+  };
+  return {
+    apiAddress: address.api,
+    workerAddress: workers.address,
+    bootstrapKey: adminKey,
+    adminKeyFile,
+    failed: failed.promise,
+    stop({ graceMs = config.shutdownGraceMs } = {}) {
+      stopped ??= stop(graceMs);
+      return stopped;
+    },
+  };
+}
+
+function createLog(config: Config): Log {
+  return pino({ level: config.logLevel, base: null });
+}
+
+async function startEmbedded(config: Config, log: Log, signal: AbortSignal): Promise<EmbeddedPostgres> {
+  return startEmbeddedPostgres({
+    dataDir: config.dataDir,
+    signal,
+    logger: { info: (message) => log.info({}, message), warn: (message) => log.warn({}, message) },
+  });
+}
+
+// Made at the first start; derives the roles' passwords, the key pepper and the signatures of URLs.
+function keptSecret(config: Config): string {
+  const path = join(config.dataDir, "muster.secret");
+  if (existsSync(path)) return readFileSync(path, "utf8").trim();
+  const secret = randomBytes(32).toString("base64url");
+  mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
+  writeFileSync(path, `${secret}\n`, { mode: 0o600, flag: "wx" });
+  return secret;
+}
+
+function keepAdminKey(config: Config, key: string): string {
+  const path = join(config.dataDir, "admin.key");
+  writeFileSync(path, `${key}\n`, { mode: 0o600 });
+  return path;
+}
+
+function givenRoles(config: Config): Partial<Record<Role, string>> {
+  return {
+    ...(config.databaseAppUrl === undefined ? {} : { muster_app: config.databaseAppUrl }),
+    ...(config.databaseHotUrl === undefined ? {} : { muster_hot: config.databaseHotUrl }),
+    ...(config.databaseSweepUrl === undefined ? {} : { muster_sweep: config.databaseSweepUrl }),
+  };
+}
+
+function readTls(config: Config) {
+  if (config.tlsCert === undefined || config.tlsKey === undefined) return undefined;
+  const ca = config.tlsCa === undefined ? {} : { ca: readFileSync(config.tlsCa) };
+  return { cert: readFileSync(config.tlsCert), key: readFileSync(config.tlsKey), ...ca };
+}
+
+async function addPartitions(url: string, nowMs: number): Promise<void> {
+  const client = postgres(url, {
+    max: 1,
+    onnotice: () => {},
+    connection: { application_name: "muster partitions" },
+  });
+  try {
+    await client.unsafe("set role muster_owner");
+    await client.unsafe("set search_path to muster");
+    await ensurePartitions(client, nowMs);
+  } finally {
+    await client.end({ timeout: 5 });
+  }
+}
+
+// One line a second by kind of refusal, with how many there were.
+function refusals(log: Log, nowMs: () => number): (frame: string, reason: string) => void {
+  const seen = new Map<string, { count: number; loggedMs: number }>();
+  return (frame, reason) => {
+    const key = `${frame} ${reason}`;
+    const entry = seen.get(key) ?? { count: 0, loggedMs: Number.NEGATIVE_INFINITY };
+    entry.count++;
+    if (nowMs() - entry.loggedMs >= 1_000) {
+      entry.loggedMs = nowMs();
+      log.warn({ frame, reason, count: entry.count }, "a frame was refused");
+    }
+    seen.set(key, entry);
+  };
+}

@@ -109,7 +109,7 @@ export async function killRecordedGroups(
 ): Promise<number> {
   if (records.length === 0) return 0;
   const targets = records.map(({ pid, startTimeTicks, marker }) => ({
-    leader: startTimeTicks === null ? null : { pid, startTimeTicks },
+    leader: { pid, startTimeTicks },
     trustsGroupWithoutLeader: false,
     marker,
   }));

@@ -22,8 +22,8 @@ export interface ProcessIdentity {
 
 /** What to look for: the group that a leader began, and everything that carries a marker. */
 export interface ProcessTarget {
-  /** Null when only the marker is to be believed. */
-  readonly leader: ProcessIdentity | null;
+  /** Without a start time nothing but the marker is believed. */
+  readonly leader: ProcessIdentity;
   /**
    * False: the group id of a leader that is no longer there may belong to strangers by now, so its members
    * count only while the leader itself is there with its start time.
@@ -97,7 +97,7 @@ export async function findProcesses(
   const excluded = ancestors(table);
   const groups = trustedGroups(targets, table);
   const markers = new Set(targets.map((target) => target.marker));
-  const earliestStart = Math.min(...targets.map((target) => Number(target.leader?.startTimeTicks ?? 0)));
+  const earliestStart = Math.min(...targets.map((target) => Number(target.leader.startTimeTicks ?? 0)));
 
   const found = new Set<number>();
   let isUnclear = false;
@@ -173,7 +173,7 @@ function trustedGroups(
 ): Set<number> {
   const groups = new Set<number>();
   for (const { leader, trustsGroupWithoutLeader } of targets) {
-    if (leader === null || leader.startTimeTicks === null || leader.pid <= 1) continue;
+    if (leader.startTimeTicks === null || leader.pid <= 1) continue;
     const entry = table.get(leader.pid);
     if (entry === undefined ? trustsGroupWithoutLeader : entry.startTimeTicks === leader.startTimeTicks)
       groups.add(leader.pid);

@@ -100,7 +100,7 @@ export class Worker implements AsyncDisposable {
     return await this.closed;
   }
 
-  /** Calls `listen` for each attempt whose end is known: its result acknowledged, or its lease lost. */
+  /** Calls `listen` for each attempt whose end is known: its result acknowledged, or its lease lost. Before `start`. */
   onAttemptEnd(listen: (end: AttemptEnd) => void): void {
     this.#endListeners.push(listen);
   }
@@ -154,6 +154,7 @@ export class Worker implements AsyncDisposable {
       version: workerVersion,
       host: hostname(),
       once: this.#options.once,
+      tellsEnds: this.#endListeners.length > 0,
     };
   }
 

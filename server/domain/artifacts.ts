@@ -1,4 +1,4 @@
-import { type ArtifactKey, type ArtifactStore } from "../outbound/artifact-store.ts";
+import type { ArtifactKey, ArtifactStore } from "../outbound/artifact-store.ts";
 import {
   type ArtifactRow,
   insertArtifact,
@@ -13,7 +13,7 @@ import { readOrg } from "../store/snapshot.ts";
 import { audit } from "./audit.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import {
-  DomainError,
+  type DomainError,
   failedPrecondition,
   invalidArgument,
   notFound,
@@ -22,11 +22,19 @@ import {
   type Violation,
 } from "./errors.ts";
 import { encodeId } from "./ids.ts";
-import { type ListIdentity, type Page, type PageRequest, pageOf, pageRows, readPageToken, uuidForm } from "./pages.ts";
+import {
+  type ListIdentity,
+  type Page,
+  type PageRequest,
+  pageOf,
+  pageRows,
+  readPageToken,
+  uuidForm,
+} from "./pages.ts";
 import { textViolations } from "./rules/texts.ts";
 
-/** What verbs about artifacts work with besides the coordinator. */
-export interface ArtifactContext extends Coordinator {
+/** What verbs about artifacts work with. */
+export interface ArtifactContext extends Pick<Coordinator, "db" | "newId"> {
   readonly artifacts: ArtifactStore;
 }
 
@@ -70,7 +78,9 @@ export async function createArtifact(
   const { contentType, sizeBytes, sha256 } = checkedFile(file);
   const { orgId } = caller;
   const fence = fenceOf(caller, lease);
-  const isCurrent = await inOrg(c.db.app, orgId, (tx) => isCurrentLease(tx, orgId, fence, { isLocked: false }));
+  const isCurrent = await inOrg(c.db.app, orgId, (tx) =>
+    isCurrentLease(tx, orgId, fence, { isLocked: false }),
+  );
   if (!isCurrent) throw superseded(lease);
   const artifactId = c.newId();
   const key = { orgId, jobId: lease.jobId, attempt: lease.attempt, artifactId, sha256 };
@@ -121,7 +131,7 @@ export async function commitArtifact(
 
 /** Lists the artifacts of a job, oldest first. */
 export async function listArtifacts(
-  c: Coordinator,
+  c: Pick<Coordinator, "db">,
   caller: Caller,
   { jobId, ...page }: PageRequest & { readonly jobId: string },
 ): Promise<Page<ArtifactView>> {
@@ -190,7 +200,9 @@ function sameArtifact(kept: ArtifactRow, asked: Omit<ArtifactRow, "createdAt">):
   const fields = ["jobId", "attempt", "name", "contentType", "sizeBytes", "sha256"] as const;
   const other = fields.filter((field) => kept[field] !== asked[field]);
   if (other.length === 0) return artifactView(kept);
-  throw invalidArgument(other.map((field) => ({ field, message: "differs from the artifact that was committed" })));
+  throw invalidArgument(
+    other.map((field) => ({ field, message: "differs from the artifact that was committed" })),
+  );
 }
 
 function artifactView({ orgId: _, ...view }: ArtifactRow): ArtifactView {

@@ -5,7 +5,15 @@ import type { Caller, Coordinator } from "./context.ts";
 import { notFound } from "./errors.ts";
 import { encodeId } from "./ids.ts";
 import { checkedState } from "./job-views.ts";
-import { type ListIdentity, type Page, type PageRequest, pageOf, pageRows, readPageToken, uuidForm } from "./pages.ts";
+import {
+  type ListIdentity,
+  type Page,
+  type PageRequest,
+  pageOf,
+  pageRows,
+  readPageToken,
+  uuidForm,
+} from "./pages.ts";
 import { JobState } from "./rules/states.ts";
 
 /** Jobs that were submitted atomically. */
@@ -50,7 +58,11 @@ export async function getBatch(c: Coordinator, caller: Caller, batchId: string):
 }
 
 /** Lists batches, newest first. */
-export async function listBatches(c: Coordinator, caller: Caller, page: PageRequest): Promise<Page<BatchView>> {
+export async function listBatches(
+  c: Coordinator,
+  caller: Caller,
+  page: PageRequest,
+): Promise<Page<BatchView>> {
   const { orgId } = caller;
   const identity: ListIdentity = { list: "batches", orgId };
   const limit = pageRows(page);
@@ -64,6 +76,15 @@ export function inOrder(counts: readonly StateCount[]): StateCount[] {
   return counts.filter(({ count }) => count > 0).sort((a, b) => a.state - b.state);
 }
 
-function batchView({ batchId, title, total, pending, succeeded, cancelled, dead, createdAt }: BatchRow): BatchView {
+function batchView({
+  batchId,
+  title,
+  total,
+  pending,
+  succeeded,
+  cancelled,
+  dead,
+  createdAt,
+}: BatchRow): BatchView {
   return { batchId, title, total, pending, succeeded, cancelled, dead, createdAt };
 }

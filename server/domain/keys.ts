@@ -15,8 +15,8 @@ export const keyScopes = ["read", "submit", "work", "operate", "admin"] as const
 /** One of `keyScopes`. */
 export type KeyScope = (typeof keyScopes)[number];
 
-/** What verbs about keys work with besides the coordinator. */
-export interface KeyContext extends Coordinator {
+/** What verbs about keys work with. */
+export interface KeyContext extends Pick<Coordinator, "db" | "config" | "newId" | "log"> {
   /** What secrets are hashed under; never in the database. */
   readonly pepper: Buffer;
   /** Keys that were verified within the last second. */
@@ -36,11 +36,15 @@ export function derivePepper(secret: string): Buffer {
 
 /** Makes the context. `nowMs` is a clock that never goes back. */
 export function createKeyContext(
-  c: Coordinator,
+  c: Pick<Coordinator, "db" | "config" | "newId" | "log">,
   { pepper, nowMs = () => performance.now() }: { readonly pepper: Buffer; readonly nowMs?: () => number },
 ): KeyContext {
+  const { db, config, newId, log } = c;
   return {
-    ...c,
+    db,
+    config,
+    newId,
+    log,
     pepper,
     verifiedKeys: createCache({ maxAgeMs: verifiedKeyMs, maxEntries: 20_000, nowMs }),
   };

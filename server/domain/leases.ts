@@ -83,27 +83,32 @@ export function createResultBatcher(c: LeaseContext): Batcher<LeaseResult, Resul
  * Ends leases for reasons that are not a result: declined, offer timed out,
  * lost. Rows whose fence no longer matches are left alone.
  *
+ * @param confirm judges once more with the rows locked, in a statement that
+ * follows the lock, so that a wait for a lock never judges by an old time.
  * @returns the lease ids that were ended.
  */
 export async function endLeases(
   c: LeaseContext,
   orgId: string,
   ends: readonly { readonly fence: Fence; readonly event: LeaseEvent; readonly reason: string }[],
+  confirm?: (tx: OrgTx, fences: readonly Fence[]) => Promise<ReadonlySet<string>>,
 ): Promise<Set<string>> {
   if (ends.length === 0) return new Set();
-  const settled = await transact(c.db.hot, orgId, async (tx) => {
+  const settled = await transact(c.db.hot, orgId, async (tx): Promise<Map<string, Settled>> => {
     const byLease = new Map(ends.map((end) => [end.fence.leaseId, end]));
-    return settleLocked(
-      c,
-      tx,
-      ends.map((end) => end.fence),
-      (leaseId) => {
-        const end = byLease.get(leaseId);
-        return end
-          ? { event: end.event, remains: { ...noRemains, reason: end.reason, error: lossError(end) } }
-          : null;
-      },
-    );
+    const fences = ends.map((end) => end.fence);
+    if (confirm) {
+      await tx.run(call(lockLeases, { ...fenceArrays(tx.orgId, fences), ...bounds(fences) }));
+      const confirmed = await confirm(tx, fences);
+      for (const leaseId of [...byLease.keys()]) if (!confirmed.has(leaseId)) byLease.delete(leaseId);
+      if (byLease.size === 0) return new Map();
+    }
+    return settleLocked(c, tx, fences, (leaseId) => {
+      const end = byLease.get(leaseId);
+      return end
+        ? { event: end.event, remains: { ...noRemains, reason: end.reason, error: lossError(end) } }
+        : null;
+    });
   });
   if (settled.size > 0) {
     c.wakes.ready(orgId);

@@ -1,13 +1,7 @@
 import { readJobs } from "../store/job-views.ts";
 import { readProjects } from "../store/projects.ts";
 import { readOrg } from "../store/snapshot.ts";
-import {
-  countJobs,
-  readCoordinators,
-  readOrgAndTime,
-  readRunningIds,
-  sumTallies,
-} from "../store/status.ts";
+import { countJobs, readCoordinators, readOrgAndTime, readRunningIds, sumTallies } from "../store/status.ts";
 import { countWorkers, readWorkers, type WorkerCountRow } from "../store/workers.ts";
 import { inOrder, type StateCount } from "./batches.ts";
 import { createCache } from "./cache.ts";
@@ -80,10 +74,7 @@ export interface StatusView {
 
 /** Reads the status of orgs for any number of watchers. */
 export interface StatusReader {
-  readStatus(
-    caller: Pick<Caller, "orgId">,
-    options: { readonly isDetailed: boolean },
-  ): Promise<StatusView>;
+  readStatus(caller: Pick<Caller, "orgId">, options: { readonly isDetailed: boolean }): Promise<StatusView>;
 }
 
 /**

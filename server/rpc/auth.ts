@@ -45,7 +45,9 @@ function bearerToken(header: string | null): string {
   }
   const [, scheme = "", token = ""] = /^\s*(\S+)(?:\s+(\S+))?\s*$/.exec(header) ?? [];
   if (scheme.toLowerCase() !== "bearer" || token === "") {
-    throw new DomainError("KEY_INVALID", { message: "The authorization header is not of the form Bearer mk_…" });
+    throw new DomainError("KEY_INVALID", {
+      message: "The authorization header is not of the form Bearer mk_…",
+    });
   }
   return token;
 }

@@ -4,7 +4,7 @@ import {
   createContextValues,
   type Interceptor,
 } from "@connectrpc/connect";
-import { assertByteStreamRequest, type UniversalHandler } from "@connectrpc/connect/protocol";
+import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import {
   compressionBrotli,
   compressionGzip,
@@ -14,15 +14,12 @@ import {
 import type { Log } from "../domain/context.ts";
 import { callBodyKey, keepJsonBody } from "./call-body.ts";
 import { errorInterceptor } from "./errors.ts";
-import type { CallGate } from "./gate.ts";
+import { type CallGate, isRefusedKey, maxCallTimeoutMs } from "./gate.ts";
 import { type HttpRequest, type HttpResponse, pathOf } from "./http.ts";
 import { respondHttpFault, respondUnknownPath } from "./http-errors.ts";
 
 /** What a message may be at most, in bytes, in both directions. */
 export const maxMessageBytes = 4 * 1024 * 1024;
-
-/** The longest deadline that a call may have. */
-export const maxCallTimeoutMs = 24 * 3_600_000;
 
 /** What the RPCs are served with. */
 export interface ConnectHandlerOptions {
@@ -74,14 +71,35 @@ async function serve(handler: UniversalHandler, request: HttpRequest, response: 
   const contextValues = createContextValues();
   const universal = readUniversal(request, response, contextValues);
   if (universal === null) return respondHttpFault(request, response, 400, handler.allowedMethods);
-  assertByteStreamRequest(universal);
-  const kept = keepJsonBody(universal, universal.body);
+  const body = bodyOf(request);
+  const kept = keepJsonBody(universal, body);
   contextValues.set(callBodyKey, kept?.body);
-  const answer = await handler(kept === undefined ? universal : { ...universal, body: kept.passed });
+  const answer = await handler({ ...universal, body: kept?.passed ?? body });
+  if (contextValues.get(isRefusedKey)) discardRest(request);
   if (answer.body === undefined && answer.status >= 400) {
     return respondHttpFault(request, response, answer.status, handler.allowedMethods);
   }
-  await universalResponseToNodeResponse(answer, response);
+  await universalResponseToNodeResponse(withPlainMessage(answer), response);
+}
+
+/**
+ * connect-es escapes far more of `grpc-message` than gRPC asks for, and grpc-js undoes less than gRPC asks for:
+ * its users would read `%3A` for a colon. The trailers are complete only when they are read, after the body.
+ */
+function withPlainMessage(answer: UniversalServerResponse): UniversalServerResponse {
+  const { trailer } = answer;
+  if (trailer === undefined) return answer;
+  const get = (): Headers => {
+    const message = trailer.get("grpc-message");
+    if (message !== null) trailer.set("grpc-message", escapedMessage(decodeURIComponent(message)));
+    return trailer;
+  };
+  return Object.defineProperty({ ...answer }, "trailer", { get, enumerable: true });
+}
+
+// All but printable ASCII, and the sign of an escape itself.
+function escapedMessage(message: string): string {
+  return message.replace(/[^\x20-\x7e]+|%/g, (part) => encodeURIComponent(part));
 }
 
 // The host header goes into a URL; one that does not fit must cost its sender an answer, not us the process.
@@ -95,4 +113,26 @@ function readUniversal(
   } catch {
     return null;
   }
+}
+
+/** What is read of a body that is refused, so that its sender gets to read the answer. */
+const discardBytesMax = 16 * 1024 * 1024;
+
+// Iterating a request destroys it when the reader stops early, and its connection with it: a client that still
+// sends would see a broken connection instead of why it was refused.
+async function* bodyOf(request: HttpRequest): AsyncIterable<Uint8Array> {
+  try {
+    yield* request.iterator({ destroyOnReturn: false });
+  } finally {
+    if (!request.readableEnded && !request.destroyed) discardRest(request);
+  }
+}
+
+function discardRest(request: HttpRequest): void {
+  let left = discardBytesMax;
+  request.on("error", () => request.destroy());
+  request.on("data", (chunk: Buffer) => {
+    left -= chunk.length;
+    if (left < 0) request.destroy();
+  });
 }

@@ -72,22 +72,24 @@ export function errorInterceptor(log: Log): Interceptor {
 
 /**
  * Explains what connect-es raises outside of interceptors: a request that cannot be decoded, an unknown
- * compression, a timeout header, an answer too large. It aborts the call's signal with the error before it
- * writes the error to the wire, on every protocol alike, so the detail is put into the error there.
+ * compression, an answer too large. On every protocol it hands such an error to `abort` of the call's context
+ * right before it writes it to the wire, so the detail is put into the error there. (The signal of the context
+ * will not do: it tells the first abort alone, and a call's own end is one.)
  */
 export function explainFailures(context: HandlerContext, log: Log): void {
-  const { signal, values, method, service } = context;
-  const explain = (): void => {
-    const error: unknown = signal.reason;
-    if (!(error instanceof ConnectError) || error.findDetails(ErrorDetailSchema).length > 0) return;
-    const call = { input: method.input, body: values.get(callBodyKey) };
-    const status = toStatus(error, values.get(requestIdKey), call);
-    logFailure(log, error.cause ?? error, status, `${service.typeName}/${method.name}`);
-    const { code, rawMessage, message, details } = makeError(status.code, status.message, status.detail);
-    Object.assign(error, { code, rawMessage, message, details });
-  };
-  if (signal.aborted) explain();
-  else signal.addEventListener("abort", explain, { once: true });
+  const { values, method, service } = context;
+  const abort: unknown = Reflect.get(context, "abort");
+  if (typeof abort !== "function") throw new TypeError("the context of a call cannot be aborted");
+  Reflect.set(context, "abort", (error: unknown): void => {
+    if (error instanceof ConnectError && error.findDetails(ErrorDetailSchema).length === 0) {
+      const call = { input: method.input, body: values.get(callBodyKey) };
+      const status = toStatus(error, values.get(requestIdKey), call);
+      logFailure(log, error.cause ?? error, status, `${service.typeName}/${method.name}`);
+      const { code, rawMessage, message, details } = makeError(status.code, status.message, status.detail);
+      Object.assign(error, { code, rawMessage, message, details });
+    }
+    Reflect.apply(abort, context, [error]);
+  });
 }
 
 /** What a call ends with when the coordinator stops. */

@@ -34,13 +34,10 @@ export function explainForeignError(error: ConnectError, call: FailedCall | unde
 
 function explainInvalid(text: string, call: FailedCall | undefined): DomainError {
   if (/^cannot decode /.test(text)) return explainJson(text, call);
-  const timeout = /^timeout (\d+)ms must be <= (\d+)/.exec(text);
-  if (timeout !== null) {
-    const [, givenMs = "", limitMs = ""] = timeout;
+  if (/timeout/.test(text)) {
     return new DomainError("VALIDATION_FAILED", {
-      message: `The timeout of the call is above the limit: ${givenMs} ms, allowed are ${limitMs} ms`,
-      details: { givenMs, limitMs },
-      suggestion: "Give the call a shorter timeout.",
+      message: `The timeout of the call cannot be kept: ${clipped(text)}`,
+      suggestion: "Give the call a shorter timeout: at most 24 h.",
     });
   }
   return new DomainError("VALIDATION_FAILED", {
@@ -54,7 +51,8 @@ function explainJson(text: string, call: FailedCall | undefined): DomainError {
   const json = call?.body === undefined ? undefined : parsedJsonBody(call.body);
   const violations = call === undefined || json === undefined ? [] : jsonViolations(call.input, json);
   const [first] = violations;
-  if (first !== undefined) return violations.some(isKnown) ? invalidArgument(violations) : unknown(violations);
+  if (first !== undefined)
+    return violations.some(isKnown) ? invalidArgument(violations) : unknown(violations);
   const [, subject = "", fault = ""] = /^cannot decode (?:\w+ )?(\S+) from JSON: (.*)$/s.exec(text) ?? [];
   const key = /^key "(.*)" is unknown$/s.exec(fault)?.[1];
   if (key !== undefined) {

@@ -1,9 +1,16 @@
-import type { HandlerContext } from "@connectrpc/connect";
+import { createContextKey, type HandlerContext } from "@connectrpc/connect";
+import { makeError } from "@muster/client/errors";
 import type { Log } from "../domain/context.ts";
+import { DomainError } from "../domain/errors.ts";
 import { type AdmitParts, admitCall } from "./auth.ts";
 import { explainFailures, logFailure, toStatus } from "./errors.ts";
-import { makeError } from "@muster/client/errors";
 import { identifyCall } from "./request-id.ts";
+
+/** The longest deadline that a call may have. */
+export const maxCallTimeoutMs = 24 * 3_600_000;
+
+/** The call was refused, so nothing of its body will be read. */
+export const isRefusedKey = createContextKey(false, { description: "is refused" });
 
 /** Runs on every call when its headers are there and nothing of its body has been read. */
 export type CallGate = (context: HandlerContext) => Promise<void>;
@@ -18,11 +25,22 @@ export function createCallGate(parts: AdmitParts & { readonly log: Log }): CallG
     const requestId = identifyCall(context);
     explainFailures(context, parts.log);
     try {
+      checkTimeout(context.timeoutMs());
       await admitCall(context, requestId, parts);
     } catch (error) {
+      context.values.set(isRefusedKey, true);
       const status = toStatus(error, requestId);
       logFailure(parts.log, error, status, `${context.service.typeName}/${context.method.name}`);
       throw makeError(status.code, status.message, status.detail, error);
     }
   };
+}
+
+// Before connect-es says the same: a timer of more than 24 days overflows and would end the call at once.
+function checkTimeout(timeoutMs: number | undefined): void {
+  if (timeoutMs === undefined || timeoutMs <= maxCallTimeoutMs) return;
+  throw new DomainError("VALIDATION_FAILED", {
+    message: "The timeout of the call is above the limit of 24 h",
+    suggestion: "Give the call a shorter timeout: at most 24 h.",
+  });
 }

@@ -12,20 +12,18 @@ import {
   type handleServerStreamingCall,
   type handleUnaryCall,
   Metadata,
-  ResponderBuilder,
+  type Server,
   type ServerDuplexStream,
-  ServerInterceptingCall,
-  type ServerInterceptor,
-  ServerListenerBuilder,
   type ServerUnaryCall,
   type ServerWritableStream,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { encodeStatus } from "@muster/client/errors";
+import { type GrpcJsMethod, grpcJsDefinition } from "@muster/client/grpc-js";
 import type { Log } from "../domain/context.ts";
 import { logFailure, type Status, toStatus } from "./errors.ts";
 import type { CallGate } from "./gate.ts";
-import { requestIdHeader, requestIdKey, settleRequestId } from "./request-id.ts";
+import { requestIdKey } from "./request-id.ts";
 
 /** What every call on the grpc-js listener runs with. */
 export interface GrpcJsParts {
@@ -36,17 +34,19 @@ export interface GrpcJsParts {
 }
 
 /**
- * The handlers of a service for `Server.addService`, beside `grpcJsDefinition`, from the same implementation that
- * connect-es serves: unary, server streaming and bidirectional, with the same gate and the same errors.
+ * Serves on grpc-js the same implementation that connect-es serves: unary, server streaming and bidirectional
+ * methods, with the same gate and the same errors. What grpc-js refuses by itself (a message above the limit, a
+ * method that does not exist) has its code and text, and no detail.
  */
-export function grpcJsHandlers<T extends DescService>(
+export function addGrpcJsService<T extends DescService>(
+  server: Pick<Server, "addService">,
   service: T,
   implementation: ServiceImpl<T>,
   parts: GrpcJsParts,
-): UntypedServiceImplementation {
-  return Object.fromEntries(
-    service.methods.map((method) => [method.localName, handlerOf(method, implementation, parts)]),
-  );
+): void {
+  const definition = Object.entries(grpcJsDefinition(service)).map(([name, one]) => [name, decodable(one)]);
+  const handlers = service.methods.map((one) => [one.localName, handlerOf(one, implementation, parts)]);
+  server.addService(Object.fromEntries(definition), Object.fromEntries(handlers));
 }
 
 /** The trailers of an error on grpc-js: the bytes of its `google.rpc.Status`. */
@@ -57,30 +57,9 @@ export function statusTrailers(status: Status): Metadata {
   return trailers;
 }
 
-/**
- * Explains what grpc-js itself answers on methods that exist: a message that cannot be decoded or is too large, a
- * deadline that passed. Goes into the options of the server: `interceptors: [explainingInterceptor]`.
- */
-export const explainingInterceptor: ServerInterceptor = (_method, call) => {
-  let requestId = "";
-  const listener = new ServerListenerBuilder()
-    .withOnReceiveMetadata((metadata, next) => {
-      requestId = settleRequestId(metadata.get(requestIdHeader)[0]?.toString());
-      metadata.set(requestIdHeader, requestId);
-      next(metadata);
-    })
-    .build();
-  const responder = new ResponderBuilder()
-    .withStart((next) => next(listener))
-    .withSendStatus((status, next) => next(explained(status, requestId)))
-    .build();
-  return new ServerInterceptingCall(call, responder);
-};
-
 type UnaryCall = ServerUnaryCall<Message, Message>;
 type StreamCall = ServerWritableStream<Message, Message> | ServerDuplexStream<Message, Message>;
 type Init = MessageInitShape<DescMessage>;
-type PartialStatus = Parameters<Parameters<ResponderBuilder["withSendStatus"]>[0]>[0];
 
 interface AdmittedCall {
   readonly context: ReturnType<typeof createHandlerContext>;
@@ -100,7 +79,7 @@ function handlerOf<T extends DescService>(
         const { context, failed } = admitted(method, path, call, parts);
         const answer = async (): Promise<Message> => {
           await admit(call, context, parts);
-          return create(method.output, await run(call.request, context));
+          return create(method.output, await run(decoded(call.request), context));
         };
         answer()
           .then(
@@ -115,7 +94,7 @@ function handlerOf<T extends DescService>(
       const run = implementationOf(implementation, method, isStreaming);
       const streaming: handleServerStreamingCall<Message, Message> = (call) => {
         stream(call, method.output, parts, admitted(method, path, call, parts), (context) =>
-          run(call.request, context),
+          run(decoded(call.request), context),
         );
       };
       return streaming;
@@ -134,7 +113,12 @@ function handlerOf<T extends DescService>(
   }
 }
 
-function admitted(method: DescMethod, path: string, call: UnaryCall | StreamCall, { log, shutdownSignal }: GrpcJsParts): AdmittedCall {
+function admitted(
+  method: DescMethod,
+  path: string,
+  call: UnaryCall | StreamCall,
+  { log, shutdownSignal }: GrpcJsParts,
+): AdmittedCall {
   const gone = new AbortController();
   const events: NodeJS.EventEmitter = call;
   events.once("cancelled", () => gone.abort(new ConnectError("the call was cancelled", Code.Canceled)));
@@ -163,7 +147,11 @@ function admitted(method: DescMethod, path: string, call: UnaryCall | StreamCall
   };
 }
 
-async function admit(call: UnaryCall | StreamCall, context: AdmittedCall["context"], { gate }: GrpcJsParts): Promise<void> {
+async function admit(
+  call: UnaryCall | StreamCall,
+  context: AdmittedCall["context"],
+  { gate }: GrpcJsParts,
+): Promise<void> {
   try {
     await gate(context);
   } finally {
@@ -202,7 +190,7 @@ async function* incoming(
   signal: AbortSignal,
 ): AsyncIterable<Message> {
   try {
-    for await (const message of call.iterator({ destroyOnReturn: false })) yield message;
+    for await (const message of call.iterator({ destroyOnReturn: false })) yield decoded(message);
   } catch (error) {
     if (!signal.aborted && !call.cancelled) throw error;
   }
@@ -222,26 +210,34 @@ function drained(call: NodeJS.EventEmitter, signal: AbortSignal): Promise<void> 
   });
 }
 
-// The texts are those of grpc-js 1.14; the code alone does not say enough.
-function explained(status: PartialStatus, requestId: string): PartialStatus {
-  const { code = 2, details = "", metadata } = status;
-  if (code === 0 || (metadata && metadata.get("grpc-status-details-bin").length > 0)) return status;
-  const size = /^Received message larger than max \((\d+) vs\.? (\d+)\)/.exec(details);
-  const undecoded = /^Error deserializing request:? ?(.*)$/s.exec(details);
-  const text =
-    size !== null
-      ? `message size ${size[1]} is larger than configured readMaxBytes ${size[2]}`
-      : undecoded !== null
-        ? `parse binary: ${undecoded[1]}`
-        : details;
-  const known = toStatus(new ConnectError(text, codeOf(code)), requestId);
-  const number: number = known.code;
-  return { code: number, details: known.message, metadata: statusTrailers(known) };
+// grpc-js answers with INTERNAL and no detail when a deserializer throws, so this one hands the failure on.
+function decodable(method: GrpcJsMethod): GrpcJsMethod {
+  return {
+    ...method,
+    requestDeserialize(bytes) {
+      try {
+        return method.requestDeserialize(bytes);
+      } catch (error) {
+        return new UndecodedMessage(error);
+      }
+    },
+  };
 }
 
-// The numbers of both are those of gRPC.
-function codeOf(code: number): Code {
-  return code;
+/** Stands for a request that is not of its message. */
+class UndecodedMessage implements Message {
+  readonly $typeName = "";
+  readonly error: ConnectError;
+
+  constructor(cause: unknown) {
+    const text = cause instanceof Error ? cause.message : String(cause);
+    this.error = new ConnectError(`parse binary: ${text}`, Code.Internal, undefined, undefined, cause);
+  }
+}
+
+function decoded(message: Message): Message {
+  if (message instanceof UndecodedMessage) throw message.error;
+  return message;
 }
 
 type UnaryRun = (request: Message, context: AdmittedCall["context"]) => Init | Promise<Init>;

@@ -83,6 +83,8 @@ function respondGrpc(
   error: ConnectError,
 ): void {
   const trailers = Object.fromEntries(setTrailerStatus(new Headers(), error).entries());
-  const type = contentType.startsWith("application/grpc-web") ? "application/grpc-web+proto" : "application/grpc";
+  const type = contentType.startsWith("application/grpc-web")
+    ? "application/grpc-web+proto"
+    : "application/grpc";
   respond(request, response, 200, { ...trailers, "content-type": type }, "");
 }

@@ -124,7 +124,11 @@ const http2Limits = {
 /** A request over HTTP/1.1 may take this long to come in: that of an artifact, as long as its URL lives. */
 const requestTimeoutMs = 10 * 60_000;
 
-function requestHandler(options: ApiListenerOptions, connections: Connections, shutdownSignal: AbortSignal): Serve {
+function requestHandler(
+  options: ApiListenerOptions,
+  connections: Connections,
+  shutdownSignal: AbortSignal,
+): Serve {
   const routes = [
     allowOrigins(options.corsOrigins),
     probeRoute(options.health, options.ready),

@@ -17,6 +17,8 @@ export interface Database {
   readonly sweep: PostgresJsDatabase;
   /** Flushes: prepared statements alone. */
   readonly hot: Sql;
+  /** Sweeps that work by prepared statements. */
+  readonly sweepClient: Sql;
   /** Closes all connections, waiting up to 5 s for what runs. */
   close(): Promise<void>;
 }
@@ -34,6 +36,7 @@ export function openDatabase(options: {
     app: drizzle(app),
     sweep: drizzle(sweep),
     hot,
+    sweepClient: sweep,
     async close() {
       await Promise.all([app, hot, sweep].map((one) => one.end({ timeout: 5 })));
     },

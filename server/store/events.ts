@@ -18,7 +18,7 @@ const insertChunks = statement(sql`
   ), live as (
     select x.${q.leaseId} as lease_id, x.${q.grantedAt} as granted_at from ${jobQueue} x join d
       on x.${q.jobId} = d.job_id and x.${q.attempt} = d.attempt and x.${q.leaseId} = d.lease_id
-        and x.${q.workerId} = d.worker_id
+        and x.${q.workerId} is not distinct from d.worker_id
     where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(${param("jobs")}::uuid[])
   ), tail as (
     select y.${a.leaseId} as lease_id, y.${a.grantedAt} as granted_at, y.${a.lastSequence} as until from ${attempts} y join d
@@ -47,7 +47,7 @@ const upsertProgress = statement(sql`
     ${param("workers")}::uuid[], ${param("fractions")}::float8[], ${param("messages")}::text[])
     as d(job_id, attempt, lease_id, worker_id, fraction, message)
     on y.${q.jobId} = d.job_id and y.${q.attempt} = d.attempt and y.${q.leaseId} = d.lease_id
-      and y.${q.workerId} = d.worker_id
+      and y.${q.workerId} is not distinct from d.worker_id
   where y.${q.orgId} = ${param("org")}::uuid and y.${q.jobId} = any(${param("jobs")}::uuid[])
   on conflict (${pr.orgId}, ${pr.jobId}) do update set ${pr.attempt} = excluded.${pr.attempt},
     ${pr.fraction} = excluded.${pr.fraction}, ${pr.message} = excluded.${pr.message},

@@ -71,7 +71,7 @@ type Connection = Pick<Sql, "unsafe">;
 export function execute(sql: Connection, { statement, values }: Call): Promise<Row[]> {
   const parameters = statement.names.map((name) => {
     if (!(name in values)) throw new Error(`parameter ${name} is missing`);
-    return values[name];
+    return asText(values[name]);
   });
   return runUnsafe(sql, statement.text, parameters);
 }
@@ -111,6 +111,12 @@ export function setOrgs(orgIds: readonly string[]): string {
 function checkedUuid(text: string): string {
   if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)) throw new Error("not a UUID");
   return text;
+}
+
+// The driver takes the type of an array's first element for that of the array, where it knows one.
+function asText(value: unknown): unknown {
+  const isOfBooleans = Array.isArray(value) && value.some((one) => typeof one === "boolean");
+  return isOfBooleans ? value.map((one) => (one === null ? null : String(one))) : value;
 }
 
 // postgres.js types parameters as a closed union; what we send is checked by the statement's casts.

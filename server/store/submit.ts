@@ -150,7 +150,7 @@ export const holdParents = statement(sql`
   select x.${q.leaseId} as lease from ${jobQueue} x
   join unnest(${param("jobs")}::uuid[], ${param("attempts")}::int[], ${param("leases")}::uuid[], ${param("workers")}::uuid[])
     as f(job_id, attempt, lease_id, worker_id) on x.${q.jobId} = f.job_id and x.${q.attempt} = f.attempt
-    and x.${q.leaseId} = f.lease_id and x.${q.workerId} = f.worker_id
+    and x.${q.leaseId} = f.lease_id and x.${q.workerId} is not distinct from f.worker_id
   where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(${param("jobs")}::uuid[])
   order by x.${q.jobId} for key share of x`);
 

@@ -114,8 +114,8 @@ function stateOf(leases: SQL | SQL.Aliased<number>, staleMs: number): SQL<Worker
 function heldBy(tx: Tx, orgId: string) {
   return tx
     .select({
-      leases: sql<number>`count(*)::int`.as("leases"),
-      points: sql<number>`coalesce(sum(${jobQueue.points}), 0)::int`.as("points"),
+      leases: sql<number>`count(*)::int`.as("held_leases"),
+      points: sql<number>`coalesce(sum(${jobQueue.points}), 0)::int`.as("held_points"),
     })
     .from(jobQueue)
     .where(and(eq(jobQueue.orgId, orgId), eq(jobQueue.workerId, workers.workerId)))
@@ -127,8 +127,8 @@ function heldByAll(tx: Tx, orgId: string) {
   return tx
     .select({
       workerId: jobQueue.workerId,
-      leases: sql<number>`count(*)::int`.as("leases"),
-      points: sql<number>`sum(${jobQueue.points})::int`.as("points"),
+      leases: sql<number>`count(*)::int`.as("held_leases"),
+      points: sql<number>`sum(${jobQueue.points})::int`.as("held_points"),
     })
     .from(jobQueue)
     .where(and(eq(jobQueue.orgId, orgId), sql`${jobQueue.workerId} is not null`))

@@ -1,7 +1,6 @@
 import { once } from "node:events";
 import { connect as connectHttp2 } from "node:http2";
 import { connect, type Socket } from "node:net";
-import { setTimeout as later } from "node:timers/promises";
 import { Code, type ConnectError, createClient } from "@connectrpc/connect";
 import {
   createConnectTransport,
@@ -14,7 +13,7 @@ import { StatusService } from "@muster/client/v1/status_service";
 import { afterEach, describe, expect, test } from "vitest";
 import type { ApiListener } from "../../server/rpc/listener.ts";
 import { ListenError } from "../../server/rpc/listener.ts";
-import { listening as open, send, type Stubs, statusAnswer } from "./listening.ts";
+import { listening as open, type Stubs, send, statusAnswer } from "./listening.ts";
 
 const opened: ApiListener[] = [];
 const sockets: Socket[] = [];
@@ -129,17 +128,23 @@ describe("one port", () => {
 
   test("lives on when connections send nonsense, break off or ask for TLS", async () => {
     const { port, address } = await listening();
-    const nonsense = ["\x16\x03\x01\x02\x00", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nnot a frame at all", "P", "\0\0\0"];
+    const nonsense = [
+      "\x16\x03\x01\x02\x00",
+      "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nnot a frame at all",
+      "P",
+      "\0\0\0",
+    ];
     for (const text of nonsense) {
       const socket = await dial(port);
-      socket.write(Buffer.from(text, "latin1"));
-      await later(5);
+      await new Promise((resolve) => socket.write(Buffer.from(text, "latin1"), resolve));
       socket.resetAndDestroy();
     }
     // HTTP/1.0 may leave out the host, and a host may be no host at all.
     for (const head of ["HTTP/1.0\r\n", "HTTP/1.1\r\nhost: [\r\n"]) {
       const socket = await dial(port);
-      socket.write(`POST /muster.v1.StatusService/GetStatus ${head}content-length: 0\r\nconnection: close\r\n\r\n`);
+      socket.write(
+        `POST /muster.v1.StatusService/GetStatus ${head}content-length: 0\r\nconnection: close\r\n\r\n`,
+      );
       expect(await textOf(socket)).toMatch(/^HTTP\/1\.1 400[\s\S]*suggestion/);
     }
     expect((await send(address, { path: "/healthz", method: "GET" })).status).toBe(200);
@@ -221,7 +226,11 @@ describe("browsers", () => {
     }
     const call = await send(address, {
       path,
-      headers: { origin: "https://app.example", "content-type": "application/json", authorization: "Bearer good" },
+      headers: {
+        origin: "https://app.example",
+        "content-type": "application/json",
+        authorization: "Bearer good",
+      },
       body: "{}",
     });
     expect(call.status).toBe(200);
@@ -271,8 +280,10 @@ describe("stopping", () => {
           return statusAnswer();
         },
         async *watchStatus(_request, { signal }) {
-          yield statusAnswer();
-          await new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+          yield { status: { org: "acme" } };
+          await new Promise((_resolve, reject) =>
+            signal.addEventListener("abort", () => reject(signal.reason)),
+          );
         },
       },
     });

@@ -1,13 +1,18 @@
 import { type IncomingHttpHeaders, type OutgoingHttpHeaders, request } from "node:http";
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
 import { Health } from "@muster/client/grpc/health";
 import { ServerReflection } from "@muster/client/grpc/reflection";
 import { ServerReflection as ServerReflectionAlpha } from "@muster/client/grpc/reflection-v1alpha";
 import { JobService } from "@muster/client/v1/job_service";
-import { type GetStatusResponse, GetStatusResponseSchema, StatusService } from "@muster/client/v1/status_service";
+import {
+  type GetStatusResponse,
+  GetStatusResponseSchema,
+  StatusService,
+} from "@muster/client/v1/status_service";
 import type { Caller, Log } from "../../server/domain/context.ts";
 import { unauthenticated } from "../../server/domain/errors.ts";
+import type { Authenticate } from "../../server/rpc/auth.ts";
 import { createCallGate } from "../../server/rpc/gate.ts";
 import { HealthState, healthService } from "../../server/rpc/health.ts";
 import { type ApiListener, type ApiListenerOptions, startApiListener } from "../../server/rpc/listener.ts";
@@ -47,6 +52,7 @@ export interface Stubs {
   readonly jobs?: Partial<ServiceImpl<typeof JobService>>;
   readonly scopes?: readonly string[];
   readonly reflection?: ReflectionMode;
+  readonly authenticate?: Authenticate;
   readonly options?: Partial<ApiListenerOptions>;
 }
 
@@ -61,10 +67,12 @@ export async function listening(
   const gate = createCallGate({
     log,
     reflection: stubs.reflection ?? "on",
-    async authenticate(token, requestId) {
-      if (token !== "good") throw unauthenticated();
-      return callerWith(stubs.scopes ?? ["admin"], requestId);
-    },
+    authenticate:
+      stubs.authenticate ??
+      (async (token, requestId) => {
+        if (token !== "good") throw unauthenticated();
+        return callerWith(stubs.scopes ?? ["admin"], requestId);
+      }),
   });
   const routes = (router: ConnectRouter): void => {
     router.service(Health, healthService(health));
@@ -91,8 +99,8 @@ export async function listening(
 }
 
 /** An answer of GetStatus that can be recognised. */
-export function statusAnswer(init: MessageInitShape<typeof GetStatusResponseSchema> = {}): GetStatusResponse {
-  return create(GetStatusResponseSchema, { status: { org: "acme" }, ...init });
+export function statusAnswer(): GetStatusResponse {
+  return create(GetStatusResponseSchema, { status: { org: "acme" } });
 }
 
 /** What came back over plain HTTP/1.1. */

@@ -1,19 +1,219 @@
+import { sql } from "drizzle-orm";
+import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { inOrg, type Role } from "../../server/store/database.ts";
+import { readOrg } from "../../server/store/snapshot.ts";
+import { setOrg } from "../../server/store/statement.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 
+const roles: readonly Role[] = ["muster_app", "muster_hot", "muster_sweep"];
+
 let db: TestDatabase;
+/** Every table of tenants, by the catalogue. */
+let tables: string[];
+let ours: string;
+let theirs: string;
+
 beforeAll(async () => {
   db = await createTestDatabase();
+  const rows = await db.admin<{ name: string }[]>`
+    select c.relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    join pg_attribute a on a.attrelid = c.oid and a.attname = 'org_id' and not a.attisdropped
+    where n.nspname = 'muster' and c.relkind in ('r', 'p') and not c.relispartition order by 1`;
+  tables = rows.map((row) => row.name);
+  ours = db.newId();
+  theirs = db.newId();
+  for (const table of tables) for (const org of [ours, theirs]) await insertAnything(table, org);
 });
 afterAll(() => db.close());
 
-describe("x", () => {
-  test("y", async () => {
-    const org = await db.orgId();
-    expect(org).toBeTruthy();
-    const a = await db.admin`select muster.muster_clock() as t`;
-    await db.advanceClock(3600_000);
-    const b = await db.admin`select muster.muster_clock() as t`;
-    console.log(a, b);
+describe("the catalogue", () => {
+  test("has every table of tenants", () => {
+    expect(tables).toEqual(
+      expect.arrayContaining([
+        "api_keys",
+        "artifacts",
+        "attempts",
+        "audit_log",
+        "changes",
+        "job_queue",
+        "jobs",
+      ]),
+    );
+    expect(tables.length).toBeGreaterThanOrEqual(21);
+  });
+
+  test("forces row-level security on each of them, with USING and WITH CHECK", async () => {
+    const offenders = await db.admin`
+      select c.relname as name from pg_class c
+      where c.relnamespace = 'muster'::regnamespace and c.relname = any(${tables}) and not (
+        c.relrowsecurity and c.relforcerowsecurity
+        and exists (select from pg_policy p where p.polrelid = c.oid and p.polcmd = '*')
+        and not exists (select from pg_policy p where p.polrelid = c.oid and p.polqual is null)
+        and not exists (select from pg_policy p where p.polrelid = c.oid and p.polcmd <> 'r' and p.polwithcheck is null))`;
+    expect(offenders.map((row) => row["name"])).toEqual([]);
+  });
+
+  test("has no other policies than those that are meant", async () => {
+    const rows = await db.admin`
+      select distinct polname as name from pg_policy where polname not in ('one_org', 'named_orgs')`;
+    expect(rows.map((row) => row["name"]).sort()).toEqual(["by_key_id", "sweep_lists"]);
+  });
+
+  test("lets the login roles own nothing, bypass nothing, and become nobody else", async () => {
+    const owned = await db.admin`
+      select relname::text as name from pg_class where relowner::regrole::text = any(${[...roles]})
+      union all select proname::text from pg_proc where proowner::regrole::text = any(${[...roles]})
+      union all select nspname::text from pg_namespace where nspowner::regrole::text = any(${[...roles]})
+      union all select datname::text from pg_database where datdba::regrole::text = any(${[...roles]})`;
+    expect(owned).toHaveLength(0);
+    const mighty = await db.admin`
+      select rolname from pg_roles r where rolname = any(${[...roles]}) and (rolsuper or rolbypassrls or rolcreaterole
+        or rolcreatedb or exists (select from pg_auth_members m where m.member = r.oid))`;
+    expect(mighty).toHaveLength(0);
+  });
+
+  test("closes the partitions to them: rows are reached through the tables that have the policies", async () => {
+    const open = await db.admin`
+      select c.relname from pg_class c cross join unnest(${[...roles]}::text[]) role
+      where c.relnamespace = 'muster'::regnamespace and c.relispartition
+        and has_table_privilege(role, c.oid, 'select, insert, update, delete')`;
+    expect(open).toHaveLength(0);
+  });
+
+  test("lets nobody but the owner rewrite history or the audit log", async () => {
+    const rows = await db.admin`
+      select role, relname from pg_class cross join unnest(${[...roles]}::text[]) role
+      where relnamespace = 'muster'::regnamespace and relname in ('attempts', 'audit_log')
+        and has_table_privilege(role, pg_class.oid, 'update, delete, truncate')`;
+    expect(rows).toHaveLength(0);
   });
 });
+
+describe.each(roles)("as %s", (role) => {
+  let client: postgres.Sql;
+  beforeAll(() => {
+    client = postgres(db.urls[role], { max: 1, onnotice: () => {} });
+  });
+  afterAll(() => client.end());
+
+  test("a statement without an org is an error, also on a connection that had one", async () => {
+    // A policy of its own lets sweeps see all orgs.
+    for (const table of tables.filter((name) => !(role === "muster_sweep" && name === "orgs"))) {
+      await client.begin(async (tx) => {
+        await tx.unsafe(setOrg(ours));
+        await tx.unsafe(`select 1 from muster.${table}`);
+      });
+      await expect(client.unsafe(`select * from muster.${table}`), table).rejects.toMatchObject({
+        code: expect.stringMatching(/^(22P02|42704)$/),
+      });
+    }
+  });
+
+  test("a statement on a fresh connection without an org is an error", async () => {
+    const fresh = postgres(db.urls[role], { max: 1, onnotice: () => {} });
+    await expect(fresh`select * from muster.jobs`).rejects.toMatchObject({ code: "42704" });
+    await fresh.end();
+  });
+
+  test("a query whose WHERE is gone sees one org", async () => {
+    for (const table of tables.filter((name) => !(role === "muster_sweep" && name === "orgs"))) {
+      const seen = await client.begin(async (tx) => {
+        await tx.unsafe(setOrg(ours));
+        return tx.unsafe(`select distinct org_id from muster.${table}`);
+      });
+      expect([table, ...seen.map((row) => row["org_id"])]).toEqual([table, ours]);
+    }
+  });
+
+  test("an UPDATE or DELETE whose WHERE is gone reaches one org", async () => {
+    for (const table of ["job_queue", "workers", "settings", "links", "changes"]) {
+      const changed = await client
+        .begin(async (tx) => {
+          await tx.unsafe(setOrg(ours));
+          const updated = await tx.unsafe(`update muster.${table} set org_id = org_id returning org_id`);
+          const deleted = await tx.unsafe(`delete from muster.${table} returning org_id`);
+          throw Object.assign(new Error("undone"), {
+            orgs: [...updated, ...deleted].map((row) => row["org_id"]),
+          });
+        })
+        .catch((error: { orgs?: string[] }) => error.orgs);
+      expect([table, ...new Set(changed)]).toEqual([table, ours]);
+    }
+  });
+
+  test("a row cannot be put into another org", async () => {
+    const insert = client.begin(async (tx) => {
+      await tx.unsafe(setOrg(ours));
+      await tx`insert into muster.tallies (org_id, tally_id, submitted, succeeded, cancelled, dead)
+        values (${theirs}, ${db.newId()}, 1, 1, 1, 1)`;
+    });
+    await expect(insert).rejects.toMatchObject({ code: "42501" });
+  });
+});
+
+describe("what goes across orgs", () => {
+  test("is closed to requests: they cannot list orgs", async () => {
+    const rows = await inOrg(db.database.app, ours, (tx) => tx.execute(sql`select org_id from muster.orgs`));
+    expect(rows.map((row) => row["org_id"])).toEqual([ours]);
+  });
+
+  test("lets a key be seen by whoever names its id, and no other key", async () => {
+    const [key] = await db.admin`select key_id from muster.api_keys where org_id = ${theirs}`;
+    const rows = await inOrg(db.database.app, ours, async (tx) => {
+      await tx.execute(sql.raw(`set local muster.key = '${key?.["key_id"]}'`));
+      return tx.execute(sql`select org_id from muster.api_keys order by org_id`);
+    });
+    expect(rows.map((row) => row["org_id"])).toEqual([ours, theirs]);
+  });
+});
+
+describe("a read of one moment", () => {
+  test("does not see what is committed meanwhile", async () => {
+    const org = await db.orgId();
+    const counts = await readOrg(db.database.app, org, async (tx) => {
+      const count = async () => (await tx.execute(sql`select 1 from muster.workers`)).length;
+      const before = await count();
+      await db.admin`insert into muster.workers (org_id, worker_id, name) values (${org}, ${db.newId()}, 'late')`;
+      return [before, await count()];
+    });
+    expect(counts).toEqual([0, 0]);
+  });
+
+  test("cannot write", async () => {
+    const write = readOrg(db.database.app, ours, (tx) => tx.execute(sql`delete from muster.workers`));
+    await expect(write).rejects.toMatchObject({ cause: { code: "25006" } });
+  });
+});
+
+/** Inserts a row with some value in every column that must have one. */
+async function insertAnything(table: string, org: string): Promise<void> {
+  const columns = await db.admin<{ name: string; type: string }[]>`
+    select column_name as name, udt_name as type from information_schema.columns
+    where table_schema = 'muster' and table_name = ${table} and is_nullable = 'NO' and column_default is null`;
+  const values = columns.map(({ name, type }) => (name === "org_id" ? `'${org}'` : anything(type)));
+  const names = columns.map(({ name }) => name);
+  await db.admin.unsafe(`insert into muster.${table} (${names.join(", ")}) values (${values.join(", ")})`);
+}
+
+function anything(type: string): string {
+  if (type.startsWith("_")) return "'{}'";
+  switch (type) {
+    case "uuid":
+      return `'${db.newId()}'`;
+    case "text":
+      return `'${db.newId()}'`;
+    case "timestamptz":
+      return "now()";
+    case "date":
+      return "current_date";
+    case "bool":
+      return "false";
+    case "jsonb":
+      return "'{}'";
+    case "bytea":
+      return "''";
+    default:
+      return "1";
+  }
+}

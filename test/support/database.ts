@@ -4,6 +4,8 @@ import { inject } from "vitest";
 import { type Config, loadConfig } from "../../server/config.ts";
 import type { Caller, Coordinator } from "../../server/domain/context.ts";
 import { createIdGenerator } from "../../server/domain/ids.ts";
+import { createSettingsCache } from "../../server/domain/settings.ts";
+import { createSubmitBatcher } from "../../server/domain/submit.ts";
 import { type Database, openDatabase, type Role } from "../../server/store/database.ts";
 import { applyHotSettings, roleUrl } from "../../server/store/migrate.ts";
 import { databaseUrl, onServer, templateName, testSecret } from "./postgres.ts";
@@ -77,26 +79,41 @@ export interface TestCoordinator extends Coordinator {
   readonly woken: Woken[];
 }
 
-/** Makes one. `config` overrides single settings. */
+/** What a test may set itself. */
+export interface CoordinatorOverrides extends Partial<Omit<Coordinator, "config">> {
+  /** Single settings. */
+  readonly config?: Partial<Config>;
+}
+
+/** Makes one. Submissions go to the database as they do in a coordinator. */
 export function testCoordinator(
-  test: Pick<TestDatabase, "database" | "newId">,
-  overrides: Partial<Omit<Coordinator, "config">> & { readonly config?: Partial<Config> } = {},
+  test: Pick<TestDatabase, "database" | "newId" | "nowMs">,
+  { config: settings, ...overrides }: CoordinatorOverrides = {},
 ): TestCoordinator {
   const woken: Woken[] = [];
-  const { config, ...others } = overrides;
+  const { database, newId, nowMs } = test;
+  const config = { ...testConfig(), ...settings };
+  const wakes: Coordinator["wakes"] = {
+    ready: (orgId) => woken.push(["ready", orgId]),
+    changed: (orgId, jobIds) => woken.push(["changed", orgId, jobIds]),
+    cancel: (orgId) => woken.push(["cancel", orgId]),
+  };
   return {
-    coordinatorId: test.newId(),
-    db: test.database,
-    newId: test.newId,
+    coordinatorId: newId(),
+    db: database,
+    newId,
+    nowMs,
     random: () => 0.5,
-    wakes: {
-      ready: (orgId) => woken.push(["ready", orgId]),
-      changed: (orgId, jobIds) => woken.push(["changed", orgId, jobIds]),
-      cancel: (orgId) => woken.push(["cancel", orgId]),
-    },
+    wakes,
     log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
-    ...others,
-    config: { ...testConfig(), ...config },
+    submits: createSubmitBatcher({
+      hot: database.hot,
+      newId,
+      submitted: (orgId) => wakes.ready(orgId),
+    }),
+    settings: createSettingsCache({ db: database, config }),
+    ...overrides,
+    config,
     woken,
   };
 }

@@ -49,7 +49,8 @@ export function registerDev(cli: Cli): void {
     )
     .option("--slots <number>", "jobs at once (the number of processors)", wholeOption(1, 10_000))
     .notes(
-      "Ctrl-C stops both; what is kept in --data is there again at the next start. Listens on this machine only.",
+      "Ctrl-C stops both; what is kept in --data is there again at the next start. Listens on this\n" +
+        "machine only.",
     )
     .action(cli.action((call, options: DevOptions) => runDev(call, options)));
 }

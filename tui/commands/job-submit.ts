@@ -101,8 +101,8 @@ const fileFormat = `The file of -f is YAML, with a list, or with a job a documen
       softTimeout: 10m
       retry: { maxAttempts: 5, backoffInitial: 30s }
 or JSON lines, a job a line: {"kind":"shell.run","payload":{"argv":["date"]}}
-Fields are those of muster.v1.JobSpec (muster proto export). All jobs of a file are submitted, or none; above
-10,000 jobs or 4 MiB the file is cut into several such batches.`;
+Fields are those of muster.v1.JobSpec (muster proto export). All jobs of a file are submitted,
+or none; above 10,000 jobs or 4 MiB the file is cut into several such batches.`;
 
 async function submitOne(
   call: Call,

@@ -26,8 +26,9 @@ export async function registerServer(cli: Cli, argv: readonly string[]): Promise
       "muster server check-config --config muster.yaml",
     )
     .notes(
-      "Each flag has a variable MUSTER_<FLAG> and a name in the file of --config; flags are the strongest, then the\n" +
-        "environment, then the file. Secrets are taken from files (--...-file) or the environment only.",
+      "Each flag has a variable MUSTER_<FLAG> and a name in the file of --config; flags are the\n" +
+        "strongest, then the environment, then the file. Secrets are taken from files (--...-file)\n" +
+        "or the environment only.",
     );
   const check = server
     .command("check-config")

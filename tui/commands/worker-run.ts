@@ -36,7 +36,7 @@ export function registerWorkerRun(worker: MusterCommand, cli: Cli): void {
     .examples(
       "muster worker create laptop --key-file laptop.key",
       "muster worker run --key-file laptop.key",
-      "muster worker run --key-file gpu.key --address muster.example:7071 --slots 2 --points 16 --skill gpu,blender",
+      "muster worker run --key-file gpu.key --address muster.example:7071 --slots 2 --skill gpu",
       "muster worker run --key-file laptop.key --once    # one job, or exit 20 if there is none",
     )
     .option("--once", "run one job and end: 0 succeeded, 9 failed, 5 lease lost, 20 there was none")
@@ -60,8 +60,9 @@ export function registerWorkerRun(worker: MusterCommand, cli: Cli): void {
     .option("--state-dir <path>", "where results wait until they are safe ($XDG_STATE_HOME/muster/worker)")
     .option("--grace <duration>", "how long running jobs may take to end at a stop (30s)", durationOption)
     .notes(
-      "The first Ctrl-C, or SIGTERM, takes no more jobs and lets the running ones end; the second gives them back\n" +
-        "unfinished, which costs them no attempt. Jobs see PATH, HOME and the like, and what --env names: no keys.",
+      "The first Ctrl-C, or SIGTERM, takes no more jobs and lets the running ones end; the second\n" +
+        "gives them back unfinished, which costs them no attempt. Jobs see PATH, HOME and the like,\n" +
+        "and what --env names: no keys.",
     )
     .action(cli.action((call, options: RunOptions) => runWorker(call, options)));
 }

@@ -8,7 +8,7 @@ export function durationToMs(duration: Duration): number {
 
 /** A length of time in its two largest units: `850ms`, `12s`, `4m05s`, `3h12m`, `2d4h`. */
 export function showDuration(ms: number): string {
-  if (ms < 0) return "0s";
+  if (ms <= 0) return "0s";
   if (ms < 1000) return `${Math.round(ms)}ms`;
   const seconds = Math.floor(ms / 1000);
   if (seconds < 10 && ms % 1000 >= 100) return `${(Math.floor(ms / 100) / 10).toFixed(1)}s`;

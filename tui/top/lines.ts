@@ -27,7 +27,7 @@ export interface ListColumn {
 
 /** Pieces on the left and on the right of one line. What does not fit is cut from the left pieces. */
 export function layEnds(left: readonly Piece[], right: readonly Piece[], frame: Frame): string {
-  const rightWidth = right.reduce((sum, { text }) => sum + widthOf(sanitize(text)), 0);
+  const rightWidth = right.reduce((sum, { text }) => sum + widthOf(safeText(text, frame)), 0);
   const room = Math.max(0, frame.columns - rightWidth - 1);
   const { line, used } = layPieces(left, room, frame);
   const tail = rightWidth > frame.columns ? "" : right.map((piece) => paintPiece(piece, frame)).join("");
@@ -50,7 +50,7 @@ export function layRow(cells: readonly Piece[], columns: readonly ListColumn[], 
     const width = isLast ? Math.max(0, frame.columns - used) : column.width;
     used += width + 1;
     const { text = "", style = "plain" } = cells[at] ?? {};
-    const safe = sanitize(text);
+    const safe = safeText(text, frame);
     const mark = frame.glyphs === "ascii" ? "~" : "…";
     const cell = isLast ? truncate(safe, width, mark) : fit(safe, width, column.align ?? "left", mark);
     return frame.paint(style, cell);
@@ -72,12 +72,18 @@ export function layLine(pieces: readonly Piece[], frame: Frame): string {
   return layPieces(pieces, frame.columns, frame).line;
 }
 
+// Where a terminal cannot show more than ASCII, names of people get question marks.
+function safeText(text: string, { glyphs }: Frame): string {
+  const safe = sanitize(text);
+  return glyphs === "ascii" ? safe.replace(/[^ -~]/gu, "?") : safe;
+}
+
 function layPieces(pieces: readonly Piece[], room: number, frame: Frame): { line: string; used: number } {
   const mark = frame.glyphs === "ascii" ? "~" : "…";
   let line = "";
   let used = 0;
   for (const { text, style = "plain" } of pieces) {
-    const safe = truncate(sanitize(text), Math.max(0, room - used), mark);
+    const safe = truncate(safeText(text, frame), Math.max(0, room - used), mark);
     line += frame.paint(style, safe);
     used += widthOf(safe);
     if (used >= room) break;
@@ -86,5 +92,5 @@ function layPieces(pieces: readonly Piece[], room: number, frame: Frame): { line
 }
 
 function paintPiece({ text, style = "plain" }: Piece, frame: Frame): string {
-  return frame.paint(style, sanitize(text));
+  return frame.paint(style, safeText(text, frame));
 }

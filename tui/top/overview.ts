@@ -105,16 +105,16 @@ function flowLines(state: TopState, status: Status, frame: Frame): string[] {
       [{ text: `${figure} ` }],
       frame,
     );
-  const finished = line("finished", (bucket) => bucket.finished, rate(flow?.succeededLastMinute));
+  const succeeded = line("succeeded", (bucket) => bucket.succeeded, rate(flow?.succeededLastMinute));
   const submitted = line("submitted", (bucket) => bucket.submitted, rate(flow?.submittedLastMinute));
-  if (isCompact(frame)) return [submitted, finished];
+  if (isCompact(frame)) return [submitted, succeeded];
   const span = showDuration(flowSpanMs(bars));
-  return [layHeading([{ text: `Flow, last ${span}`, style: "bold" }], frame), submitted, finished];
+  return [layHeading([{ text: `Flow, last ${span}`, style: "bold" }], frame), submitted, succeeded];
 }
 
 function jobLines(status: Status, frame: Frame): string[] {
   const counts = new Map(status.jobs.map(({ state, count }) => [state, count]));
-  const always = isCompact(frame) ? compactStates : shownStates;
+  const always = frame.columns < 110 ? fewStates : shownStates;
   const shown = shownStates.filter((state) => always.includes(state) || (counts.get(state) ?? 0n) > 0n);
   const pieces = shown.flatMap((state) => [
     lookPiece(jobLooks[state], frame),
@@ -159,7 +159,9 @@ function workerTitle(status: Status, frame: Frame): Piece[] {
       .flatMap(([state, count]): Piece[] => [
         { text: "  " },
         { text: glyphOf(workerLooks[state], frame), style: workerLooks[state].style },
-        { text: ` ${showCount(count)} ${workerLooks[state].word.toLowerCase()}` },
+        {
+          text: ` ${showCount(count)}${isCompact(frame) ? "" : ` ${workerLooks[state].word.toLowerCase()}`}`,
+        },
       ]),
     { text: capacity },
     ...(isCompact(frame) ? [] : [{ text: points }]),
@@ -198,4 +200,4 @@ const shownStates = [
   JobState.DEAD,
 ];
 
-const compactStates = [JobState.READY, JobState.RUNNING, JobState.DEAD];
+const fewStates = [JobState.READY, JobState.RUNNING, JobState.DEAD];

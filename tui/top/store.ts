@@ -18,7 +18,7 @@ export interface FlowBucket {
   /** Number of the span, by the server's clock. */
   readonly index: number;
   readonly submitted: number;
-  readonly finished: number;
+  readonly succeeded: number;
 }
 
 /** Everything that the screen shows. */
@@ -103,20 +103,14 @@ export function addFlow(
   const pauseMs = before === undefined ? Number.POSITIVE_INFINITY : atMs - timeOf(before, nowMs);
   const isGap = pauseMs > 2 * bucketMs || pauseMs < 0;
   const submitted = isGap ? 0 : growth(before?.flow?.submitted, status.flow?.submitted);
-  const finished = isGap ? 0 : growth(finishedOf(before), finishedOf(status));
+  const succeeded = isGap ? 0 : growth(before?.flow?.succeeded, status.flow?.succeeded);
   const last = flow.at(-1);
   if (last?.index === index) {
-    const merged = { index, submitted: last.submitted + submitted, finished: last.finished + finished };
+    const merged = { index, submitted: last.submitted + submitted, succeeded: last.succeeded + succeeded };
     return [...flow.slice(0, -1), merged];
   }
   const kept = flow.filter((bucket) => bucket.index > index - bucketCount && bucket.index < index);
-  return [...kept, { index, submitted, finished }];
-}
-
-/** Runs that have ended, in any way, since the org began. */
-export function finishedOf(status: Status | undefined): bigint {
-  const flow = status?.flow;
-  return flow === undefined ? 0n : flow.succeeded + flow.cancelled + flow.dead;
+  return [...kept, { index, submitted, succeeded }];
 }
 
 function growth(before = 0n, after = 0n): number {

@@ -1,12 +1,13 @@
 import { freemem, loadavg, totalmem } from "node:os";
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { type Duration, durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import {
   type CommandAction,
   type ConnectRequest,
-  ConnectRequestSchema,
   type ConnectResponse,
+  type Demand,
   type GoingAway,
+  HeartbeatSchema,
   type ResultAck,
 } from "@muster/client/v1/link";
 import type { Clock } from "../clock.ts";
@@ -114,7 +115,7 @@ export class AttachedLink {
     this.#told = leases.free();
     leases.hasRisen = false;
     const lateMs = Math.max(0, Math.floor(nowMs - this.#nextBeatMs));
-    const heartbeat = {
+    const heartbeat = create(HeartbeatSchema, {
       sequence: this.#sequence,
       demand: this.#told,
       heldLeases: leases.held(),
@@ -126,7 +127,7 @@ export class AttachedLink {
         memoryTotalBytes: BigInt(totalmem()),
         loopDelay: durationFromMs(lateMs),
       },
-    };
+    });
     void this.#link.send(frameOf({ case: "heartbeat", value: heartbeat }));
     return this.#sequence;
   }
@@ -194,9 +195,10 @@ export class AttachedLink {
     const bulkFrom = frames.length;
     if (this.#bulkUnderWay === 0) {
       const items = reports.take(frameBytes, nowMs);
-      if (items.length > 0) frames.push(frameOf({ case: "report", value: { items } }));
-      const ended = results.hasUnsent ? results.take(frameBytes) : [];
-      if (ended.length > 0) frames.push(frameOf({ case: "results", value: { results: ended } }));
+      if (items.length > 0)
+        frames.push(frameOf({ case: "report", value: { $typeName: "muster.v1.Report", items } }));
+      const ended = results.take(frameBytes);
+      if (ended !== undefined) frames.push(frameOf({ case: "results", value: ended }));
       this.#watchProgress(nowMs);
     }
     this.#send(frames, bulkFrom);
@@ -211,7 +213,7 @@ export class AttachedLink {
     }
     const free = leases.free();
     if (!isSame(free, this.#told)) {
-      last.demand = frameOf({ case: undefined }, free).demand;
+      last.demand = demandOf(free);
       this.#told = free;
     }
     leases.hasRisen = false;
@@ -280,11 +282,12 @@ export class AttachedLink {
   }
 }
 
-function frameOf(
-  frame: NonNullable<MessageInitShape<typeof ConnectRequestSchema>["frame"]>,
-  demand?: FreeCapacity,
-): ConnectRequest {
-  return create(ConnectRequestSchema, demand === undefined ? { frame } : { frame, demand });
+function frameOf(frame: ConnectRequest["frame"]): ConnectRequest {
+  return { $typeName: "muster.v1.ConnectRequest", frame };
+}
+
+function demandOf(free: FreeCapacity): Demand {
+  return { $typeName: "muster.v1.Demand", ...free };
 }
 
 function isSame(one: FreeCapacity, other: FreeCapacity): boolean {

@@ -36,6 +36,8 @@ export interface WorkerIdentity {
   readonly labels: Readonly<Record<string, string>>;
   readonly version: string;
   readonly host: string;
+  /** The handlers' side wants to know how each attempt ended in the end. */
+  readonly tellsEnds: boolean;
   /** Take one job and end. `idleMs`: end without one after so long. */
   readonly once: { readonly idleMs: number } | undefined;
 }
@@ -264,25 +266,26 @@ export class LinkEngine {
   };
 
   #acknowledged(ack: ResultAck): void {
-    const { results, clock } = this.#options;
-    const items = new Map(ack.items.map((item) => [item.resultId, item]));
-    for (const result of results.acknowledge([...items.keys()])) {
-      const { status, detail } = items.get(result.resultId) ?? {
-        status: ResultStatus.UNSPECIFIED,
-        detail: "",
-      };
+    const { results, clock, identity } = this.#options;
+    const known: string[] = [];
+    for (const { resultId, status, detail } of ack.items) {
+      const result = results.acknowledge(resultId);
+      if (result === undefined) continue;
+      known.push(resultId);
       const { jobId, attempt, leaseId } = result.lease ?? { jobId: "", attempt: 0, leaseId: "" };
       if (status === ResultStatus.SUPERSEDED) this.#reports.drop(leaseId);
       else this.#reports.ended(leaseId, clock.nowMs());
       if (status === ResultStatus.REJECTED) {
         this.#log("error", "the coordinator rejected a result", { jobId, attempt, detail });
         // Without an end the job would be lost and tried elsewhere, to be rejected there as well.
-        if (!isRejection(result))
-          void results.add(rejectedResultOf(result, detail)).then(() => this.#link?.wake());
+        if (!isRejection(result)) results.add(rejectedResultOf(result, detail), () => this.#link?.wake());
       }
-      const end: AttemptEnd = { jobId, attempt, outcome: outcomeName(result), status: statusNames[status] };
-      this.#post({ type: "ended", end });
+      if (identity.tellsEnds) {
+        const end: AttemptEnd = { jobId, attempt, outcome: outcomeName(result), status: statusNames[status] };
+        this.#post({ type: "ended", end });
+      }
     }
+    results.forget(known);
     this.#shutdown.check();
   }
 

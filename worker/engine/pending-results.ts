@@ -1,5 +1,5 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
-import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import type { LeaseRef } from "@muster/client/v1/job_service";
 import { type Result, ResultSchema, type Results, ResultsSchema } from "@muster/client/v1/link";
 import { viewOf } from "../text.ts";
@@ -76,9 +76,7 @@ export class PendingResults {
    * because holding it back would lose it for certain; then `kept` gets the error.
    */
   add(result: Result, kept: (error: unknown) => void): void {
-    const message = toBinary(ResultSchema, result);
-    const length = new BinaryWriter().uint32(message.length).finish();
-    const body = Buffer.concat([this.#owner, length, message]);
+    const body = this.#encode(toBinary(ResultSchema, result));
     const pending = this.#keep(result, body.subarray(this.#owner.length), false);
     const settle = (error?: unknown) => {
       pending.isDurable = true;
@@ -129,12 +127,31 @@ export class PendingResults {
     if (resultIds.length > 0) this.#outbox.acknowledge(resultIds);
   }
 
+  #encode(message: Uint8Array): Buffer {
+    const ownerBytes = this.#owner.length;
+    const lengthBytes = varintBytes(message.length);
+    const body = Buffer.allocUnsafe(ownerBytes + lengthBytes + message.length);
+    body.set(this.#owner);
+    let rest = message.length;
+    for (let at = ownerBytes; at < ownerBytes + lengthBytes - 1; at++) {
+      body[at] = (rest & 0x7f) | 0x80;
+      rest >>>= 7;
+    }
+    body[ownerBytes + lengthBytes - 1] = rest;
+    body.set(message, ownerBytes + lengthBytes);
+    return body;
+  }
+
   #keep(result: Result, encoded: Uint8Array, isDurable: boolean): PendingResult {
     const pending = { result, encoded, isDurable };
     this.#results.set(result.resultId, pending);
     this.#byLease.set(result.lease?.leaseId ?? "", result.resultId);
     return pending;
   }
+}
+
+function varintBytes(value: number): number {
+  return value < 0x80 ? 1 : value < 0x4000 ? 2 : value < 0x20_0000 ? 3 : 4;
 }
 
 const resultsField = ResultsSchema.field.results.number;

@@ -1,0 +1,60 @@
+import type { Coordinator } from "../domain/context.ts";
+import { internShape } from "../domain/rules/shapes.ts";
+import { readReadyShapes, shapeOfRow } from "../store/ready-shapes.ts";
+import { call, type execute, runInOrg } from "../store/statement.ts";
+import { insertNewShapes } from "../store/submit.ts";
+import { attachedWorkers, promoteDue, reshapeReady, sweepRows } from "../store/sweeps.ts";
+
+/** T3: makes jobs ready whose time has come, until none is left. Any coordinator; twice is harmless. */
+export async function promoteDueJobs(c: Coordinator, orgId: string, signal: AbortSignal): Promise<void> {
+  for (let more = true; more && !signal.aborted; ) {
+    const [rows = []] = await runInOrg(c.db.sweepClient, orgId, [
+      call(promoteDue, { org: orgId, limit: sweepRows }),
+    ]);
+    more = rows.length === sweepRows;
+    if (rows.length === 0) return;
+    c.wakes.ready(orgId);
+    c.wakes.changed(
+      orgId,
+      rows.map((row) => String(row["job"])),
+    );
+  }
+}
+
+/**
+ * Lets go of what ready jobs avoid: when the cool-down of a worker is over,
+ * or when no other worker is attached, on any coordinator.
+ */
+export async function lapseAvoids(c: Coordinator, orgId: string): Promise<void> {
+  const [shapeRows = [], workerRows = []] = await runInOrg(c.db.sweepClient, orgId, [
+    call(readReadyShapes, { org: orgId }),
+    call(attachedWorkers, { org: orgId, silent: c.config.staleMs }),
+  ]);
+  const shapes = shapeRows.map(shapeOfRow).filter((shape) => shape.avoid.length > 0);
+  if (shapes.length === 0) return;
+  const attached = workerRows.map((row) => String(row["worker"]));
+  for (const shape of shapes) {
+    const others = attached.filter((workerId) => !shape.avoid.includes(workerId));
+    const next = internShape({ ...shape, avoid: [] });
+    const results = await runInOrg(c.db.sweepClient, orgId, [
+      insertNewShapes(orgId, [next]),
+      call(reshapeReady, {
+        org: orgId,
+        from: shape.shapeId.toString(),
+        to: next.shapeId.toString(),
+        due: others.length > 0,
+        limit: sweepRows,
+      }),
+    ]);
+    if ((results[1]?.length ?? 0) > 0) c.wakes.ready(orgId);
+  }
+}
+
+/** Executes one statement for an org in the sweeps' own role. */
+export async function sweepOnce(
+  c: Coordinator,
+  orgId: string,
+  one: Parameters<typeof execute>[1],
+): Promise<void> {
+  await runInOrg(c.db.sweepClient, orgId, [one]);
+}

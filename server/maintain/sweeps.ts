@@ -1,0 +1,139 @@
+import type { Dispatcher } from "../dispatch/dispatcher.ts";
+import type { Coordinator } from "../domain/context.ts";
+import { cancelJob } from "../domain/jobs.ts";
+import { systemCaller } from "../domain/keys.ts";
+import type { LinkSession } from "../link/session.ts";
+import { upsertCoordinator } from "../store/coordinators.ts";
+import { inOrg } from "../store/database.ts";
+import { cancelsOf, leasesOf } from "../store/held-leases.ts";
+import { listOrgs } from "../store/orgs.ts";
+import { call, runInOrg } from "../store/statement.ts";
+import { dropChanges, dropExpiredKeys, findOverdue, foldTallies, sweepRows } from "../store/sweeps.ts";
+import { lapseAvoids, promoteDueJobs, sweepOnce } from "./due.ts";
+import { Expiry } from "./expiry.ts";
+import type { Loop } from "./loop.ts";
+
+/** How long the change feed is kept. */
+export const keepChangesMs = 3_600_000;
+
+/** What the sweeps work with. */
+export interface SweepParts {
+  readonly coordinator: Coordinator;
+  readonly dispatcher: Dispatcher;
+  readonly sessions: ReadonlySet<LinkSession>;
+  readonly apiAddress: string;
+  readonly nowMs: () => number;
+  /** Drops polling links that were not heard of. */
+  readonly prunePolls: () => void;
+  /** Makes the partitions of the days ahead. */
+  readonly ensurePartitions: () => Promise<void>;
+}
+
+/** The loops of a coordinator. Each is right when any number of coordinators run it at once. */
+export function sweeps(parts: SweepParts): Loop[] {
+  const { coordinator: c } = parts;
+  const expiry = new Expiry(c, parts.nowMs);
+  const eachOrg =
+    (body: (orgId: string, signal: AbortSignal) => Promise<void>) => async (signal: AbortSignal) => {
+      for (const { orgId } of await listOrgs(c.db.sweep)) if (!signal.aborted) await body(orgId, signal);
+    };
+  return [
+    { name: "due", intervalMs: 250, pass: eachOrg((orgId, signal) => promoteDueJobs(c, orgId, signal)) },
+    { name: "avoids", intervalMs: 1_000, pass: eachOrg((orgId) => lapseAvoids(c, orgId)) },
+    { name: "expiry", intervalMs: 1_000, pass: eachOrg((orgId) => expiry.pass(orgId)) },
+    { name: "deadlines", intervalMs: 1_000, pass: eachOrg((orgId) => cancelOverdue(c, orgId)) },
+    { name: "links", intervalMs: 1_000, pass: async () => checkLinks(parts) },
+    { name: "cancels", intervalMs: 1_000, pass: () => pushAllCancels(parts) },
+    { name: "leases", intervalMs: 5_000, pass: () => reconcileLeases(parts) },
+    { name: "ready", intervalMs: 1_000, pass: () => refreshReady(parts) },
+    { name: "coordinator", intervalMs: 5_000, pass: () => showLife(parts) },
+    { name: "partitions", intervalMs: 3_600_000, pass: () => parts.ensurePartitions() },
+    {
+      name: "retention",
+      intervalMs: 60_000,
+      pass: eachOrg(async (orgId) => {
+        await sweepOnce(c, orgId, call(foldTallies, { org: orgId, tally: c.newId() }));
+        await sweepOnce(c, orgId, call(dropChanges, { org: orgId, keep: keepChangesMs }));
+        await sweepOnce(c, orgId, call(dropExpiredKeys, { org: orgId }));
+      }),
+    },
+  ];
+}
+
+/** Repeats the cancels of an org's links here until they are acknowledged. */
+export async function pushCancels(
+  parts: Pick<SweepParts, "coordinator" | "dispatcher">,
+  orgId: string,
+): Promise<void> {
+  const links = parts.dispatcher.linksOf(orgId);
+  if (links.size === 0) return;
+  const rows = await inOrg(parts.coordinator.db.sweep, orgId, (tx) =>
+    cancelsOf(tx, orgId, [...links.keys()]),
+  );
+  const reasons = new Map(rows.map((row) => [row.leaseId, row.reason]));
+  if (reasons.size === 0) return;
+  for (const link of links.values()) {
+    for (const held of link.held.values()) {
+      const reason = reasons.get(held.fence.leaseId);
+      if (reason !== undefined && !held.isCancelAcknowledged) link.port.cancel(held.fence, reason);
+    }
+  }
+}
+
+/** T18: cancels jobs whose deadline has passed. */
+async function cancelOverdue(c: Coordinator, orgId: string): Promise<void> {
+  const [rows = []] = await runInOrg(c.db.sweepClient, orgId, [
+    call(findOverdue, { org: orgId, limit: sweepRows }),
+  ]);
+  for (const row of rows) {
+    const request = { jobId: String(row["job"]), reason: "the deadline passed", isForced: false };
+    await cancelJob(c, systemCaller(orgId), request);
+  }
+}
+
+function checkLinks(parts: SweepParts): void {
+  for (const session of parts.sessions) session.check();
+  parts.prunePolls();
+}
+
+async function pushAllCancels(parts: SweepParts): Promise<void> {
+  for (const orgId of parts.dispatcher.orgs()) await pushCancels(parts, orgId);
+}
+
+async function refreshReady({ dispatcher }: SweepParts): Promise<void> {
+  for (const orgId of dispatcher.orgs()) await dispatcher.refresh(orgId);
+}
+
+// What the links here count as held, against the store: another coordinator may have taken a lease away.
+async function reconcileLeases({ coordinator, dispatcher, sessions, nowMs }: SweepParts): Promise<void> {
+  for (const orgId of dispatcher.orgs()) {
+    const own = [...sessions].filter((session) => session.link.orgId === orgId);
+    const counted = own.flatMap((session) =>
+      [...session.link.held.values()]
+        .filter((held) => held.state === "running" && nowMs() - held.offeredAtMs > 1_000)
+        .map((held) => ({ session, leaseId: held.fence.leaseId })),
+    );
+    if (counted.length === 0) continue;
+    const rows = await inOrg(coordinator.db.sweep, orgId, (tx) =>
+      leasesOf(
+        tx,
+        orgId,
+        own.map((session) => session.link.workerId),
+      ),
+    );
+    const stored = new Set(rows.map((row) => row.leaseId));
+    for (const { session, leaseId } of counted) {
+      // A result may have been committed meanwhile: then the link does not hold it any more.
+      const isRunning = session.link.held.get(leaseId)?.state === "running";
+      if (isRunning && !stored.has(leaseId)) session.revoke(leaseId, "superseded");
+    }
+  }
+}
+
+async function showLife({ coordinator, sessions, apiAddress }: SweepParts): Promise<void> {
+  await upsertCoordinator(coordinator.db.sweep, {
+    coordinatorId: coordinator.coordinatorId,
+    apiAddress,
+    links: sessions.size,
+  });
+}

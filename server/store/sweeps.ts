@@ -1,0 +1,108 @@
+import { sql } from "drizzle-orm";
+import { JobState } from "../domain/rules/states.ts";
+import {
+  changeNames as ch,
+  clock,
+  keyNames as k,
+  linkNames as l,
+  nilUuid,
+  queueNames as q,
+  tallyNames as t,
+} from "./names.ts";
+import { changes, jobKeys, jobQueue, tallies } from "./schema.ts";
+import { links } from "./schema-fleet.ts";
+import { param, statement } from "./statement.ts";
+
+const raw = (value: number) => sql.raw(String(value));
+const nobody = sql.raw(`'${nilUuid}'::uuid`);
+
+/** Rows that one pass of a sweep takes. */
+export const sweepRows = 1_000;
+
+/** T3: jobs whose time has come. Returns them. Parameters: org, limit. */
+export const promoteDue = statement(sql`
+  with promoted as (
+    update ${jobQueue} x set ${q.state} = case when x.${q.waitingOn} > 0 then ${raw(JobState.blocked)} else ${raw(JobState.ready)} end,
+      ${q.readyAt} = coalesce(x.${q.readyAt}, ${clock}), ${q.wakeAt} = null, ${q.reason} = null
+    where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(array(
+      select d.${q.jobId} from ${jobQueue} d where d.${q.orgId} = ${param("org")}::uuid and d.${q.wakeAt} <= ${clock}
+        and d.${q.state} in (${raw(JobState.scheduled)}, ${raw(JobState.parked)})
+      order by d.${q.wakeAt} limit ${param("limit")}::int for update skip locked))
+    returning x.${q.jobId}, x.${q.state}, x.${q.attempt}
+  ), changed as (
+    insert into ${changes} (${ch.orgId}, ${ch.n}, ${ch.jobIds}, ${ch.states}, ${ch.attempts}, ${ch.workerIds})
+    select ${param("org")}::uuid, 1, array_agg(${q.jobId}), array_agg(${q.state}), array_agg(${q.attempt}),
+      array_agg(${nobody}) from promoted having count(*) > 0
+  )
+  select ${q.jobId} as job from promoted`);
+
+/** Ready jobs of a shape get another one; `due` only those whose cool-down is over. Parameters: org, from, to, due, limit. */
+export const reshapeReady = statement(sql`
+  update ${jobQueue} x set ${q.shapeId} = ${param("to")}::bigint, ${q.wakeAt} = null
+  where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(array(
+    select d.${q.jobId} from ${jobQueue} d where d.${q.orgId} = ${param("org")}::uuid
+      and d.${q.shapeId} = ${param("from")}::bigint and d.${q.state} = ${raw(JobState.ready)}
+      and (d.${q.wakeAt} <= ${clock} or (not ${param("due")}::boolean and d.${q.losses} > 0))
+    order by d.${q.priority} desc, d.${q.readyAt}, d.${q.jobId} limit ${param("limit")}::int for update skip locked))
+  returning x.${q.jobId} as job`);
+
+const silence = sql`(k.${l.seenAt} is null or k.${l.seenAt} < ${clock} - x.${q.reclaimAfterMs} * interval '1 millisecond')`;
+const isOverCap = sql`x.${q.grantedAt} < ${clock} - x.${q.leaseTtlMs} * interval '1 millisecond'`;
+
+/** T13: leases of silent links, and leases over their cap. Parameters: org, limit. */
+export const findLost = statement(sql`
+  select x.${q.jobId} as job, x.${q.attempt} as attempt, x.${q.leaseId} as lease, x.${q.workerId} as worker,
+    ${isOverCap} as capped
+  from ${jobQueue} x left join ${links} k on k.${l.orgId} = ${param("org")}::uuid and k.${l.workerId} = x.${q.workerId}
+  where x.${q.orgId} = ${param("org")}::uuid and x.${q.workerId} is not null and (${silence} or ${isOverCap})
+  limit ${param("limit")}::int`);
+
+/** The same judgement on leases whose rows are locked. Parameters: org, jobs, leases. */
+export const confirmLost = statement(sql`
+  select x.${q.leaseId} as lease
+  from ${jobQueue} x left join ${links} k on k.${l.orgId} = ${param("org")}::uuid and k.${l.workerId} = x.${q.workerId}
+  where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(${param("jobs")}::uuid[])
+    and x.${q.leaseId} = any(${param("leases")}::uuid[]) and (${silence} or ${isOverCap})`);
+
+/** How many links are attached, and how many of them fell silent. Parameters: org, silent (milliseconds). */
+export const countLinks = statement(sql`
+  select count(*)::int as attached,
+    count(*) filter (where k.${l.seenAt} < ${clock} - ${param("silent")}::bigint * interval '1 millisecond')::int as silent
+  from ${links} k where k.${l.orgId} = ${param("org")}::uuid and k.${l.isAttached}`);
+
+/** T18: jobs whose deadline has passed. Parameters: org, limit. */
+export const findOverdue = statement(sql`
+  select x.${q.jobId} as job, x.${q.state} as state from ${jobQueue} x
+  where x.${q.orgId} = ${param("org")}::uuid and x.${q.deadline} <= ${clock} and x.${q.cancelRequestedAt} is null
+  order by x.${q.deadline} limit ${param("limit")}::int`);
+
+/** Folds counts into one row a minute; those of finished days into one row a day. Parameters: org, tally. */
+export const foldTallies = statement(sql`
+  with old as (
+    delete from ${tallies} x where x.${t.orgId} = ${param("org")}::uuid and x.${t.at} < date_trunc('minute', ${clock})
+    returning x.*
+  ), folded as (
+    select case when o.${t.at} < date_trunc('day', ${clock}) then date_trunc('day', o.${t.at})
+        else date_trunc('minute', o.${t.at}) end as minute,
+      sum(o.${t.submitted})::bigint as submitted, sum(o.${t.succeeded})::bigint as succeeded,
+      sum(o.${t.cancelled})::bigint as cancelled, sum(o.${t.dead})::bigint as dead
+    from old o group by 1
+  )
+  insert into ${tallies} (${t.orgId}, ${t.tallyId}, ${t.at}, ${t.submitted}, ${t.succeeded}, ${t.cancelled}, ${t.dead})
+  select ${param("org")}::uuid, md5(${param("tally")}::text || minute::text)::uuid, minute, submitted, succeeded, cancelled, dead
+  from folded`);
+
+/** Drops what the feed keeps no longer. Parameters: org, keep (milliseconds). */
+export const dropChanges = statement(sql`
+  delete from ${changes} x where x.${ch.orgId} = ${param("org")}::uuid
+    and x.${ch.at} < ${clock} - ${param("keep")}::bigint * interval '1 millisecond'`);
+
+/** Drops idempotency keys that have expired. Parameters: org. */
+export const dropExpiredKeys = statement(sql`
+  delete from ${jobKeys} x where x.${k.orgId} = ${param("org")}::uuid and x.${k.expiresAt} <= ${clock}`);
+
+/** Attached workers and what they can: who could run a shape, on any coordinator. Parameters: org, silent. */
+export const attachedWorkers = statement(sql`
+  select k.${l.workerId} as worker from ${links} k
+  where k.${l.orgId} = ${param("org")}::uuid and k.${l.isAttached} and not k.${l.isDraining}
+    and k.${l.seenAt} >= ${clock} - ${param("silent")}::bigint * interval '1 millisecond'`);

@@ -1,0 +1,233 @@
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import {
+  type ConnectRequest,
+  ConnectRequestSchema,
+  type ConnectResponse,
+  ConnectResponseSchema,
+  type Hello,
+  type OfferedLeaseSchema,
+  type Result,
+  ResultStatus,
+  Verdict,
+  type Welcome,
+  WelcomeSchema,
+} from "@muster/client/v1/link";
+import { LinkEngine, type WorkerIdentity } from "../../worker/engine/link-engine.ts";
+import type { CloseReason, Port, ToEngine, ToHandlers } from "../../worker/engine/messages.ts";
+import { PendingResults, type ResultOutbox } from "../../worker/engine/pending-results.ts";
+import { inlinePorts } from "../../worker/engine/port.ts";
+import { FrameQueue } from "../../worker/transport/frame-queue.ts";
+import type { Link, Transport } from "../../worker/transport/transport.ts";
+import { ManualClock, settled } from "./worker-clock.ts";
+
+type FrameInit = NonNullable<MessageInitShape<typeof ConnectResponseSchema>["frame"]>;
+type LeaseInit = Exclude<MessageInitShape<typeof OfferedLeaseSchema>, { readonly $typeName: string }>;
+
+/** One link of a scripted transport. */
+export class ScriptedLink implements Link {
+  readonly welcome: Welcome;
+  readonly transport = "stream";
+  readonly improveAfterMs = undefined;
+  readonly frames: FrameQueue<ConnectResponse> = new FrameQueue<ConnectResponse>();
+  readonly hello: Hello;
+  /** What the worker sent, as it came off the wire. */
+  readonly sent: ConnectRequest[] = [];
+  /** Echo heartbeats. */
+  echoes = true;
+  /** Hold writes: `send` does not resolve. */
+  isStuck = false;
+  isClosed = false;
+
+  constructor(hello: Hello, welcome: Welcome) {
+    this.hello = hello;
+    this.welcome = welcome;
+  }
+
+  async send(frame: ConnectRequest): Promise<void> {
+    const request = fromBinary(ConnectRequestSchema, toBinary(ConnectRequestSchema, frame));
+    this.sent.push(request);
+    if (request.frame.case === "heartbeat" && this.echoes) {
+      this.push({ case: "heartbeatAck", value: { sequence: request.frame.value.sequence } });
+    }
+    if (this.isStuck) await new Promise(() => {});
+  }
+
+  push(frame: FrameInit): void {
+    this.frames.push(create(ConnectResponseSchema, { frame }));
+  }
+
+  close(): void {
+    this.isClosed = true;
+    this.frames.end();
+  }
+
+  /** All frames of a kind. */
+  all<C extends NonNullable<ConnectRequest["frame"]["case"]>>(kind: C) {
+    type Frame = Extract<ConnectRequest["frame"], { case: C }>;
+    const isKind = (frame: ConnectRequest["frame"]): frame is Frame => frame.case === kind;
+    return this.sent
+      .map(({ frame }) => frame)
+      .filter(isKind)
+      .map(({ value }): Frame["value"] => value);
+  }
+
+  get results(): Result[] {
+    return this.all("results").flatMap(({ results }) => results);
+  }
+
+  acknowledge(...results: readonly Result[]): void {
+    const items = results.map(({ resultId }) => ({ resultId, status: ResultStatus.COMMITTED }));
+    this.push({ case: "resultAck", value: { items } });
+  }
+}
+
+/** An outbox in memory whose writes a test can hold. */
+export class MemoryOutbox implements ResultOutbox {
+  readonly entries = new Map<string, Uint8Array>();
+  isHeld = false;
+  failure: Error | undefined;
+  #held: (() => void)[] = [];
+
+  pending() {
+    return Array.from(this.entries, ([resultId, body]) => ({ resultId, body }));
+  }
+
+  async append({ resultId, body }: { readonly resultId: string; readonly body: Uint8Array }): Promise<void> {
+    if (this.isHeld) await new Promise<void>((resolve) => this.#held.push(resolve));
+    if (this.failure !== undefined) throw this.failure;
+    this.entries.set(resultId, body);
+  }
+
+  acknowledge(resultIds: readonly string[]): void {
+    for (const resultId of resultIds) this.entries.delete(resultId);
+  }
+
+  letGo(): void {
+    this.isHeld = false;
+    for (const resolve of this.#held.splice(0)) resolve();
+  }
+}
+
+/** An engine on a manual clock, scripted links and an outbox in memory; the test is the handlers' side. */
+export class EngineBench {
+  readonly clock: ManualClock = new ManualClock();
+  readonly outbox: MemoryOutbox;
+  readonly links: ScriptedLink[] = [];
+  readonly said: ToHandlers[] = [];
+  readonly port: Port<ToEngine, ToHandlers>;
+  readonly closed: Promise<CloseReason>;
+  /** What opening a link meets instead of a Welcome. */
+  failure: (() => Error) | undefined;
+  verdict: Verdict = Verdict.KEEP;
+  welcome: Exclude<MessageInitShape<typeof WelcomeSchema>, { readonly $typeName: string }> = {};
+  addresses: (string | undefined)[] = [];
+  #offerSequence = 0n;
+  #leases = 0;
+
+  constructor(identity: Partial<WorkerIdentity> = {}, outbox: MemoryOutbox = new MemoryOutbox()) {
+    this.outbox = outbox;
+    const [port, enginePort] = inlinePorts<ToEngine, ToHandlers>();
+    this.port = port;
+    port.listen((messages) => this.said.push(...messages));
+    const transport: Transport = {
+      open: async (hello, { address }) => {
+        this.addresses.push(address);
+        if (this.failure !== undefined) throw this.failure();
+        const link = new ScriptedLink(hello, create(WelcomeSchema, this.#welcome(hello)));
+        this.links.push(link);
+        this.#offerSequence = 0n;
+        return link;
+      },
+    };
+    const engine = new LinkEngine({
+      identity: { ...plainIdentity, ...identity },
+      transport,
+      results: new PendingResults(outbox, "test"),
+      port: enginePort,
+      clock: this.clock,
+      random: () => 0.5,
+    });
+    this.closed = engine.run();
+  }
+
+  /** An engine whose first link stands. */
+  static async attached(identity: Partial<WorkerIdentity> = {}, outbox?: MemoryOutbox): Promise<EngineBench> {
+    const bench = new EngineBench(identity, outbox);
+    await settled();
+    return bench;
+  }
+
+  /** The newest link. */
+  get link(): ScriptedLink {
+    const link = this.links.at(-1);
+    if (link === undefined) throw new Error("no link stands");
+    return link;
+  }
+
+  /** Offers a lease on the newest link; answers with its id. */
+  async offer(init: LeaseInit = {}): Promise<{ jobId: string; attempt: number; leaseId: string }> {
+    const n = ++this.#leases;
+    const lease = { jobId: `job_${n}`, attempt: 1, leaseId: `lse_${n}` };
+    this.#offerSequence += 1n;
+    const value = { sequence: this.#offerSequence, leases: [{ kind: "noop", points: 1, ...init, lease }] };
+    this.link.push({ case: "offer", value });
+    await settled();
+    return lease;
+  }
+
+  /** The handler of a lease says how it ended. */
+  async settle(
+    leaseId: string,
+    outcome: Extract<ToEngine, { type: "settled" }>["outcome"] = succeeded,
+  ): Promise<void> {
+    this.port.post({ type: "settled", leaseId, outcome });
+    await settled();
+  }
+
+  async post(message: ToEngine): Promise<void> {
+    this.port.post(message);
+    await settled();
+  }
+
+  async push(frame: FrameInit): Promise<void> {
+    this.link.push(frame);
+    await settled();
+  }
+
+  /** What the engine said to the handlers, of one kind. */
+  all<T extends ToHandlers["type"]>(type: T): Extract<ToHandlers, { type: T }>[] {
+    const isType = (message: ToHandlers): message is Extract<ToHandlers, { type: T }> =>
+      message.type === type;
+    return this.said.filter(isType);
+  }
+
+  #welcome(hello: Hello) {
+    return {
+      workerId: "wrk_test",
+      linkEpoch: BigInt(this.links.length + 1),
+      heartbeatInterval: durationFromMs(5000),
+      staleAfter: durationFromMs(15_000),
+      killGrace: durationFromMs(10_000),
+      verdicts: hello.heldLeases.map((lease) => ({ lease, verdict: this.verdict })),
+      ...this.welcome,
+    };
+  }
+}
+
+export const succeeded = { kind: "succeeded", result: Buffer.from("null"), prUrl: "" } as const;
+
+const plainIdentity: WorkerIdentity = {
+  bootId: "boot",
+  hostBootId: "host",
+  orphansDead: true,
+  skills: ["gpu"],
+  kinds: ["noop"],
+  slots: 4,
+  points: 8,
+  labels: {},
+  version: "0.1.0",
+  host: "test",
+  tellsEnds: true,
+  once: undefined,
+};

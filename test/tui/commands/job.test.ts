@@ -1,0 +1,316 @@
+import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { LogStream } from "@muster/client/v1/event";
+import { AttemptOutcome, AttemptSchema, JobState } from "@muster/client/v1/job";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { payloadOfText } from "../../../tui/input/payload.ts";
+import { type ApiPeer, startApiPeer } from "../../support/api-peer.ts";
+import { type RunInput, runCli, startCli } from "../run-cli.ts";
+
+let peer: ApiPeer;
+let input: RunInput;
+
+beforeEach(async () => {
+  peer = await startApiPeer();
+  input = { env: { MUSTER_ADDRESS: peer.address, MUSTER_API_KEY: peer.key } };
+});
+
+afterEach(() => peer.close());
+
+function addJobs(count: number): void {
+  for (let n = 0; n < count; n++) {
+    peer.addJob({ jobId: `job_${String(n).padStart(4, "0")}`, state: JobState.READY, spec: { kind: "a" } });
+  }
+}
+
+describe("job list", () => {
+  test("aligns on a terminal and separates by tabs elsewhere", async () => {
+    peer.addJob({
+      jobId: "job_1",
+      state: JobState.RUNNING,
+      spec: { kind: "shell.run", priority: 192 },
+      attempt: 2,
+      workerName: "w\u001b[2J1",
+      progress: { fraction: 0.5, message: "half\tway" },
+    });
+    const piped = await runCli(["job", "list"], input);
+    expect(piped.stdout).toBe(
+      "JOB\tSTATE\tKIND\tPRI\tATT\tWORKER\tAGE\tABOUT\njob_1\tRUNNING\tshell.run\thigh\t2\tw␛[2J1\t0s\t50% half␉way\n",
+    );
+    const shown = await runCli(["job", "list", "--no-color"], {
+      ...input,
+      terminal: { columns: 70, rows: 24 },
+    });
+    const [, row = ""] = shown.stdout.split("\n");
+    expect(row).toContain("▶ RUNNING");
+    expect(shown.stdout).not.toContain("\u001b[3");
+  });
+
+  test("shows thirty, says that there is more, and goes on from a token", async () => {
+    addJobs(32);
+    const first = await runCli(["job", "list", "-o", "name"], input);
+    expect(first.stdout.trim().split("\n")).toHaveLength(30);
+    const text = await runCli(["job", "list"], input);
+    expect(text.stderr).toContain("Showing 30 jobs; there are more: --all, --limit, --page-token 30");
+    const rest = await runCli(["job", "list", "-o", "name", "--page-token", "30"], input);
+    expect(rest.stdout).toBe("job_0030\njob_0031\n");
+    const all = await runCli(["job", "list", "--all", "--json"], input);
+    expect(JSON.parse(all.stdout)).toMatchObject({ jobs: { length: 32 }, nextPageToken: "" });
+  });
+
+  test("sends the filter and refuses states that are none", async () => {
+    peer.addJob({ jobId: "job_1", state: JobState.DEAD, spec: { kind: "a" } });
+    peer.addJob({ jobId: "job_2", state: JobState.READY, spec: { kind: "a" } });
+    const ran = await runCli(["job", "list", "--state", "dead,cancelled", "-o", "name"], input);
+    expect(ran.stdout).toBe("job_1\n");
+    const wrong = await runCli(["job", "list", "--state", "runing"], input);
+    expect(wrong.exitCode).toBe(2);
+    expect(wrong.stderr).toContain("Did you mean running?");
+  });
+
+  test("prints the proto3 JSON of the answer", async () => {
+    peer.addJob({
+      jobId: "job_1",
+      state: JobState.READY,
+      spec: { kind: "a" },
+      createTime: timestampFromMs(0),
+    });
+    const ran = await runCli(["--json", "job", "list"], input);
+    expect(JSON.parse(ran.stdout)).toMatchObject({
+      jobs: [{ jobId: "job_1", state: "JOB_STATE_READY", createTime: "1970-01-01T00:00:00Z", attempt: 0 }],
+      nextPageToken: "",
+    });
+  });
+});
+
+describe("job get", () => {
+  test("shows everything, safe for the terminal", async () => {
+    peer.addJob({
+      jobId: "job_1",
+      state: JobState.DEAD,
+      spec: { kind: "a", title: "A\u202e", payload: payloadOfText('{"x":1}'), labels: { k: "v" } },
+      attempt: 3,
+      failures: 3,
+      error: { code: "E", message: "bad\nthing", detail: "line 1\nline\u0007 2" },
+    });
+    const { stdout } = await runCli(["job", "get", "job_1"], input);
+    expect(stdout).toContain("title\tA⟨U+202E⟩\n");
+    expect(stdout).toContain("attempt\t3 (3 failed)\n");
+    expect(stdout).toContain("error\tE: bad␊thing\n");
+    expect(stdout).toContain('payload\n  {"x":1}\n');
+    expect(stdout).toContain("error detail\n  line 1\n  line␇ 2\n");
+  });
+
+  test("finds by external id, and says 3 for nothing", async () => {
+    peer.addJob({ jobId: "job_1", state: JobState.READY, spec: { kind: "a", externalId: "mine" } });
+    expect((await runCli(["job", "get", "--external-id", "mine", "-o", "name"], input)).stdout).toBe(
+      "job_1\n",
+    );
+    const none = await runCli(["job", "get", "job_9", "--json"], input);
+    expect(none.exitCode).toBe(3);
+    expect(none.stdout).toBe("");
+    expect(JSON.parse(none.stderr)).toEqual({
+      error: {
+        code: "not_found",
+        reason: "JOB_NOT_FOUND",
+        message: "there is no job job_9",
+        metadata: { id: "job_9" },
+        fieldViolations: [],
+        suggestion: "List them with: muster job list",
+        requestId: "req_404",
+        retryable: false,
+      },
+    });
+    expect((await runCli(["job", "get"], input)).exitCode).toBe(2);
+  });
+});
+
+describe("job cancel and retry", () => {
+  test("act on each id and tell what failed with exit code 12", async () => {
+    addJobs(2);
+    const ran = await runCli(["job", "cancel", "job_0000", "job_9", "job_0001", "--reason", "no"], input);
+    expect(ran.exitCode).toBe(12);
+    expect(ran.stdout).toBe("job_0000\tCANCELLED: no\njob_0001\tCANCELLED: no\n");
+    expect(ran.stderr).toContain("why: job_9: there is no job job_9 (JOB_NOT_FOUND)");
+    const again = await runCli(["job", "cancel", "job_0000"], input);
+    expect(again).toMatchObject({ exitCode: 0, stderr: "job_0000 had ended before.\n" });
+    const retried = await runCli(["job", "retry", "job_0000", "-o", "name"], input);
+    expect(retried).toMatchObject({ exitCode: 0, stdout: "job_0000\n" });
+    expect(peer.jobs.get("job_0000")?.generation).toBe(2);
+  });
+});
+
+describe("job wait", () => {
+  test("ends with 7 when --timeout is up first", async () => {
+    addJobs(1);
+    const ran = await runCli(["job", "wait", "job_0000", "--timeout", "50ms"], input);
+    expect(ran.exitCode).toBe(7);
+    expect(ran.stderr).toContain("job job_0000 has not ended after 50ms (WAIT_TIMED_OUT)");
+  });
+
+  test("prints the answer as JSON and still exits with 9", async () => {
+    peer.addJob({ jobId: "job_1", state: JobState.CANCELLED, reason: "deadline" });
+    const ran = await runCli(["job", "wait", "job_1", "--json"], input);
+    expect(ran.exitCode).toBe(9);
+    expect(JSON.parse(ran.stdout)).toMatchObject({ job: { state: "JOB_STATE_CANCELLED" }, done: true });
+    expect(JSON.parse(ran.stderr)).toMatchObject({ error: { reason: "JOB_CANCELLED" } });
+  });
+
+  test("is ended by Ctrl-C silently with 130", async () => {
+    addJobs(1);
+    const running = startCli(["job", "wait", "job_0000"], input);
+    await peer.called("WaitJob", 1);
+    running.interrupt();
+    expect(await running.exit).toBe(130);
+    expect(running.stdout() + running.stderr()).toBe("");
+  });
+});
+
+describe("job logs", () => {
+  const log = (sequence: bigint, text: string, stream = LogStream.STDOUT) => ({
+    attempt: 1,
+    sequence,
+    time: timestampFromMs(0),
+    body: { case: "log" as const, value: { stream, text } },
+  });
+
+  test("prints what was said, page by page, with gaps on stderr", async () => {
+    peer.addJob({ jobId: "job_1", state: JobState.SUCCEEDED });
+    peer.addEvent("job_1", log(1n, "one\n"));
+    peer.addEvent("job_1", log(2n, "t\u001b[31mwo\nthree", LogStream.STDERR));
+    peer.addEvent("job_1", {
+      attempt: 1,
+      sequence: 5n,
+      body: { case: "gap", value: { fromSequence: 3n, toSequence: 4n, cause: "limit" } },
+    });
+    peer.addEvent("job_1", { ...log(1n, "again\n"), attempt: 2 });
+    const ran = await runCli(["job", "logs", "job_1"], input);
+    expect(ran.stdout).toBe("one\nt␛[31mwo\nthree\nagain\n");
+    expect(ran.stderr).toBe("(records 3 to 4 are missing: limit)\n--- attempt 2 ---\n");
+    const stamped = await runCli(["job", "logs", "job_1", "-t", "--attempt", "1"], input);
+    expect(stamped.stdout).toMatch(/^\d\d:\d\d:\d\d out {2}one\n\d\d:\d\d:\d\d err {2}t␛/);
+    const json = await runCli(["job", "logs", "job_1", "-o", "jsonl"], input);
+    expect(
+      json.stdout
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line).sequence),
+    ).toEqual(["1", "2", "5", "1"]);
+  });
+
+  test("-f goes on where it was after the connection was cut, without a line lost or twice", async () => {
+    peer.addJob({ jobId: "job_1", state: JobState.RUNNING, attempt: 1 });
+    peer.addEvent("job_1", log(1n, "one\n"));
+    const running = startCli(["job", "logs", "job_1", "-f"], input);
+    await running.printed("one\n");
+    peer.cutConnections();
+    peer.addEvent("job_1", log(2n, "two\n"));
+    await running.printed("two\n");
+    peer.addEvent("job_1", log(3n, "three\n"));
+    await running.printed("three\n");
+    peer.changeJob("job_1", { state: JobState.SUCCEEDED });
+    expect(await running.exit).toBe(0);
+    expect(running.stdout()).toBe("one\ntwo\nthree\n");
+    expect(running.stderr()).toMatch(
+      /^Lost the coordinator \(.*\); trying again in .*\nConnected again\.\nJob job_1: SUCCEEDED/,
+    );
+  });
+
+  test("-f ends silently with 130 at Ctrl-C", async () => {
+    peer.addJob({ jobId: "job_1", state: JobState.RUNNING, attempt: 1 });
+    peer.addEvent("job_1", log(1n, "one\n"));
+    const running = startCli(["job", "logs", "job_1", "-f"], input);
+    await running.printed("one\n");
+    running.interrupt();
+    expect(await running.exit).toBe(130);
+    expect(running.stderr()).toBe("");
+  });
+});
+
+describe("job watch", () => {
+  test("prints each change once, over several connections", async () => {
+    peer.addJob({ jobId: "job_1", state: JobState.READY });
+    const running = startCli(["job", "watch", "job_1"], input);
+    await running.printed("READY\n");
+    peer.cutConnections();
+    await running.noted("Connected again.");
+    peer.changeJob("job_1", { state: JobState.SCHEDULED, attempt: 1, failures: 1 });
+    await running.printed("SCHEDULED attempt 1");
+    peer.changeJob("job_1", { state: JobState.SUCCEEDED, attempt: 2 });
+    expect(await running.exit).toBe(0);
+    expect(
+      running
+        .stdout()
+        .trim()
+        .split("\n")
+        .map((line) => line.slice(9)),
+    ).toEqual(["READY", "SCHEDULED attempt 1", "SUCCEEDED attempt 2"]);
+  });
+
+  test("streams JSON lines, and exits with 9 on --exit-status", async () => {
+    peer.addJob({ jobId: "job_1", state: JobState.DEAD });
+    const ran = await runCli(["job", "watch", "job_1", "-o", "jsonl", "--exit-status"], input);
+    expect(ran.exitCode).toBe(9);
+    expect(JSON.parse(ran.stdout)).toMatchObject({ job: { jobId: "job_1", state: "JOB_STATE_DEAD" } });
+    expect((await runCli(["job", "watch", "job_1"], input)).exitCode).toBe(0);
+  });
+
+  test("does not wait for a coordinator that was never there", async () => {
+    await peer.close();
+    const ran = await runCli(["job", "watch", "job_1"], input);
+    await peer.reopen();
+    expect(ran.exitCode).toBe(6);
+    expect(ran.stderr).toContain(`cannot reach ${peer.address}`);
+  });
+});
+
+test("job attempts lists the history", async () => {
+  peer.addJob({ jobId: "job_1", state: JobState.SUCCEEDED });
+  const attempt = { jobId: "job_1", workerName: "w1", startTime: timestampFromMs(0), generation: 1 };
+  peer.attempts.set("job_1", [
+    create(AttemptSchema, {
+      ...attempt,
+      attempt: 1,
+      outcome: AttemptOutcome.LOST,
+      endTime: timestampFromMs(90_000),
+    }),
+    create(AttemptSchema, {
+      ...attempt,
+      attempt: 2,
+      outcome: AttemptOutcome.SUCCEEDED,
+      final: true,
+      endTime: timestampFromMs(500),
+    }),
+  ]);
+  const { stdout } = await runCli(["job", "attempts", "job_1"], input);
+  const rows = stdout
+    .trim()
+    .split("\n")
+    .map((line) => line.split("\t"));
+  expect(rows.map((row) => [row[0], row[2], row[5]])).toEqual([
+    ["ATT", "OUTCOME", "TOOK"],
+    ["1", "LOST", "1m30s"],
+    ["2", "SUCCEEDED (final)", "500ms"],
+  ]);
+});
+
+test.each([
+  [Code.InvalidArgument, 2],
+  [Code.OutOfRange, 2],
+  [Code.NotFound, 3],
+  [Code.Unauthenticated, 4],
+  [Code.PermissionDenied, 4],
+  [Code.FailedPrecondition, 5],
+  [Code.Aborted, 5],
+  [Code.AlreadyExists, 5],
+  [Code.Unavailable, 6],
+  [Code.DeadlineExceeded, 7],
+  [Code.ResourceExhausted, 10],
+  [Code.Internal, 1],
+  [Code.Unimplemented, 1],
+  [Code.DataLoss, 1],
+])("status code %i ends with exit code %i", async (code, exitCode) => {
+  peer.failNext(new ConnectError("no", code));
+  expect((await runCli(["job", "list"], input)).exitCode).toBe(exitCode);
+});

@@ -1,0 +1,117 @@
+import { describe, expect, test } from "vitest";
+import { exitCodeMeanings, exitCodes } from "../../tui/exit-codes.ts";
+import { runCli } from "./run-cli.ts";
+
+describe("the command line", () => {
+  test("without arguments shows the way in", async () => {
+    const ran = await runCli([]);
+    expect(ran.exitCode).toBe(0);
+    expect(ran.stdout).toMatch(/^Muster: .*\n\nExamples:\n {2}muster dev/);
+    expect(ran.stdout).toContain("Nothing is running yet? Start with: muster dev");
+  });
+
+  test.each([
+    [["jbo"], "unknown command 'jbo' (USAGE)", "Did you mean job?"],
+    [["job", "lsit"], "unknown command 'lsit'", "Did you mean list?"],
+    [["job", "list", "--jsn"], "unknown option '--jsn'", "Did you mean --json?"],
+    [["job", "list", "extra"], "too many arguments", "--help"],
+    [["job", "wait"], "missing required argument 'job'", "--help"],
+    [["job", "list", "-o", "jsno"], "has no format", "Did you mean json?"],
+    [["job", "list", "-o", "name", "-o", "txt"], "has no format", "Did you mean text?"],
+    [["help", "exit-code"], "no command or topic", "Did you mean exit-codes?"],
+    [["top", "--watch"], "--watch streams data", "-o jsonl"],
+    [["worker", "run", "--once", "--continuous"], "contradict each other", "Give one"],
+    [["worker", "run", "--transport", "pol"], "--transport has no value", "Did you mean poll?"],
+    [["worker", "run", "--slots", "0"], "whole number from 1 to 10000", "--help"],
+    [["dev", "--ephemeral", "--data", "x"], "contradict each other", "Give one"],
+    [["status", "-o", "name"], "cannot reach", "muster dev"],
+  ])("answers %j with an error, a way out, and nothing on stdout", async (argv, message, way) => {
+    const ran = await runCli(argv, { env: { MUSTER_ADDRESS: "http://127.0.0.1:1", MUSTER_WORKER_KEY: "k" } });
+    expect(ran.exitCode).toBe(argv[0] === "status" ? 6 : 2);
+    expect(ran.stdout).toBe("");
+    expect(ran.stderr).toContain("error: ");
+    expect(ran.stderr).toContain(message);
+    expect(ran.stderr).toContain(way);
+  });
+
+  test("answers wrong usage in JSON when JSON is wanted, wherever that is said", async () => {
+    for (const argv of [
+      ["--json", "job", "lsit"],
+      ["job", "list", "--nope", "-o", "json"],
+      ["job", "list", "--nope", "--output=jsonl"],
+    ]) {
+      const ran = await runCli(argv);
+      expect(ran.exitCode).toBe(2);
+      expect(JSON.parse(ran.stderr)).toMatchObject({ error: { code: "invalid_argument", reason: "USAGE" } });
+    }
+    const words = await runCli(["job", "submit", "x", "--nope", "--", "--json"]);
+    expect(words.stderr).toMatch(/^error: /);
+  });
+
+  test("takes the options of all commands at every level", async () => {
+    for (const argv of [
+      ["--json", "version"],
+      ["version", "--json"],
+      ["-o", "json", "version"],
+      ["version", "-o", "json"],
+    ]) {
+      const ran = await runCli(argv);
+      expect(JSON.parse(ran.stdout)).toEqual({ version: "0.1.0", node: process.versions.node });
+    }
+  });
+
+  test("says what a worker without a key needs", async () => {
+    const ran = await runCli(["worker", "run"]);
+    expect(ran.exitCode).toBe(4);
+    expect(ran.stderr).toContain("muster worker create NAME --key-file FILE");
+  });
+});
+
+describe("help", () => {
+  test("starts with what a command does and with examples", async () => {
+    const ran = await runCli(["job", "submit", "--help"]);
+    expect(ran.exitCode).toBe(0);
+    expect(ran.stdout).toMatch(
+      /^Submit one job.*\n\nExamples:\n {2}muster job submit shell\.run -- make test\n/s,
+    );
+    expect((await runCli(["help", "job", "submit"])).stdout.trimEnd()).toBe(ran.stdout.trimEnd());
+  });
+
+  test("is there for every command, with an example where one can be given, within 100 columns", async () => {
+    const seen: string[] = [];
+    const walk = async (path: readonly string[]): Promise<void> => {
+      const { stdout, exitCode } = await runCli([...path, "--help"]);
+      expect(exitCode).toBe(0);
+      const commands = [...stdout.matchAll(/^ {2}([a-z][a-z-]*)(?: [<[].*?[>\]])*(?: {2,}\S|$)/gm)].map(
+        ([, name]) => name ?? "",
+      );
+      if (!/^Examples:$/m.test(stdout)) expect(stdout).toMatch(/^Commands:$/m);
+      for (const line of stdout.split("\n")) expect(line.length, line).toBeLessThanOrEqual(100);
+      seen.push(path.join(" "));
+      if (path.length > 1 || !/^(Commands|Run):$/m.test(stdout)) return;
+      for (const name of commands) if (name !== "muster") await walk([...path, name]);
+    };
+    await walk([]);
+    expect(seen).toEqual(
+      expect.arrayContaining([
+        "dev",
+        "server check-config",
+        "job submit",
+        "worker run",
+        "batch wait",
+        "dlq discard",
+        "top",
+        "proto export",
+      ]),
+    );
+  });
+
+  test("explains exit codes, states and environment", async () => {
+    const codes = await runCli(["help", "exit-codes"]);
+    for (const [code] of exitCodeMeanings) expect(codes.stdout).toMatch(new RegExp(`^ +${code} {2}\\S`, "m"));
+    expect(exitCodeMeanings.map(([code]) => code)).toEqual(Object.values(exitCodes));
+    const states = await runCli(["help", "states"], { env: { LANG: "C" } });
+    expect(states.stdout).toMatch(/^ {2}> RUNNING {4}a worker executes it$/m);
+    expect((await runCli(["help", "environment"])).stdout).toContain("MUSTER_API_KEY_FILE");
+  });
+});

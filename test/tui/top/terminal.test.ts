@@ -1,0 +1,86 @@
+import { execFile, execFileSync } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { type ApiPeer, startApiPeer } from "../../support/api-peer.ts";
+import { sampleStatus } from "./sample.ts";
+
+const run = promisify(execFile);
+const program = fileURLToPath(new URL("../../../tui/bin/muster.js", import.meta.url));
+
+let peer: ApiPeer;
+let socket: string;
+
+beforeEach(async () => {
+  peer = await startApiPeer();
+  peer.changeStatus(sampleStatus());
+  socket = `muster-test-${process.pid}-${crypto.randomUUID().slice(0, 8)}`;
+});
+
+afterEach(async () => {
+  await tmux("kill-server").catch(() => undefined);
+  await peer.close();
+});
+
+async function tmux(...words: string[]): Promise<string> {
+  const { stdout } = await run("tmux", ["-L", socket, "-f", "/dev/null", ...words]);
+  return stdout;
+}
+
+async function start(): Promise<void> {
+  const env = `MUSTER_ADDRESS=${peer.address} MUSTER_API_KEY=${peer.key} LANG=C.UTF-8`;
+  const command = `${env} ${process.execPath} ${program} top; echo "exit code $?"; tmux -L ${socket} wait-for -S left; exec cat`;
+  await tmux("new-session", "-d", "-x", "90", "-y", "30", `echo before; ${command}`);
+}
+
+const screen = (): Promise<string> => tmux("capture-pane", "-p");
+const eventually = { timeout: 15_000, interval: 50 };
+
+describe.skipIf(!hasTmux())("muster top in a terminal", () => {
+  test("lives through a restart of the coordinator and gives the terminal back on q", async () => {
+    await start();
+    await expect.poll(screen, eventually).toContain("gpu-1");
+    expect(await screen()).not.toContain("before");
+    await peer.close();
+    await expect.poll(screen, eventually).toContain(`Reconnecting to ${peer.address}`);
+    expect(await screen()).toContain("gpu-1");
+    await peer.reopen();
+    await expect.poll(screen, eventually).toContain("● live");
+    const left = once(execFile("tmux", ["-L", socket, "wait-for", "left"]), "exit");
+    await tmux("send-keys", "q");
+    await left;
+    const after = await screen();
+    expect(after).toMatch(/^before\nLeft muster \(http.*\)\.\nexit code 0\n/);
+  });
+
+  test("ends with 130 on Ctrl-C and with 143 on SIGTERM, the terminal given back", async () => {
+    await start();
+    await expect.poll(screen, eventually).toContain("gpu-1");
+    const left = once(execFile("tmux", ["-L", socket, "wait-for", "left"]), "exit");
+    await tmux("send-keys", "C-c");
+    await left;
+    expect(await screen()).toMatch(/^before\nLeft muster .*\nexit code 130\n/);
+    await tmux("kill-server");
+    await start();
+    await expect.poll(screen, eventually).toContain("gpu-1");
+    const ended = once(execFile("tmux", ["-L", socket, "wait-for", "left"]), "exit");
+    const shell = (await tmux("display-message", "-p", "#{pane_pid}")).trim();
+    execFileSync("kill", ["-TERM", childOf(shell)]);
+    await ended;
+    expect(await screen()).toMatch(/^before\nexit code 143\n/);
+  });
+});
+
+function childOf(pid: string): string {
+  return execFileSync("ps", ["--ppid", pid, "-o", "pid="], { encoding: "utf8" }).trim();
+}
+
+function hasTmux(): boolean {
+  try {
+    execFileSync("tmux", ["-V"]);
+    return true;
+  } catch {
+    return false;
+  }
+}
