@@ -136,7 +136,7 @@ async function start(
   const adminKeyFile = adminKey !== null && embedded ? keepAdminKey(config, adminKey) : null;
 
   const shutdown = new AbortController();
-  const health = new HealthState();
+  const health = new HealthState(apiServices.map((service) => service.typeName));
   const gate = createCallGate({
     authenticate: (token, requestId) => authenticate(keys, token, requestId),
     reflection: config.reflection,

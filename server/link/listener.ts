@@ -3,9 +3,8 @@ import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { Health } from "@muster/client/grpc/health";
 import { ServerReflection } from "@muster/client/grpc/reflection";
 import { ServerReflection as ServerReflectionAlpha } from "@muster/client/grpc/reflection-v1alpha";
-import { grpcJsDefinition } from "@muster/client/grpc-js";
 import { WorkerService } from "@muster/client/v1/worker_service";
-import { explainingInterceptor, type GrpcJsParts, grpcJsHandlers } from "../rpc/grpc-js-adapter.ts";
+import { addGrpcJsService, type GrpcJsParts } from "../rpc/grpc-js-adapter.ts";
 import { type HealthState, healthService } from "../rpc/health.ts";
 import { ListenError } from "../rpc/listener.ts";
 import { type ReflectedSchema, reflectionAlphaService, reflectionService } from "../rpc/reflection.ts";
@@ -42,17 +41,13 @@ export async function startWorkerListener(options: WorkerListenerOptions): Promi
     "grpc.keepalive_time_ms": 30_000,
     "grpc.keepalive_timeout_ms": 10_000,
     "grpc-node.max_session_memory": 16,
-    interceptors: [explainingInterceptor],
   });
-  server.addService(grpcJsDefinition(WorkerService), grpcJsHandlers(WorkerService, options.worker, options));
-  server.addService(grpcJsDefinition(Health), grpcJsHandlers(Health, healthService(options.health), options));
+  addGrpcJsService(server, WorkerService, options.worker, options);
+  addGrpcJsService(server, Health, healthService(options.health), options);
   if (options.schema) {
     const [now, alpha] = [reflectionService(options.schema), reflectionAlphaService(options.schema)];
-    server.addService(grpcJsDefinition(ServerReflection), grpcJsHandlers(ServerReflection, now, options));
-    server.addService(
-      grpcJsDefinition(ServerReflectionAlpha),
-      grpcJsHandlers(ServerReflectionAlpha, alpha, options),
-    );
+    addGrpcJsService(server, ServerReflection, now, options);
+    addGrpcJsService(server, ServerReflectionAlpha, alpha, options);
   }
   const credentials = tls
     ? ServerCredentials.createSsl(

@@ -156,7 +156,7 @@ async function admit(
     await gate(context);
   } finally {
     const headers = new Metadata();
-    context.responseHeader.forEach((value, name) => headers.set(name, value));
+    for (const [name, value] of context.responseHeader) headers.set(name, value);
     call.sendMetadata(headers);
   }
 }

@@ -151,9 +151,7 @@ function plainServer(
   signal: AbortSignal,
 ): Server {
   const http1 = createHttp1Server({
-    headersTimeout: firstBytesMs,
-    requestTimeout: requestTimeoutMs,
-    connectionsCheckingInterval: Math.min(1_000, firstBytesMs),
+    ...http1Timeouts(firstBytesMs),
     maxHeaderSize: 16 * 1024,
   });
   const http2 = createHttp2Server(http2Limits);
@@ -164,6 +162,14 @@ function plainServer(
   // It never listened; this ends the interval that enforces its timeouts.
   server.once("close", () => http1.close());
   return server;
+}
+
+function http1Timeouts(firstBytesMs: number) {
+  return {
+    headersTimeout: firstBytesMs,
+    requestTimeout: requestTimeoutMs,
+    connectionsCheckingInterval: Math.min(1_000, firstBytesMs),
+  };
 }
 
 function secureServer(
@@ -180,7 +186,8 @@ function secureServer(
     allowHTTP1: true,
     handshakeTimeout: firstBytesMs,
   });
-  Object.assign(server, { headersTimeout: firstBytesMs, requestTimeout: requestTimeoutMs });
+  // The typings know nothing of these, which a server of both versions has as one of HTTP/1.1 has them.
+  Object.assign(server, http1Timeouts(firstBytesMs));
   server.on("secureConnection", (socket: TLSSocket) => {
     socket.on("error", () => socket.destroy());
     if (socket.alpnProtocol !== "h2") connections.addHttp1(socket);

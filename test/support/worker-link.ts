@@ -24,6 +24,14 @@ import { ManualClock, settled } from "./worker-clock.ts";
 type FrameInit = NonNullable<MessageInitShape<typeof ConnectResponseSchema>["frame"]>;
 type LeaseInit = Exclude<MessageInitShape<typeof OfferedLeaseSchema>, { readonly $typeName: string }>;
 
+type Frame = Exclude<ConnectRequest["frame"], { case: undefined }>;
+type FrameValues = { [F in Frame as F["case"]]: F["value"] };
+
+// Safe: the caller has compared the case.
+function valueOf<C extends keyof FrameValues>(frame: ConnectRequest["frame"]): FrameValues[C] {
+  return frame.value as FrameValues[C];
+}
+
 /** One link of a scripted transport. */
 export class ScriptedLink implements Link {
   readonly welcome: Welcome;
@@ -63,13 +71,8 @@ export class ScriptedLink implements Link {
   }
 
   /** All frames of a kind. */
-  all<C extends NonNullable<ConnectRequest["frame"]["case"]>>(kind: C) {
-    type Frame = Extract<ConnectRequest["frame"], { case: C }>;
-    const isKind = (frame: ConnectRequest["frame"]): frame is Frame => frame.case === kind;
-    return this.sent
-      .map(({ frame }) => frame)
-      .filter(isKind)
-      .map(({ value }): Frame["value"] => value);
+  all<C extends keyof FrameValues>(kind: C): FrameValues[C][] {
+    return this.sent.flatMap(({ frame }) => (frame.case === kind ? [valueOf<C>(frame)] : []));
   }
 
   get results(): Result[] {

@@ -87,20 +87,14 @@ describe("findContext", () => {
 });
 
 describe("the key of a local coordinator", () => {
-  const coordinator = {
-    apiAddress: "http://127.0.0.1:7070",
-    workerAddress: "127.0.0.1:7071",
-    bootstrapKey: "mk_new",
-    adminKeyFile: null,
-    stop: async () => undefined,
-    failed: new Promise<Error>(() => undefined),
-  };
+  const coordinator = { apiAddress: "http://127.0.0.1:7070", bootstrapKey: "mk_new", adminKeyFile: null };
+  const config = { dataDir: "/nonexistent", databaseUrl: undefined };
 
   test("is kept for this user alone, replaced, and dropped only if it is still the same", () => {
-    const kept = keepLocalKey(coordinator, surroundings());
+    const kept = keepLocalKey(coordinator, config, surroundings());
     expect(kept).toMatchObject({ key: "mk_new", path: join(directory.path, "muster", "admin.key") });
     expect(statSync(kept?.path ?? "").mode & 0o777).toBe(0o600);
-    keepLocalKey({ ...coordinator, bootstrapKey: "mk_newer" }, surroundings());
+    keepLocalKey({ ...coordinator, bootstrapKey: "mk_newer" }, config, surroundings());
     dropLocalKey("mk_new", surroundings());
     expect(findContext({}, surroundings()).key).toBe("mk_newer");
     dropLocalKey("mk_newer", surroundings());
@@ -108,12 +102,14 @@ describe("the key of a local coordinator", () => {
   });
 
   test("is read from where the coordinator keeps it, and never kept for other machines", () => {
-    write("admin", "mk_kept\n");
-    const again = { ...coordinator, bootstrapKey: null, adminKeyFile: join(directory.path, "admin") };
-    expect(keepLocalKey(again, surroundings())?.key).toBe("mk_kept");
-    expect(
-      keepLocalKey({ ...coordinator, apiAddress: "http://10.0.0.1:7070" }, surroundings()),
-    ).toBeUndefined();
+    mkdirSync(join(directory.path, "data"));
+    write("data/admin.key", "mk_kept\n");
+    const again = { ...coordinator, bootstrapKey: null };
+    const embedded = { dataDir: join(directory.path, "data"), databaseUrl: undefined };
+    expect(keepLocalKey(again, embedded, surroundings())?.key).toBe("mk_kept");
+    expect(keepLocalKey(again, { ...embedded, databaseUrl: "postgres://x" }, surroundings())).toBeUndefined();
+    const elsewhere = { ...coordinator, apiAddress: "http://10.0.0.1:7070" };
+    expect(keepLocalKey(elsewhere, config, surroundings())).toBeUndefined();
   });
 });
 

@@ -1,28 +1,16 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { isLoopback, localKeyPath } from "../context.ts";
 import { CliError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Surroundings } from "../surroundings.ts";
-import { notInstalled } from "./daemon.ts";
+import { makeCoordinatorLog } from "./coordinator-log.ts";
 
 /** The configuration of a coordinator, as `@muster/server/config` made it. */
 export type CoordinatorConfig = import("@muster/server/config").Config;
 
 /** A coordinator that runs in this process. */
-export interface RunningCoordinator {
-  /** `http://host:port`. */
-  readonly apiAddress: string;
-  /** `host:port`. */
-  readonly workerAddress: string;
-  /** The first admin key, when it was made at this start. */
-  readonly bootstrapKey: string | null;
-  /** Where the coordinator keeps that key. */
-  readonly adminKeyFile: string | null;
-  readonly stop: () => Promise<void>;
-  /** Resolves when the coordinator cannot go on. */
-  readonly failed: Promise<Error>;
-}
+export type RunningCoordinator = import("@muster/server").RunningServer;
 
 /**
  * Settles the configuration of a coordinator from flags, environment and file. Throws one error with all
@@ -55,17 +43,18 @@ export async function settleConfig(
   }
 }
 
-/** Starts a coordinator; what the machine refuses (a port in use, a locked directory) is told in plain words. */
+/**
+ * Starts a coordinator that logs to stderr. What the machine refuses (a port in use, a locked directory, a
+ * database that does not answer) is told in plain words.
+ */
 export async function startCoordinator(
   config: CoordinatorConfig,
-  signal: AbortSignal,
+  surroundings: Surroundings,
 ): Promise<RunningCoordinator> {
-  const part: unknown = await import(serverModule).catch((cause: unknown) => {
-    throw notInstalled("@muster/server", cause);
-  });
-  if (!isServerPart(part)) throw notInstalled("@muster/server", undefined);
+  const { startServer } = await import("@muster/server");
+  const { signal } = surroundings;
   try {
-    return await part.startServer(config, { signal });
+    return await startServer(config, { signal, logger: makeCoordinatorLog(config, surroundings) });
   } catch (error) {
     signal.throwIfAborted();
     throw startError(error, config);
@@ -77,13 +66,17 @@ export async function startCoordinator(
  * 0600. Answers with the key and its path; undefined when the coordinator has not kept its key.
  */
 export function keepLocalKey(
-  coordinator: RunningCoordinator,
+  coordinator: Pick<RunningCoordinator, "apiAddress" | "bootstrapKey" | "adminKeyFile">,
+  config: Pick<CoordinatorConfig, "dataDir" | "databaseUrl">,
   surroundings: Surroundings,
 ): { readonly key: string; readonly path: string } | undefined {
-  const key = coordinator.bootstrapKey ?? readKept(coordinator.adminKeyFile);
+  // Only the start that makes the key names its file; later starts keep it beside the embedded database.
+  const file =
+    coordinator.adminKeyFile ?? (config.databaseUrl === undefined ? join(config.dataDir, "admin.key") : null);
+  const key = coordinator.bootstrapKey ?? readKept(file);
   if (key === undefined || !isLoopback(coordinator.apiAddress)) return undefined;
   const path = localKeyPath(surroundings);
-  if (path !== coordinator.adminKeyFile) {
+  if (path !== file) {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     // Removed first: the mode of a file that is there already would stay.
     rmSync(path, { force: true });
@@ -122,19 +115,6 @@ export async function stopCoordinator(coordinator: RunningCoordinator, forced: A
 // Variables of the other commands, which a coordinator must not take for mistakes.
 const ownVariables = ["MUSTER_WORKER_KEY", "MUSTER_WORKER_KEY_FILE", "MUSTER_API_KEY", "MUSTER_API_KEY_FILE"];
 
-const serverModule: string = "@muster/server";
-
-interface ServerPart {
-  readonly startServer: (
-    config: CoordinatorConfig,
-    options: { signal: AbortSignal },
-  ) => Promise<RunningCoordinator>;
-}
-
-function isServerPart(part: unknown): part is ServerPart {
-  return typeof part === "object" && part !== null && "startServer" in part;
-}
-
 function readKept(path: string | null): string | undefined {
   if (path === null) return undefined;
   try {
@@ -146,36 +126,42 @@ function readKept(path: string | null): string | undefined {
 
 function startError(error: unknown, config: CoordinatorConfig): unknown {
   if (!(error instanceof Error)) return error;
-  const { code, port, suggestion } = details(error);
-  if (code === "EADDRINUSE" || code === "EACCES") {
-    const flag = port === config.workerPort ? "--worker-port" : "--api-port";
-    return new CliError(
-      code === "EACCES" ? `port ${port} may not be used by this user` : `port ${port} is in use already`,
-      {
-        reason: code === "EACCES" ? "PORT_REFUSED" : "PORT_IN_USE",
-        exitCode: exitCodes.conflict,
-        suggestion: `Stop the other program, perhaps another muster, or choose another port with ${flag} (0 takes a free one).`,
-        cause: error,
-      },
-    );
+  const { code, suggestion } = details(error);
+  if (suggestion !== undefined) {
+    const exitCode = startExitCodes.get(code) ?? exitCodes.unexpected;
+    return new CliError(error.message, {
+      reason: code || "START_FAILED",
+      exitCode,
+      suggestion,
+      cause: error,
+    });
   }
-  if (suggestion === undefined) return error;
-  return new CliError(error.message, {
-    reason: code ?? "START_FAILED",
-    exitCode: exitCodes.unexpected,
-    suggestion,
+  if (config.databaseUrl === undefined || !databaseCodes.test(code)) return error;
+  // Host and port alone: the address has a password.
+  const { host } = URL.parse(config.databaseUrl) ?? { host: "the database" };
+  return new CliError(`the database at ${host} refuses: ${error.message || code}`, {
+    reason: "DATABASE_UNAVAILABLE",
+    exitCode: exitCodes.unreachable,
+    suggestion: "Check DATABASE_URL, and that the database runs; without it an embedded one is used.",
     cause: error,
   });
 }
 
-function details(error: Error): {
-  code: string | undefined;
-  port: number | undefined;
-  suggestion: string | undefined;
-} {
+const startExitCodes: ReadonlyMap<string, number> = new Map([
+  ["PORT_IN_USE", exitCodes.conflict],
+  ["DATA_DIRECTORY_IN_USE", exitCodes.conflict],
+  ["DATA_DIRECTORY_VERSION", exitCodes.conflict],
+  ["DATA_DIRECTORY_FOREIGN", exitCodes.conflict],
+  ["PORT_FORBIDDEN", exitCodes.config],
+  ["ADDRESS_UNAVAILABLE", exitCodes.config],
+]);
+
+// What the system and Postgres say when there is no way in: no route, no login, no such database.
+const databaseCodes = /^(E[A-Z_]+|CONNECT\w*|CONNECTION_\w+|28\w{3}|3D000|57P03|53300)$/;
+
+function details(error: Error): { readonly code: string; readonly suggestion: string | undefined } {
   return {
-    code: "code" in error && typeof error.code === "string" ? error.code : undefined,
-    port: "port" in error && typeof error.port === "number" ? error.port : undefined,
+    code: "code" in error && typeof error.code === "string" ? error.code : "",
     suggestion: "suggestion" in error && typeof error.suggestion === "string" ? error.suggestion : undefined,
   };
 }

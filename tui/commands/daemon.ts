@@ -1,59 +1,44 @@
-import { CliError } from "../errors.ts";
-import { exitCodes } from "../exit-codes.ts";
-import type { Surroundings } from "../surroundings.ts";
+import type { DaemonOptions } from "@muster/worker/daemon";
+import { sanitize } from "../output/sanitize.ts";
+import { showClock } from "../output/time.ts";
+import { interruption, type Surroundings } from "../surroundings.ts";
 
-/** What `@muster/worker/daemon` is run with. */
-export interface DaemonOptions {
-  /** The coordinator's worker listener, `host:port` or a URL. */
-  readonly address: string;
-  /** URL of the API; undefined: same host, 7070. */
-  readonly apiAddress: string | undefined;
-  readonly key: string;
-  /** Name of this machine, for people. */
-  readonly name: string;
-  readonly slots: number;
-  readonly points: number;
-  readonly skills: readonly string[];
-  readonly labels: Readonly<Record<string, string>>;
-  /** Names of variables that jobs may see besides the built-in ones. */
-  readonly env: readonly string[];
-  readonly transport: "auto" | "stream" | "poll";
-  readonly mode: "once" | "continuous";
-  readonly stateDir: string;
-  readonly graceMs: number;
+/** A worker of this process, with the kinds that are built in. */
+export interface WorkerRun extends Omit<DaemonOptions, "env" | "signals" | "logger"> {
   /** Aborted: take nothing new, end what runs. */
   readonly draining: AbortSignal;
   /** Aborted: give back what runs, and end. */
-  readonly signal: AbortSignal;
+  readonly forced: AbortSignal;
+  /** Only warnings and errors are logged. */
   readonly isQuiet: boolean;
-  readonly surroundings: Surroundings;
 }
 
-/** Runs the worker daemon until it has ended; answers with its exit code. Loaded when it is needed. */
-export async function runDaemon(options: DaemonOptions): Promise<number> {
-  const part: unknown = await import(daemonModule).catch((cause: unknown) => {
-    throw notInstalled("@muster/worker", cause);
-  });
-  if (!isDaemonPart(part)) throw notInstalled("@muster/worker", undefined);
-  return part.runDaemon(options);
-}
-
-const daemonModule: string = "@muster/worker/daemon";
-
-interface DaemonPart {
-  readonly runDaemon: (options: DaemonOptions) => Promise<number>;
-}
-
-function isDaemonPart(part: unknown): part is DaemonPart {
-  return typeof part === "object" && part !== null && "runDaemon" in part;
-}
-
-/** The error of a package that should be here and is not. */
-export function notInstalled(name: string, cause: unknown): CliError {
-  return new CliError(`the package ${name} cannot be loaded`, {
-    reason: "PACKAGE_MISSING",
-    exitCode: exitCodes.unexpected,
-    suggestion: "Install muster again: npm ci in a checkout, npm install muster elsewhere.",
-    cause,
+/**
+ * Runs a worker until it has ended; answers with its exit code. Its log goes to stderr. The package is loaded
+ * here, because no other command needs it.
+ */
+export async function runWorkerDaemon(run: WorkerRun, surroundings: Surroundings): Promise<number> {
+  const { runDaemon } = await import("@muster/worker/daemon");
+  const { draining, forced, isQuiet, ...options } = run;
+  return runDaemon({
+    ...options,
+    env: surroundings.env,
+    signals: (listen) => {
+      const onDraining = (): void => listen(interruption(draining).signalName);
+      const onForced = (): void => listen(interruption(forced).signalName);
+      if (draining.aborted) onDraining();
+      else draining.addEventListener("abort", onDraining, { once: true });
+      forced.addEventListener("abort", onForced, { once: true });
+      return () => {
+        draining.removeEventListener("abort", onDraining);
+        forced.removeEventListener("abort", onForced);
+      };
+    },
+    logger: (level, message, fields = {}) => {
+      if (level === "debug" || (isQuiet && level === "info")) return;
+      const rest = Object.entries(fields).map(([name, value]) => ` ${name}=${JSON.stringify(value) ?? "-"}`);
+      const line = `${showClock(surroundings.now())} ${level.padEnd(5)} ${message}${rest.join("")}`;
+      surroundings.stderr.write(`${sanitize(line)}\n`);
+    },
   });
 }

@@ -12,6 +12,7 @@ import { exitCodes } from "../exit-codes.ts";
 import { systemReason } from "../input/files.ts";
 import { wholeOption } from "../input/options.ts";
 import {
+  type CoordinatorConfig,
   dropLocalKey,
   keepLocalKey,
   type RunningCoordinator,
@@ -19,7 +20,7 @@ import {
   startCoordinator,
   stopCoordinator,
 } from "./coordinator.ts";
-import { runDaemon } from "./daemon.ts";
+import { runWorkerDaemon } from "./daemon.ts";
 
 interface DevOptions {
   readonly data?: string;
@@ -62,9 +63,10 @@ async function runDev(call: Call, options: DevOptions): Promise<number> {
   const folder = makeFolder(call, options);
   let key: string | undefined;
   try {
-    const coordinator = await startDevCoordinator(call, folder, options);
+    const config = await settleDevConfig(call, folder, options);
+    const coordinator = await startDevCoordinator(call, config);
     try {
-      const kept = keepLocalKey(coordinator, call.surroundings);
+      const kept = keepLocalKey(coordinator, config, call.surroundings);
       if (kept === undefined) throw lostKey(folder);
       key = kept.key;
       return await runDevWorker(call, { coordinator, folder, options, key, keyPath: kept.path });
@@ -103,11 +105,7 @@ function makeFolder({ surroundings }: Call, options: DevOptions): string {
   }
 }
 
-async function startDevCoordinator(
-  call: Call,
-  folder: string,
-  options: DevOptions,
-): Promise<RunningCoordinator> {
+async function settleDevConfig(call: Call, folder: string, options: DevOptions): Promise<CoordinatorConfig> {
   const flags = {
     dataDir: join(folder, "data"),
     apiPort: String(options.port ?? 7070),
@@ -119,10 +117,13 @@ async function startDevCoordinator(
   const env = Object.fromEntries(
     Object.entries(call.surroundings.env).filter(([name]) => !/^(MUSTER_)?DATABASE_/.test(name)),
   );
-  if (!call.output.isTty || call.output.format === "text") call.output.note("Starting...");
-  const config = await settleConfig(flags, { env, cwd: call.surroundings.cwd });
+  return settleConfig(flags, { env, cwd: call.surroundings.cwd });
+}
+
+async function startDevCoordinator(call: Call, config: CoordinatorConfig): Promise<RunningCoordinator> {
+  call.output.note("Starting...");
   try {
-    return await startCoordinator(config, call.signal);
+    return await startCoordinator(config, call.surroundings);
   } catch (error) {
     throw error instanceof CliError && error.reason === "PORT_IN_USE" ? portInUse(error) : error;
   }
@@ -132,32 +133,28 @@ async function runDevWorker(call: Call, run: DevRun): Promise<number> {
   const { surroundings } = call;
   const slots = run.options.slots ?? availableParallelism();
   const key = await workerKey(call, run);
-  printReady(call, run, slots);
   // A coordinator that fails takes the worker with it.
   const stopping = new AbortController();
   const failure = run.coordinator.failed.then((error) => {
     stopping.abort(error);
     return error;
   });
-  const exitCode = await runDaemon({
-    address: run.coordinator.workerAddress,
-    apiAddress: run.coordinator.apiAddress,
-    key,
-    name: "dev",
-    slots,
-    points: Math.max(slots, 100),
-    skills: [],
-    labels: {},
-    env: [],
-    transport: "auto",
-    mode: "continuous",
-    stateDir: join(run.folder, "worker"),
-    graceMs: 10_000,
-    draining: AbortSignal.any([surroundings.signal, stopping.signal]),
-    signal: AbortSignal.any([surroundings.forced, stopping.signal]),
-    isQuiet: true,
+  const exitCode = await runWorkerDaemon(
+    {
+      address: run.coordinator.workerAddress,
+      apiAddress: run.coordinator.apiAddress,
+      key,
+      slots,
+      points: Math.max(slots, 100),
+      stateDir: join(run.folder, "worker"),
+      drainGraceMs: 10_000,
+      draining: AbortSignal.any([surroundings.signal, stopping.signal]),
+      forced: AbortSignal.any([surroundings.forced, stopping.signal]),
+      isQuiet: true,
+      onReady: () => printReady(call, run, slots),
+    },
     surroundings,
-  });
+  );
   if (stopping.signal.aborted) throw await failure;
   return surroundings.signal.aborted ? exitCodes.done : exitCode;
 }
@@ -200,7 +197,7 @@ function printReady(call: Call, { coordinator, folder, options, keyPath }: DevRu
     "",
     "Try, in another terminal:",
     "",
-    `  muster job submit shell.run --wait${address} -- date`,
+    `  muster job submit echo --data '{"hello":"world"}' --wait${address}`,
     `  muster job submit shell.run --watch${address} -- sh -c 'for i in 1 2 3; do echo "step $i"; sleep 1; done'`,
     `  muster top${address}`,
     "",

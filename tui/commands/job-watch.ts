@@ -1,10 +1,11 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import { type AttemptEvent, AttemptEventSchema, LogStream } from "@muster/client/v1/event";
+import { type AttemptEvent, AttemptEventSchema } from "@muster/client/v1/event";
 import type { Job } from "@muster/client/v1/job";
 import { JobService, type WatchJobResponse, WatchJobResponseSchema } from "@muster/client/v1/job_service";
 import type { Call } from "../call.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { textOfPayload } from "../input/payload.ts";
+import { type LogLine, makeLogLines } from "../output/log-lines.ts";
 import { sanitize, sanitizeLines } from "../output/sanitize.ts";
 import { isTerminal, lookOfJob } from "../output/states.ts";
 import { showClock, showDuration } from "../output/time.ts";
@@ -29,22 +30,14 @@ export interface LogsOptions {
 
 /** Prints what becomes of a job until its run has ended. Answers with the exit code. */
 export async function printWatch(call: Call, jobId: string, options: WatchOptions): Promise<number> {
+  const { output } = call;
   const stream = watchJob(call.client(JobService), jobId, { ...reconnecting(call), events: true });
+  const textOf = makeWatchText(call, options);
   let last: Job | undefined;
-  let printed = "";
   for await (const response of stream) {
     if (response.body.case === "job") last = response.body.value;
     if (response.body.case === "alive") continue;
-    const line = watchLine(response, options, call);
-    // A job comes again after each connection; only what is new is said.
-    const isNew = response.body.case !== "job" || line !== printed;
-    if (response.body.case === "job") printed = line;
-    if (call.output.format === "text" ? !isNew || line === "" : false) continue;
-    call.output.printOne({
-      schema: WatchJobResponseSchema,
-      message: response,
-      text: () => [response.body.case === "job" ? `${stamp(call.surroundings.now(), call)} ${line}` : line],
-    });
+    output.printOne({ schema: WatchJobResponseSchema, message: response, text: () => textOf(response) });
   }
   if (call.signal.aborted) return exitCodes.interrupted;
   if (options.exitStatus === true && (last === undefined || lookOfJob(last).word !== "SUCCEEDED")) {
@@ -55,26 +48,27 @@ export async function printWatch(call: Call, jobId: string, options: WatchOption
 
 /** Prints what the attempts of a job logged; with --follow until its run has ended. */
 export async function printLogs(call: Call, jobId: string, options: LogsOptions): Promise<number> {
+  const { output } = call;
   const writer = makeLogWriter(call, options);
   const jobs = call.client(JobService);
   if (options.follow === true) {
     for await (const { body } of watchJob(jobs, jobId, { ...reconnecting(call), events: true })) {
-      if (body.case === "event") writer(body.value);
-      if (body.case === "job" && isTerminal(body.value.state))
-        call.output.note(`Job ${jobId}: ${jobLine(body.value)}`);
+      if (body.case === "event") writer.write(body.value);
+      if (body.case !== "job" || !isTerminal(body.value.state)) continue;
+      writer.end();
+      output.note(`Job ${jobId}: ${jobLine(body.value)}`);
     }
+    writer.end();
     return call.signal.aborted ? exitCodes.interrupted : exitCodes.done;
   }
-  let after: { attempt: number; sequence: bigint } | undefined;
+  let after: { readonly attempt: number; readonly sequence: bigint } | undefined;
   do {
-    const request = {
-      jobId,
-      ...(after === undefined ? {} : { after: { attempt: after.attempt, sequence: after.sequence } }),
-    };
-    const page = await jobs.listJobEvents(request, call.once());
-    for (const event of page.events) writer(event);
+    const cursor = after === undefined ? {} : { after: { attempt: after.attempt, sequence: after.sequence } };
+    const page = await jobs.listJobEvents({ jobId, ...cursor }, call.once());
+    for (const event of page.events) writer.write(event);
     after = page.events.length === 0 ? undefined : page.next;
   } while (after !== undefined);
+  writer.end();
   return exitCodes.done;
 }
 
@@ -92,77 +86,96 @@ export function reconnecting(call: Call): Pick<ReconnectOptions, "signal" | "onL
   };
 }
 
-function watchLine({ body }: WatchJobResponse, options: WatchOptions, call: Call): string {
-  if (body.case === "job") {
-    const look = lookOfJob(body.value);
-    const progress = sanitize(progressText(body.value));
-    const glyph = call.output.isTty ? `${call.output.glyphs === "ascii" ? look.ascii : look.glyph} ` : "";
-    const line = call.output.paint(look.style, `${glyph}${jobLine(body.value)}`);
-    return progress === "" || isTerminal(body.value.state) ? line : `${line}  ${progress}`;
-  }
-  if (body.case !== "event" || (body.value.body.case === "log" && options.logs !== true)) return "";
-  return eventLines(body.value, call, true).join("\n");
+// The lines of each message: a job comes again after each connection, and only what is new about it is said.
+function makeWatchText(call: Call, options: WatchOptions): (response: WatchJobResponse) => string[] {
+  const { paint } = call.output;
+  const log = makeLogLines();
+  let said = "";
+  const showLog = (line: LogLine): string =>
+    stampedLine(call, line.atMs, line.source, sanitize(tabless(line.text)));
+  return ({ body }) => {
+    if (body.case === "event" && body.value.body.case === "log") {
+      return options.logs === true ? log.push(body.value).map(showLog) : [];
+    }
+    if (body.case === "event") return eventLines(call, body.value);
+    if (body.case !== "job") return [];
+    const rest = isTerminal(body.value.state) && options.logs === true ? log.flush().map(showLog) : [];
+    const line = changeLine(call, body.value);
+    if (line === said) return rest;
+    said = line;
+    return [...rest, `${paint("dim", showClock(call.surroundings.now()))} ${line}`];
+  };
 }
 
-function makeLogWriter(call: Call, options: LogsOptions): (event: AttemptEvent) => void {
+function changeLine({ output }: Call, job: Job): string {
+  const look = lookOfJob(job);
+  const progress = sanitize(progressText(job));
+  const glyph = output.isTty ? `${output.glyphs === "ascii" ? look.ascii : look.glyph} ` : "";
+  const line = output.paint(look.style, `${glyph}${jobLine(job)}`);
+  return progress === "" || isTerminal(job.state) ? line : `${line}  ${progress}`;
+}
+
+function makeLogWriter(call: Call, options: LogsOptions) {
   const { output } = call;
+  const lines = makeLogLines();
   let attempt = 0;
-  return (event) => {
+  const print = (all: readonly LogLine[]): void => {
+    for (const { text, source, atMs } of all) {
+      const safe = sanitize(tabless(text));
+      output.data(options.timestamps === true ? stampedLine(call, atMs, source, safe) : safe);
+    }
+  };
+  const write = (event: AttemptEvent): void => {
     if (options.attempt !== undefined && event.attempt !== options.attempt) return;
-    if (event.attempt !== attempt && attempt !== 0) output.note(`--- attempt ${event.attempt} ---`);
-    attempt = event.attempt;
     if (output.format !== "text") {
       output.printOne({ schema: AttemptEventSchema, message: event, text: () => [] });
       return;
     }
-    if (event.body.case === "gap") output.note(eventLines(event, call, false).join("\n"));
-    else if (event.body.case === "log") {
-      for (const line of eventLines(event, call, options.timestamps === true)) output.data(line);
+    if (event.attempt !== attempt && attempt !== 0) {
+      print(lines.flush());
+      output.note(`--- attempt ${event.attempt} ---`);
     }
+    attempt = event.attempt;
+    if (event.body.case === "gap") output.note(gapText(event.body.value));
+    else print(lines.push(event));
   };
+  return { write, end: () => print(lines.flush()) };
 }
 
-function eventLines(event: AttemptEvent, call: Call, isStamped: boolean): string[] {
-  const { body } = event;
-  const at = event.time === undefined ? call.surroundings.now() : timestampMs(event.time);
-  const stamped = (source: string, text: string): string[] => {
-    const lines = sanitizeLines(text.replace(/\r?\n$/, "")).split("\n");
-    return isStamped
-      ? lines.map((line) => `${stamp(at, call)} ${call.output.paint("dim", source)} ${line}`)
-      : lines;
-  };
-  switch (body.case) {
-    case "log":
-      return stamped(sourceWord(body.value.stream, body.value.level), body.value.text);
+// What an attempt said besides its log.
+function eventLines(call: Call, event: AttemptEvent): string[] {
+  const atMs = event.time === undefined ? undefined : timestampMs(event.time);
+  const stamped = (source: string, text: string): string[] =>
+    sanitizeLines(text)
+      .split("\n")
+      .map((line) => stampedLine(call, atMs, source, line));
+  switch (event.body.case) {
     case "partial":
-      return stamped("part", textOfPayload(body.value) ?? "null");
+      return stamped("part", textOfPayload(event.body.value) ?? "null");
     case "message":
-      return stamped("says", body.value);
-    case "gap": {
-      const { fromSequence, toSequence, cause } = body.value;
-      return stamped("gap ", `(records ${fromSequence} to ${toSequence} are missing: ${cause})`);
-    }
+      return stamped("says", event.body.value);
+    case "gap":
+      return stamped("gap", gapText(event.body.value));
+    case "log":
     case undefined:
       return [];
   }
 }
 
-function sourceWord(stream: LogStream, level: string): string {
-  switch (stream) {
-    case LogStream.STDOUT:
-      return "out ";
-    case LogStream.STDERR:
-      return "err ";
-    case LogStream.SYSTEM:
-      return "sys ";
-    case LogStream.LOG:
-    case LogStream.UNSPECIFIED:
-      return sanitize(level || "log")
-        .slice(0, 5)
-        .padEnd(4);
-  }
+function gapText(gap: {
+  readonly fromSequence: bigint;
+  readonly toSequence: bigint;
+  readonly cause: string;
+}): string {
+  return `(records ${gap.fromSequence} to ${gap.toSequence} are missing: ${gap.cause})`;
 }
 
-function stamp(ms: number, call: Call): string {
-  return call.output.paint("dim", showClock(ms));
+function stampedLine(call: Call, atMs: number | undefined, source: string, safeText: string): string {
+  const { paint } = call.output;
+  const word = sanitize(source).slice(0, 5).padEnd(4);
+  return `${paint("dim", showClock(atMs ?? call.surroundings.now()))} ${paint("dim", word)} ${safeText}`;
+}
+
+function tabless(text: string): string {
+  return text.replaceAll("\t", "    ");
 }

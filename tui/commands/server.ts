@@ -78,9 +78,9 @@ async function checkConfig(call: Call, flags: Flags): Promise<number> {
 async function runServer(call: Call, flags: Flags): Promise<number> {
   const { output, surroundings } = call;
   const config = await settleConfig(flags, surroundings);
-  const coordinator = await startCoordinator(config, call.signal);
+  const coordinator = await startCoordinator(config, surroundings);
   const { apiAddress, workerAddress, bootstrapKey, adminKeyFile } = coordinator;
-  const kept = keepLocalKey(coordinator, surroundings);
+  const kept = keepLocalKey(coordinator, config, surroundings);
   output.printValue({ apiAddress, workerAddress, adminKeyFile: adminKeyFile ?? kept?.path ?? null }, () => [
     `muster server is ready: API ${apiAddress}, workers ${workerAddress}`,
   ]);

@@ -1,15 +1,13 @@
 import { readFileSync } from "node:fs";
-import { hostname } from "node:os";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import type { Call } from "../call.ts";
 import type { Cli, MusterCommand } from "../command.ts";
-import { stateDirectory } from "../context.ts";
 import { CliError, usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { systemReason } from "../input/files.ts";
 import { durationOption, listOption, pairOption, wholeOption } from "../input/options.ts";
 import { didYouMean } from "../input/suggest.ts";
-import { type DaemonOptions, runDaemon } from "./daemon.ts";
+import { runWorkerDaemon, type WorkerRun } from "./daemon.ts";
 
 interface RunOptions {
   readonly address?: string;
@@ -32,7 +30,9 @@ interface RunOptions {
 export function registerWorkerRun(worker: MusterCommand, cli: Cli): void {
   worker
     .command("run")
-    .description("Run jobs on this machine: the built-in kind is shell.run, a program with its arguments.")
+    .description(
+      "Run jobs on this machine. Built-in kinds: shell.run, a program with its arguments, and echo.",
+    )
     .examples(
       "muster worker create laptop --key-file laptop.key",
       "muster worker run --key-file laptop.key",
@@ -51,13 +51,16 @@ export function registerWorkerRun(worker: MusterCommand, cli: Cli): void {
       "--key-file <path>",
       "file that holds the worker's key (MUSTER_WORKER_KEY_FILE, MUSTER_WORKER_KEY)",
     )
-    .option("--name <text>", "name of this machine, for people (its host name)")
-    .option("--slots <number>", "jobs at once (1)", wholeOption(1, 10_000))
+    .option("--name <text>", "name of its state directory (from the key)")
+    .option("--slots <number>", "jobs at once (4)", wholeOption(1, 10_000))
     .option("--points <number>", "points at once (as slots)", wholeOption(1, 1_000_000))
     .option("--skill <name>", "a skill of this machine; repeat for more", listOption)
     .option("--label <key=value>", "a label of this machine; repeat for more", pairOption)
     .option("--env <name>", "a variable of this environment that jobs may see; repeat for more", listOption)
-    .option("--state-dir <path>", "where results wait until they are safe ($XDG_STATE_HOME/muster/worker)")
+    .option(
+      "--state-dir <path>",
+      "where results wait until they are safe ($XDG_STATE_HOME/muster/worker/<name>)",
+    )
     .option("--grace <duration>", "how long running jobs may take to end at a stop (30s)", durationOption)
     .notes(
       "The first Ctrl-C, or SIGTERM, takes no more jobs and lets the running ones end; the second\n" +
@@ -68,37 +71,46 @@ export function registerWorkerRun(worker: MusterCommand, cli: Cli): void {
 }
 
 async function runWorker(call: Call, options: RunOptions): Promise<number> {
-  return runDaemon(daemonOptions(call, options));
-}
-
-function daemonOptions(call: Call, options: RunOptions): DaemonOptions {
-  const { surroundings } = call;
   if (options.once === true && options.continuous === true) {
     throw usageError("--once and --continuous contradict each other", "Give one of the two.");
   }
-  const slots = options.slots ?? 1;
-  return {
+  const { surroundings } = call;
+  const run: WorkerRun = {
     address: readListener(options.address ?? "127.0.0.1:7071"),
-    apiAddress: options.apiAddress,
+    transport: readTransport(options.transport ?? "auto"),
     key: readWorkerKey(call, options.keyFile),
-    name: options.name ?? hostname(),
-    slots,
-    points: options.points ?? slots,
     skills: options.skill ?? [],
     labels: options.label ?? {},
-    env: options.env ?? [],
-    transport: readTransport(options.transport ?? "auto"),
-    mode: options.once === true ? "once" : "continuous",
-    stateDir: resolve(surroundings.cwd, options.stateDir ?? join(stateDirectory(surroundings), "worker")),
-    graceMs: options.grace ?? 30_000,
+    envAllow: options.env ?? [],
+    once: options.once === true,
+    drainGraceMs: options.grace ?? 30_000,
+    slots: options.slots ?? 4,
+    ...given("apiAddress", options.apiAddress),
+    ...given("name", options.name),
+    ...given("points", options.points),
+    ...given(
+      "stateDir",
+      options.stateDir === undefined ? undefined : resolve(surroundings.cwd, options.stateDir),
+    ),
     draining: surroundings.signal,
-    signal: surroundings.forced,
+    forced: surroundings.forced,
     isQuiet: call.globals.quiet === true,
-    surroundings,
+    onReady: ({ workerName, transport }) =>
+      call.output.note(`Worker ${workerName} is attached (${transport}). Ctrl-C ends it in good order.`),
   };
+  return runWorkerDaemon(run, surroundings);
 }
 
-function readTransport(word: string): DaemonOptions["transport"] {
+function given<Name extends keyof WorkerRun>(
+  name: Name,
+  value: WorkerRun[Name],
+): Partial<Pick<WorkerRun, Name>> {
+  const one: Partial<Pick<WorkerRun, Name>> = {};
+  if (value !== undefined) one[name] = value;
+  return one;
+}
+
+function readTransport(word: string): "auto" | "stream" | "poll" {
   const transports = ["auto", "stream", "poll"] as const;
   const found = transports.find((one) => one === word);
   if (found !== undefined) return found;
