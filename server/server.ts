@@ -2,7 +2,6 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import pino from "pino";
-import postgres from "postgres";
 import { advertisedApiAddress, type Config } from "./config.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
 import { Feed } from "./dispatch/feed.ts";
@@ -34,7 +33,7 @@ import { readCluster, removeCoordinator } from "./store/coordinators.ts";
 import { openDatabase, type Role } from "./store/database.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "./store/embedded.ts";
 import { migrateDatabase } from "./store/migrate.ts";
-import { ensurePartitions } from "./store/partitions.ts";
+import { addPartitions } from "./store/partitions.ts";
 
 /** A coordinator at work. */
 export interface RunningServer {
@@ -299,21 +298,6 @@ function readTls(config: Config) {
   if (config.tlsCert === undefined || config.tlsKey === undefined) return undefined;
   const ca = config.tlsCa === undefined ? {} : { ca: readFileSync(config.tlsCa) };
   return { cert: readFileSync(config.tlsCert), key: readFileSync(config.tlsKey), ...ca };
-}
-
-async function addPartitions(url: string, nowMs: number): Promise<void> {
-  const client = postgres(url, {
-    max: 1,
-    onnotice: () => {},
-    connection: { application_name: "muster partitions" },
-  });
-  try {
-    await client.unsafe("set role muster_owner");
-    await client.unsafe("set search_path to muster");
-    await ensurePartitions(client, nowMs);
-  } finally {
-    await client.end({ timeout: 5 });
-  }
 }
 
 // One line a second by kind of refusal, with how many there were.

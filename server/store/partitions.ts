@@ -1,4 +1,4 @@
-import type { Sql } from "postgres";
+import postgres, { type Sql } from "postgres";
 
 const dayMs = 86_400_000;
 
@@ -28,6 +28,22 @@ export async function ensurePartitions(client: Sql, nowMs: number): Promise<void
       const [a, b] = [from, to].map((date) => date.toISOString().slice(0, 10));
       await attach(client, "log_chunks", label, `from ('${a}') to ('${b}')`);
     }
+  }
+}
+
+/** Makes the missing partitions on a connection of its own, as the owner: for the sweep. */
+export async function addPartitions(url: string, nowMs: number): Promise<void> {
+  const client = postgres(url, {
+    max: 1,
+    onnotice: () => {},
+    connection: { application_name: "muster partitions" },
+  });
+  try {
+    await client.unsafe("set role muster_owner");
+    await client.unsafe("set search_path to muster");
+    await ensurePartitions(client, nowMs);
+  } finally {
+    await client.end({ timeout: 5 });
   }
 }
 
