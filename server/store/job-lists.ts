@@ -24,8 +24,6 @@ export interface JobIdPage {
   readonly next: string | null;
 }
 
-/** How many rows a page may look at before it ends, full or not. */
-const mostExamined = 100_000;
 const largestWindow = 20_000;
 
 /**
@@ -39,7 +37,16 @@ export async function readJobIds(
   tx: Tx,
   orgId: string,
   filter: JobFilter,
-  { before, limit }: { readonly before: string | null; readonly limit: number },
+  {
+    before,
+    limit,
+    mostExamined = 100_000,
+  }: {
+    readonly before: string | null;
+    readonly limit: number;
+    /** How many rows the page may look at before it ends, full or not. */
+    readonly mostExamined?: number;
+  },
 ): Promise<JobIdPage> {
   const range = await idRange(tx, orgId, filter);
   if (range === null) return { ids: [], next: null };

@@ -30,6 +30,9 @@ test("runs a job", async () => {
     const result = await peer.resultOf(lease.lease.leaseId);
     expect(result.outcome.case).toBe("success");
     await worker.stop();
-    console.log(await worker.closed, peer.received.map((f) => f.request.frame.case));
+    console.log(
+      await worker.closed,
+      peer.received.map((f) => f.request.frame.case),
+    );
   }
 });

@@ -32,6 +32,7 @@ function environmentLines(): string[] {
       ["MUSTER_WORKER_KEY", "worker run: the worker's key itself"],
       ["NO_COLOR", "set to anything: no colours; as --no-color"],
       ["FORCE_COLOR", "set to 1: colours also where output is no terminal"],
+      ["NODE_EXTRA_CA_CERTS", "file of further authorities (PEM) that https addresses may be signed by"],
       ["XDG_STATE_HOME", "where muster/ keeps its state (~/.local/state)"],
     ]),
     "",

@@ -30,7 +30,7 @@ export function pad(text: string, cells: number, align: "left" | "right" = "left
 }
 
 /** Exactly so many cells: cut or filled. */
-export function fit(text: string, cells: number, align: "left" | "right" = "left", mark = "…"): string {
+export function fitTo(text: string, cells: number, align: "left" | "right" = "left", mark = "…"): string {
   return pad(truncate(text, cells, mark), cells, align);
 }
 

@@ -1,7 +1,7 @@
 import type { Paint, Style } from "../output/paint.ts";
 import { sanitize } from "../output/sanitize.ts";
 import type { GlyphSet } from "../output/states.ts";
-import { fit, truncate, widthOf } from "../output/width.ts";
+import { fitTo, truncate, widthOf } from "../output/width.ts";
 
 /** The screen that lines are made for. */
 export interface Frame {
@@ -52,7 +52,7 @@ export function layRow(cells: readonly Piece[], columns: readonly ListColumn[], 
     const { text = "", style = "plain" } = cells[at] ?? {};
     const safe = safeText(text, frame);
     const mark = frame.glyphs === "ascii" ? "~" : "…";
-    const cell = isLast ? truncate(safe, width, mark) : fit(safe, width, column.align ?? "left", mark);
+    const cell = isLast ? truncate(safe, width, mark) : fitTo(safe, width, column.align ?? "left", mark);
     return frame.paint(style, cell);
   });
   return ` ${shown.join(" ")}`;

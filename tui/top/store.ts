@@ -84,7 +84,11 @@ export function createTopStore(nowMs: number): TopStore {
         nowMs: now,
       });
     },
-    tick: (now) => publish({ ...state, nowMs: now }),
+    tick: (now) => {
+      // While figures come each second, they bring the time along.
+      const isFresh = state.connection.kind === "live" && now - state.receivedMs < 1_500;
+      if (!isFresh) publish({ ...state, nowMs: now });
+    },
   };
 }
 

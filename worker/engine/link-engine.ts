@@ -55,7 +55,8 @@ export interface LinkEngineOptions {
 
 const protocol = { major: 1, minor: 0 };
 const windowBytes = 256 * 1024;
-const waitingBytes = 1024 * 1024;
+// More than the largest partial result, so that one never pushes itself out.
+const waitingBytes = 2 * 1024 * 1024;
 
 /**
  * The worker's side of the protocol, from the first try to connect to the end of the worker. Keeps its leases,

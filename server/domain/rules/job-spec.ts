@@ -1,5 +1,6 @@
+import type { Violation } from "../errors.ts";
 import { type JobSettingName, type PartialJobSettings, settingViolations } from "./settings.ts";
-import { nameFault, projectNameFault, textFault } from "./text.ts";
+import { nameViolations, projectRule, slugRule, textViolations } from "./texts.ts";
 
 /** What a submitter asks for, complete: what was left out has its default. */
 export interface JobRequest extends PartialJobSettings {
@@ -27,13 +28,6 @@ export interface JobRequest extends PartialJobSettings {
   readonly pool: string | null;
 }
 
-/** One wrong field of a request: its path within the job, and what is wrong, to be read after it. */
-export interface JobViolation {
-  /** As in the proto3 JSON form of a JobSpec: `retry.maxAttempts`. */
-  readonly field: string;
-  readonly message: string;
-}
-
 /** Time between the soft timeout and the hard one when only the first is given. */
 export const hardTimeoutDelayMs = 10_000;
 
@@ -43,33 +37,42 @@ export const defaultQueue = "default";
 /** What the priority is when none is given. */
 export const normalPriority = 128;
 
-/** All that is wrong with a job, at once; empty when nothing is. `heartbeatMs` is the server's heartbeat. */
+/**
+ * All that is wrong with a job, at once, except with its payload; empty when nothing is. Fields are named from
+ * `path`, the place of the job in the request. `heartbeatMs` is the server's heartbeat.
+ */
 export function jobViolations(
   job: JobRequest,
+  path: string,
   limits: { readonly heartbeatMs: number },
-): readonly JobViolation[] {
-  const found: JobViolation[] = [];
-  const check = (field: string, message: string | null): void => {
-    if (message !== null) found.push({ field, message });
-  };
-  check("kind", nameFault(job.kind));
-  check("title", textFault(job.title, { max: 200 }));
-  check("queue", nameFault(job.queue));
-  check("priority", wholeFault(job.priority, 0, 255));
-  check("points", wholeFault(job.points, 1, 10_000));
-  checkNames("requiredSkills", job.skills, check);
-  checkNames("instructions", job.instructions, check);
-  if (job.project !== null) check("project", projectNameFault(job.project));
-  if (job.pool !== null) check("pool", nameFault(job.pool));
-  if (job.externalId !== null) check("externalId", textFault(job.externalId, { min: 1, max: 200 }));
-  checkLabels(job.labels, check);
-  checkTimes(job, check);
-  for (const { setting, message } of settingViolations(job, limits)) check(settingPaths[setting], message);
-  return found.length === 0 ? none : found;
+): readonly Violation[] {
+  const at = (field: string): string => `${path}.${field}`;
+  return [
+    ...(job.kind === "" ? [{ field: at("kind"), message: "is required" }] : nameOf(at("kind"), job.kind)),
+    ...textViolations(at("title"), job.title, { min: 0, max: 200 }),
+    ...nameOf(at("queue"), job.queue),
+    ...wholeOf(at("priority"), job.priority, 0, 255),
+    ...wholeOf(at("points"), job.points, 1, 10_000),
+    ...namesOf(at("requiredSkills"), job.skills),
+    ...namesOf(at("instructions"), job.instructions),
+    ...(job.project === null ? [] : nameViolations(at("project"), job.project, projectRule)),
+    ...(job.pool === null ? [] : nameOf(at("pool"), job.pool)),
+    ...(job.externalId === null ? [] : keyViolations(at("externalId"), job.externalId)),
+    ...labelsOf(at("labels"), job.labels),
+    ...timesOf(at, job),
+    ...settingViolations(job, limits).map(({ setting, message }) => ({
+      field: at(settingPaths[setting]),
+      message,
+    })),
+  ];
 }
 
-/** The path of each setting in the proto3 JSON form of a JobSpec, and of JobSettings. */
-export const settingPaths: Readonly<Record<JobSettingName, string>> = {
+/** What is wrong with an external id or an idempotency key. */
+export function keyViolations(field: string, key: string): Violation[] {
+  return textViolations(field, key, { min: 1, max: 200 });
+}
+
+const settingPaths: Readonly<Record<JobSettingName, string>> = {
   reclaimAfterMs: "reclaimAfter",
   leaseTtlMs: "leaseTtl",
   maxAttempts: "retry.maxAttempts",
@@ -78,42 +81,47 @@ export const settingPaths: Readonly<Record<JobSettingName, string>> = {
   backoffFactor: "retry.backoffFactor",
 };
 
-type Check = (field: string, message: string | null) => void;
-
-const none: readonly JobViolation[] = [];
 const listMax = 32;
 const dayMs = 86_400_000;
 
-function checkNames(field: string, names: readonly string[], check: Check): void {
-  if (names.length > listMax) check(field, `must have at most ${listMax} entries`);
-  for (const [index, name] of names.slice(0, listMax).entries()) check(`${field}[${index}]`, nameFault(name));
+function nameOf(field: string, name: string): Violation[] {
+  return nameViolations(field, name, slugRule);
 }
 
-function checkLabels(labels: Readonly<Record<string, string>>, check: Check): void {
+function namesOf(field: string, names: readonly string[]): Violation[] {
+  if (names.length > listMax) return [{ field, message: `must have at most ${listMax} entries` }];
+  return names.flatMap((name, index) => nameOf(`${field}[${index}]`, name));
+}
+
+function labelsOf(field: string, labels: Readonly<Record<string, string>>): Violation[] {
   const entries = Object.entries(labels);
-  if (entries.length > listMax) check("labels", `must have at most ${listMax} entries`);
-  for (const [key, value] of entries.slice(0, listMax)) {
-    const keyFault = textFault(key, { min: 1, max: 63 });
-    if (keyFault !== null) check("labels", `has a key that ${keyFault}`);
-    else check(`labels["${key}"]`, textFault(value, { max: 255 }));
-  }
+  if (entries.length > listMax) return [{ field, message: `must have at most ${listMax} entries` }];
+  return entries.flatMap(([key, value]) => {
+    const [wrongKey] = textViolations(field, key, { min: 1, max: 63 });
+    if (wrongKey !== undefined) return [{ field, message: `has a key that ${wrongKey.message}` }];
+    return textViolations(`${field}["${key}"]`, value, { min: 0, max: 255 });
+  });
 }
 
-function checkTimes({ softTimeoutMs, hardTimeoutMs, runAt, deadline }: JobRequest, check: Check): void {
-  const inRange = (ms: number, max: number): boolean => ms >= 1_000 && ms <= max;
-  if (softTimeoutMs !== null && !inRange(softTimeoutMs, 7 * dayMs)) {
-    check("softTimeout", "must be from 1s to 7d");
+function timesOf(at: (field: string) => string, job: JobRequest): Violation[] {
+  const { softTimeoutMs: soft, hardTimeoutMs: hard, runAt, deadline } = job;
+  const isTimeout = (ms: number, max: number): boolean => ms >= 1_000 && ms <= max;
+  const found: Violation[] = [];
+  if (soft !== null && !isTimeout(soft, 7 * dayMs)) {
+    found.push({ field: at("softTimeout"), message: "must be from 1s to 7d" });
   }
-  if (hardTimeoutMs !== null && !inRange(hardTimeoutMs, 7 * dayMs + hardTimeoutDelayMs)) {
-    check("hardTimeout", "must be from 1s to 7d");
-  } else if (hardTimeoutMs !== null && softTimeoutMs !== null && hardTimeoutMs < softTimeoutMs) {
-    check("hardTimeout", "must not be below the soft timeout");
+  if (hard !== null && !isTimeout(hard, 7 * dayMs + hardTimeoutDelayMs)) {
+    found.push({ field: at("hardTimeout"), message: "must be from 1s to 7d" });
+  } else if (hard !== null && soft !== null && hard < soft) {
+    found.push({ field: at("hardTimeout"), message: "must not be below the soft timeout" });
   }
   if (runAt !== null && deadline !== null && deadline.getTime() <= runAt.getTime()) {
-    check("deadline", "must be after runTime");
+    found.push({ field: at("deadline"), message: "must be after runTime" });
   }
+  return found;
 }
 
-function wholeFault(value: number, min: number, max: number): string | null {
-  return Number.isInteger(value) && value >= min && value <= max ? null : `must be from ${min} to ${max}`;
+function wholeOf(field: string, value: number, min: number, max: number): Violation[] {
+  if (Number.isInteger(value) && value >= min && value <= max) return [];
+  return [{ field, message: `must be from ${min} to ${max}` }];
 }

@@ -127,10 +127,22 @@ describe("the store", () => {
       nextTryMs: 4_000,
     });
     store.receive(sampleStatus(), 5_000);
-    unsubscribe();
-    store.tick(6_000);
-    expect(store.getState()).toMatchObject({ connection: { kind: "live" }, receivedMs: 5_000, nowMs: 6_000 });
     expect(published).toBe(4);
+    unsubscribe();
+    store.tick(7_000);
+    expect(store.getState()).toMatchObject({ connection: { kind: "live" }, receivedMs: 5_000, nowMs: 7_000 });
+    expect(published).toBe(4);
+  });
+
+  test("does not draw again for the time alone while figures come", () => {
+    const store = createTopStore(0);
+    store.receive(sampleStatus(), 1_000);
+    let published = 0;
+    store.subscribe(() => published++);
+    store.tick(1_500);
+    expect(published).toBe(0);
+    store.tick(3_000);
+    expect(published).toBe(1);
   });
 });
 

@@ -28,11 +28,14 @@ async function tmux(...words: string[]): Promise<string> {
   return stdout;
 }
 
-async function start(): Promise<void> {
-  const env = `MUSTER_ADDRESS=${peer.address} MUSTER_API_KEY=${peer.key} LANG=C.UTF-8`;
+async function start(key = peer.key): Promise<void> {
+  const env = `MUSTER_ADDRESS=${peer.address} MUSTER_API_KEY=${key} LANG=C.UTF-8`;
   const command = `${env} ${process.execPath} ${program} top; echo "exit code $?"; tmux -L ${socket} wait-for -S left; exec cat`;
   await tmux("new-session", "-d", "-x", "90", "-y", "30", `echo before; ${command}`);
 }
+
+// Resolves when the program has ended and its exit code is on the screen.
+const whenLeft = (): Promise<unknown> => once(execFile("tmux", ["-L", socket, "wait-for", "left"]), "exit");
 
 const screen = (): Promise<string> => tmux("capture-pane", "-p");
 const eventually = { timeout: 15_000, interval: 50 };
@@ -47,28 +50,39 @@ describe.skipIf(!hasTmux())("muster top in a terminal", () => {
     expect(await screen()).toContain("gpu-1");
     await peer.reopen();
     await expect.poll(screen, eventually).toContain("● live");
-    const left = once(execFile("tmux", ["-L", socket, "wait-for", "left"]), "exit");
+    const left = whenLeft();
     await tmux("send-keys", "q");
     await left;
     const after = await screen();
     expect(after).toMatch(/^before\nLeft muster \(http.*\)\.\nexit code 0\n/);
   });
 
-  test("ends with 130 on Ctrl-C and with 143 on SIGTERM, the terminal given back", async () => {
+  test("ends with 130 on Ctrl-C, the terminal given back", async () => {
     await start();
     await expect.poll(screen, eventually).toContain("gpu-1");
-    const left = once(execFile("tmux", ["-L", socket, "wait-for", "left"]), "exit");
+    const left = whenLeft();
     await tmux("send-keys", "C-c");
     await left;
     expect(await screen()).toMatch(/^before\nLeft muster .*\nexit code 130\n/);
-    await tmux("kill-server");
+  });
+
+  test("ends with 143 on SIGTERM, the terminal given back", async () => {
     await start();
     await expect.poll(screen, eventually).toContain("gpu-1");
-    const ended = once(execFile("tmux", ["-L", socket, "wait-for", "left"]), "exit");
+    const left = whenLeft();
     const shell = (await tmux("display-message", "-p", "#{pane_pid}")).trim();
     execFileSync("kill", ["-TERM", childOf(shell)]);
-    await ended;
+    await left;
     expect(await screen()).toMatch(/^before\nexit code 143\n/);
+  });
+
+  test("ends at once, the terminal given back, when the key is refused", async () => {
+    await start("mk_wrong");
+    const left = whenLeft();
+    await left;
+    expect(await screen()).toMatch(
+      /^before\nerror: the key is not valid \(UNAUTHENTICATED\)\n(.*\n)*exit code 4\n/,
+    );
   });
 });
 

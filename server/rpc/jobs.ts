@@ -1,0 +1,129 @@
+import type { ServiceImpl } from "@connectrpc/connect";
+import { CancelOutcome, JobView as View } from "@muster/client/v1/job_service";
+import type { JobFilter as FilterMessage, JobService } from "@muster/client/v1/job_service";
+import { listAttempts } from "../domain/attempts.ts";
+import { discardDeadLetter, listDeadLetters } from "../domain/dead-letters.ts";
+import { listJobEvents } from "../domain/event-views.ts";
+import { getJob, listJobs } from "../domain/job-views.ts";
+import { type CancelOutcome as Cancelled, cancelJob, retryJob, submitJob } from "../domain/jobs.ts";
+import { keyViolations } from "../domain/rules/job-spec.ts";
+import { JobState } from "../domain/rules/states.ts";
+import { callerOf } from "./auth.ts";
+import { attemptMessage, deadLetterMessage, eventMessage, jobMessage } from "./job-messages.ts";
+import { readJobSpec } from "./job-specs.ts";
+import { readCursor, waitJob, watchJob, writeCursor } from "./job-watch.ts";
+import {
+  orNull,
+  type Problems,
+  pageOf,
+  readId,
+  readLease,
+  readOptionalId,
+  readReason,
+  refuseProblems,
+  required,
+} from "./messages.ts";
+import type { ApiParts } from "./parts.ts";
+
+/** `muster.v1.JobService`. */
+export function jobService(parts: ApiParts): ServiceImpl<typeof JobService> {
+  const { coordinator: c } = parts;
+  return {
+    async submitJob(request, context) {
+      const problems: Problems = [];
+      const job = required(problems, "job", request.job)
+        ? readJobSpec(problems, "job", request.job, c.config)
+        : null;
+      const idempotencyKey = readIdempotencyKey(problems, request.idempotencyKey);
+      const parent = readLease(problems, "parent", request.parent);
+      refuseProblems(problems);
+      if (job === null) throw new Error("a job without problems was read");
+      const answer = await submitJob(c, callerOf(context), { job, idempotencyKey, parent });
+      return { jobId: writeJobId(answer.jobId), replayed: answer.isReplayed };
+    },
+
+    async getJob(request, context) {
+      const problems: Problems = [];
+      const jobId = readOptionalId(problems, "job", request.jobId, "jobId");
+      checkOneOf(problems, request);
+      if (View[request.view] === undefined) problems.push({ field: "view", message: "is not a view" });
+      refuseProblems(problems);
+      const externalId = orNull(request.externalId);
+      const isFull = request.view !== View.BASIC;
+      return { job: jobMessage(await getJob(c, callerOf(context), { jobId, externalId, isFull })) };
+    },
+
+    async listJobs(request, context) {
+      const problems: Problems = [];
+      const filter = readFilter(problems, request.filter);
+      refuseProblems(problems);
+      const { items, nextPageToken } = await listJobs(c, callerOf(context), { ...pageOf(request), filter });
+      return { jobs: items.map(jobMessage), nextPageToken };
+    },
+
+    async cancelJob(request, context) {
+      const { jobId, reason } = readChange(request);
+      const caller = callerOf(context);
+      const outcome = await cancelJob(c, caller, { jobId, reason, isForced: request.force });
+      const job = await getJob(c, caller, { jobId, externalId: null, isFull: false });
+      return { outcome: cancelOutcomes[outcome], job: jobMessage(job) };
+    },
+
+    async retryJob(request, context) {
+      const { jobId, reason } = readChange(request);
+      const caller = callerOf(context);
+      await retryJob(c, caller, { jobId, reason });
+      return { job: jobMessage(await getJob(c, caller, { jobId, externalId: null, isFull: false })) };
+    },
+
+    waitJob: (request, context) => waitJob(parts, callerOf(context), request, context.signal),
+
+    watchJob: (request, context) => watchJob(parts, callerOf(context), request, context.signal),
+
+    async listAttempts(request, context) {
+      const jobId = readJobId(request);
+      const { items, nextPageToken } = await listAttempts(c, callerOf(context), {
+        ...pageOf(request),
+        jobId,
+      });
+      return { attempts: items.map(attemptMessage), nextPageToken };
+    },
+
+    async listJobEvents(request, context) {
+      const jobId = readJobId(request);
+      const after = readCursor(request.after);
+      const page = await listJobEvents(c, callerOf(context), jobId, after, request.pageSize);
+      return {
+        events: page.events.map(eventMessage),
+        done: page.isDone,
+        ...(page.next === null ? {} : { next: writeCursor(page.next) }),
+      };
+    },
+
+    async listDeadLetters(request, context) {
+      const { items, nextPageToken } = await listDeadLetters(c, callerOf(context), {
+        ...pageOf(request),
+        kind: orNull(request.kind),
+      });
+      return { deadLetters: items.map(deadLetterMessage), nextPageToken };
+    },
+
+    async discardDeadLetter(request, context) {
+      await discardDeadLetter(c, callerOf(context), readChange(request));
+      return {};
+    },
+  };
+}
+
+/** A key under which a submission may be repeated; null when it is empty. */
+export function readIdempotencyKey(problems: Problems, key: string): string | null {
+  if (key === "") return null;
+  problems.push(...keyViolations("idempotencyKey", key));
+  return key;
+}
+
+const cancelOutcomes: Readonly<Record<Cancelled, CancelOutcome>> = {
+  cancelled: CancelOutcome.CANCELLED,
+  requested: CancelOutcome.REQUESTED,
+  "already-terminal": CancelOutcome.ALREADY_TERMINAL,
+};

@@ -1,0 +1,17 @@
+import type { Feed } from "../dispatch/feed.ts";
+import type { ArtifactContext } from "../domain/artifacts.ts";
+import type { Coordinator } from "../domain/context.ts";
+import type { KeyContext } from "../domain/keys.ts";
+import type { SettingsCache } from "../domain/settings.ts";
+import type { StatusReader } from "../domain/status.ts";
+
+/** What the services of the API work with. */
+export interface ApiParts {
+  readonly coordinator: Coordinator & KeyContext;
+  readonly artifacts: ArtifactContext;
+  readonly status: StatusReader;
+  readonly settings: SettingsCache;
+  readonly feed: Pick<Feed, "waitFor" | "waitForOrg" | "readSince">;
+  /** A clock that never goes back, in milliseconds. Default: that of the process. */
+  readonly nowMs?: () => number;
+}
