@@ -1,7 +1,6 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import pino from "pino";
 import { advertisedApiAddress, type Config } from "./config.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
 import { Feed } from "./dispatch/feed.ts";
@@ -18,6 +17,7 @@ import type { LinkParts } from "./link/parts.ts";
 import { Renewals } from "./link/renewals.ts";
 import { workerService } from "./link/service.ts";
 import type { LinkSession } from "./link/session.ts";
+import { createLog } from "./log.ts";
 import { runLoops } from "./maintain/loop.ts";
 import { pushCancels, sweeps } from "./maintain/sweeps.ts";
 import { createArtifactRoute } from "./outbound/artifact-route.ts";
@@ -256,10 +256,6 @@ async function start(
       return stopped;
     },
   };
-}
-
-function createLog(config: Config): Log {
-  return pino({ level: config.logLevel, base: null });
 }
 
 async function startEmbedded(config: Config, log: Log, signal: AbortSignal): Promise<EmbeddedPostgres> {

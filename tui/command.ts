@@ -40,9 +40,11 @@ export interface Cli {
   ) => (...args: Args) => Promise<void>;
 }
 
-/** What `makeCli` keeps about the run. */
+/** What is known of a run at its end. */
 export interface RunState {
   exitCode: number;
+  /** The coordinator that was called; undefined when none was. */
+  address: string | undefined;
 }
 
 /** Makes what commands are registered with. */
@@ -59,7 +61,10 @@ export function makeCli(
       (body) =>
       async (...args) => {
         const command = args.findLast((value) => value instanceof Command);
-        const call = prepareCall(surroundings, command === undefined ? {} : globalOptions(command), argv);
+        const globals = command === undefined ? {} : globalOptions(command);
+        const call = prepareCall(surroundings, globals, argv, (address) => {
+          state.address = address;
+        });
         state.exitCode = await body(call, ...args);
       },
   };
@@ -76,8 +81,8 @@ export function addGlobalOptions(command: Command): void {
   for (const inner of command.commands) addGlobalOptions(inner);
 }
 
-/** The options of all commands as a command got them, at whatever level they were given. */
-export function globalOptions(command: Command): GlobalOptions {
+// The options of all commands as a command got them, at whatever level they were given.
+function globalOptions(command: Command): GlobalOptions {
   const levels: GlobalOptions[] = [];
   for (let level: Command | null = command; level !== null; level = level.parent) {
     levels.unshift(givenOptions(level));

@@ -1,5 +1,5 @@
 import { CommanderError } from "commander";
-import { addGlobalOptions, globalOptions, MusterCommand, makeCli, type RunState } from "./command.ts";
+import { addGlobalOptions, MusterCommand, makeCli, type RunState } from "./command.ts";
 import { registerArtifact } from "./commands/artifact.ts";
 import { registerBatch } from "./commands/batch.ts";
 import { registerDev } from "./commands/dev.ts";
@@ -13,7 +13,6 @@ import { registerStatus } from "./commands/status.ts";
 import { registerTop } from "./commands/top.ts";
 import { registerVersion } from "./commands/version.ts";
 import { registerWorker } from "./commands/worker.ts";
-import { defaultAddress } from "./context.ts";
 import { CliError, renderReport, renderReportJson, reportError, usageError } from "./errors.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { paintFor, paintLevel } from "./output/paint.ts";
@@ -24,9 +23,9 @@ import { interruption, type Surroundings } from "./surroundings.ts";
  * on stderr when it returns. Touches nothing but the surroundings, so it runs in a test's own process.
  */
 export async function runProgram(argv: readonly string[], surroundings: Surroundings): Promise<number> {
-  const state: RunState = { exitCode: exitCodes.done };
-  const program = await makeProgram(argv, surroundings, state);
+  const state: RunState = { exitCode: exitCodes.done, address: undefined };
   try {
+    const program = await makeProgram(argv, surroundings, state);
     if (argv.length === 0) {
       surroundings.stdout.write(`${program.helpInformation()}\n${firstSteps}\n`);
       return exitCodes.done;
@@ -36,7 +35,7 @@ export async function runProgram(argv: readonly string[], surroundings: Surround
       ? interruption(surroundings.signal).exitCode
       : state.exitCode;
   } catch (error) {
-    return reportFailure(error, program, argv, surroundings);
+    return reportFailure(error, state, argv, surroundings);
   }
 }
 
@@ -93,7 +92,7 @@ async function makeProgram(
 
 function reportFailure(
   error: unknown,
-  program: MusterCommand,
+  { address }: RunState,
   argv: readonly string[],
   surroundings: Surroundings,
 ): number {
@@ -102,8 +101,6 @@ function reportFailure(
     return error.code === "commander.help" ? exitCodes.usage : exitCodes.done;
   }
   if (signal.aborted && !(error instanceof CliError)) return interruption(signal).exitCode;
-  const globals = globalOptions(program);
-  const address = globals.address ?? (env["MUSTER_ADDRESS"] || defaultAddress);
   const report = reportError(error instanceof CommanderError ? readableUsage(error) : error, address);
   if (wantsJson(argv)) stderr.write(renderReportJson(report));
   else {

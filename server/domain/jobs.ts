@@ -42,7 +42,7 @@ export async function submitJob(
 ): Promise<{ readonly jobId: string; readonly isReplayed: boolean }> {
   const [row] = await prepareJobs(c, caller, [job], { batchId: null, parent, idempotencyKey });
   if (!row) throw new Error("one job in, one row out");
-  const keys = [...idempotency(idempotencyKey, [job], row.jobId), ...externals([job], [row], parent)];
+  const keys = [...idempotency(c, idempotencyKey, [job], row.jobId), ...externals([job], [row], parent)];
   const answer = await submit(c, caller, {
     jobs: [row],
     batch: null,
@@ -64,7 +64,7 @@ export async function submitBatch(
   const answer = await submit(c, caller, {
     jobs: rows,
     batch: { batchId, title },
-    keys: [...idempotency(idempotencyKey, [title, ...jobs], batchId), ...externals(jobs, rows, parent)],
+    keys: [...idempotency(c, idempotencyKey, [title, ...jobs], batchId), ...externals(jobs, rows, parent)],
     parent: held(caller, parent),
     audit: auditRow(c, caller, "batch.submit", encodeId("batch", batchId), { jobs: jobs.length }),
   });
@@ -221,9 +221,14 @@ async function templateOf(c: Coordinator, caller: Caller, job: JobRequest): Prom
   };
 }
 
-function idempotency(key: string | null, asked: readonly unknown[], targetId: string): SubmitKey[] {
+function idempotency(
+  { config }: Coordinator,
+  key: string | null,
+  asked: readonly unknown[],
+  targetId: string,
+): SubmitKey[] {
   if (key === null) return [];
-  const lifeMs = 7 * 86_400_000;
+  const lifeMs = config.idempotencyTtlMs;
   return [{ type: "idempotency", key, fingerprint: fingerprint(asked), targetId, lifeMs }];
 }
 

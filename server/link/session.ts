@@ -13,7 +13,7 @@ import type { Held } from "../dispatch/link.ts";
 import { Link } from "../dispatch/link.ts";
 import type { Caller } from "../domain/context.ts";
 import { endLeases, type Fence } from "../domain/leases.ts";
-import { type Attached, attachLink, type Hello } from "../domain/links.ts";
+import { type Attached, attachLink, type Hello, type StoredLease } from "../domain/links.ts";
 import type { LeaseEvent } from "../domain/rules/transitions.ts";
 import type { Lease } from "../domain/submit.ts";
 import { closeLink, drainLink } from "../store/links.ts";
@@ -215,6 +215,15 @@ export class LinkSession {
     this.#parts.dispatcher.wake(this.link.orgId);
   }
 
+  /** The store has a lease of this worker that is not counted here: an offer that was never sent goes back. */
+  async adopt(lease: StoredLease): Promise<void> {
+    if (this.link.held.has(lease.leaseId) || this.#isEnded) return;
+    const held = heldLease(lease, this.link.workerId, this.#parts.nowMs());
+    this.link.hold(held);
+    if (lease.isRunning) return;
+    await this.#endHeld([held], { type: "offer-timed-out" }, "the offer was not sent");
+  }
+
   /** The echo of a heartbeat whose commit was awaited. */
   heartbeatAck(sequence: number) {
     const lost = this.#lost.map(leaseRef);
@@ -233,18 +242,7 @@ export class LinkSession {
     const nowMs = this.#parts.nowMs();
     for (const lease of attached.leases) {
       if (dropped.has(lease.leaseId)) continue;
-      const held: Held = {
-        fence: fenceOf(lease, attached.workerId),
-        points: lease.points,
-        offerSequence: 0,
-        offeredAtMs: nowMs,
-        isExclusive: false,
-        state: lease.isRunning ? "running" : "offered",
-        missed: 0,
-        acceptedAtHeartbeat: 0,
-        isCancelAcknowledged: false,
-        hasProgress: true,
-      };
+      const held = heldLease(lease, attached.workerId, nowMs);
       this.link.hold(held);
       // A Hello that lists a lease accepts it.
       if (!lease.isRunning && !inOutbox.has(lease.leaseId)) {
@@ -377,6 +375,21 @@ export class LinkSession {
     const grace = durationFromMs(this.#parts.config.killGraceMs);
     this.#sink.send(frame({ case: "cancel", value: { lease: leaseRef(fence), reason, grace } }));
   }
+}
+
+function heldLease(lease: StoredLease, workerId: string, nowMs: number): Held {
+  return {
+    fence: fenceOf(lease, workerId),
+    points: lease.points,
+    offerSequence: 0,
+    offeredAtMs: nowMs,
+    isExclusive: false,
+    state: lease.isRunning ? "running" : "offered",
+    missed: 0,
+    acceptedAtHeartbeat: 0,
+    isCancelAcknowledged: false,
+    hasProgress: true,
+  };
 }
 
 // The state may change while a promise is awaited; the compiler does not see that.

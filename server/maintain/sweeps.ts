@@ -104,7 +104,8 @@ async function refreshReady({ dispatcher }: SweepParts): Promise<void> {
   for (const orgId of dispatcher.orgs()) await dispatcher.refresh(orgId);
 }
 
-// What the links here count as held, against the store: another coordinator may have taken a lease away.
+// What the links here count as held, against the store. Another coordinator may
+// have taken a lease away; a claim may have been committed whose answer was lost.
 async function reconcileLeases({ coordinator, dispatcher, sessions, nowMs }: SweepParts): Promise<void> {
   for (const orgId of dispatcher.orgs()) {
     const own = [...sessions].filter((session) => session.link.orgId === orgId);
@@ -113,7 +114,6 @@ async function reconcileLeases({ coordinator, dispatcher, sessions, nowMs }: Swe
         .filter((held) => held.state === "running" && nowMs() - held.offeredAtMs > 1_000)
         .map((held) => ({ session, leaseId: held.fence.leaseId })),
     );
-    if (counted.length === 0) continue;
     const rows = await inOrg(coordinator.db.sweep, orgId, (tx) =>
       leasesOf(
         tx,
@@ -127,6 +127,9 @@ async function reconcileLeases({ coordinator, dispatcher, sessions, nowMs }: Swe
       const isRunning = session.link.held.get(leaseId)?.state === "running";
       if (isRunning && !stored.has(leaseId)) session.revoke(leaseId, "superseded");
     }
+    const byWorker = new Map(own.map((session) => [session.link.workerId, session]));
+    const old = rows.filter((row) => row.ageMs > coordinator.config.offerTtlMs);
+    await Promise.all(old.map((row) => byWorker.get(row.workerId)?.adopt(row)));
   }
 }
 

@@ -1,13 +1,18 @@
 import type { ServiceImpl } from "@connectrpc/connect";
-import { CancelOutcome, JobView as View } from "@muster/client/v1/job_service";
-import type { JobFilter as FilterMessage, JobService } from "@muster/client/v1/job_service";
+import {
+  CancelOutcome,
+  type JobFilter as FilterMessage,
+  type JobService,
+  JobView as View,
+} from "@muster/client/v1/job_service";
 import { listAttempts } from "../domain/attempts.ts";
 import { discardDeadLetter, listDeadLetters } from "../domain/dead-letters.ts";
 import { listJobEvents } from "../domain/event-views.ts";
 import { getJob, listJobs } from "../domain/job-views.ts";
 import { type CancelOutcome as Cancelled, cancelJob, retryJob, submitJob } from "../domain/jobs.ts";
-import { keyViolations } from "../domain/rules/job-spec.ts";
 import { JobState } from "../domain/rules/states.ts";
+import { textViolations } from "../domain/rules/texts.ts";
+import type { JobFilter } from "../store/job-lists.ts";
 import { callerOf } from "./auth.ts";
 import { attemptMessage, deadLetterMessage, eventMessage, jobMessage } from "./job-messages.ts";
 import { readJobSpec } from "./job-specs.ts";
@@ -17,11 +22,14 @@ import {
   type Problems,
   pageOf,
   readId,
+  readIdempotencyKey,
+  readJobId,
   readLease,
   readOptionalId,
   readReason,
   refuseProblems,
   required,
+  writeId,
 } from "./messages.ts";
 import type { ApiParts } from "./parts.ts";
 
@@ -39,7 +47,7 @@ export function jobService(parts: ApiParts): ServiceImpl<typeof JobService> {
       refuseProblems(problems);
       if (job === null) throw new Error("a job without problems was read");
       const answer = await submitJob(c, callerOf(context), { job, idempotencyKey, parent });
-      return { jobId: writeJobId(answer.jobId), replayed: answer.isReplayed };
+      return { jobId: writeId("job", answer.jobId), replayed: answer.isReplayed };
     },
 
     async getJob(request, context) {
@@ -115,15 +123,51 @@ export function jobService(parts: ApiParts): ServiceImpl<typeof JobService> {
   };
 }
 
-/** A key under which a submission may be repeated; null when it is empty. */
-export function readIdempotencyKey(problems: Problems, key: string): string | null {
-  if (key === "") return null;
-  problems.push(...keyViolations("idempotencyKey", key));
-  return key;
-}
-
 const cancelOutcomes: Readonly<Record<Cancelled, CancelOutcome>> = {
   cancelled: CancelOutcome.CANCELLED,
   requested: CancelOutcome.REQUESTED,
   "already-terminal": CancelOutcome.ALREADY_TERMINAL,
 };
+
+/** The job that a change is asked of, and why. */
+function readChange(request: {
+  readonly jobId: string;
+  readonly reason: string;
+  readonly requestId?: string;
+}): {
+  readonly jobId: string;
+  readonly reason: string;
+} {
+  const problems: Problems = [];
+  const jobId = readId(problems, "job", request.jobId, "jobId") ?? "";
+  const reason = readReason(problems, request.reason);
+  problems.push(...textViolations("requestId", request.requestId ?? "", { min: 0, max: 200 }));
+  refuseProblems(problems);
+  return { jobId, reason };
+}
+
+function checkOneOf(
+  problems: Problems,
+  request: { readonly jobId: string; readonly externalId: string },
+): void {
+  if ((request.jobId === "") !== (request.externalId === "")) return;
+  problems.push({ field: "jobId", message: "or externalId must be given, and not both" });
+}
+
+function readFilter(problems: Problems, filter: FilterMessage | undefined): JobFilter {
+  const states = (filter?.states ?? []).flatMap((value, index) => {
+    const state = Object.values(JobState).find((known) => known === value);
+    if (state === undefined) problems.push({ field: `filter.states[${index}]`, message: "is not a state" });
+    return state === undefined ? [] : [state];
+  });
+  return {
+    states,
+    kind: orNull(filter?.kind ?? ""),
+    queue: orNull(filter?.queue ?? ""),
+    project: orNull(filter?.project ?? ""),
+    labels: filter?.labels ?? {},
+    batchId: readOptionalId(problems, "batch", filter?.batchId ?? "", "filter.batchId"),
+    workerId: readOptionalId(problems, "worker", filter?.workerId ?? "", "filter.workerId"),
+    parentJobId: readOptionalId(problems, "job", filter?.parentJobId ?? "", "filter.parentJobId"),
+  };
+}

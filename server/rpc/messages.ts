@@ -1,8 +1,15 @@
-import { type Duration, durationMs, type Timestamp, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import {
+  type Duration,
+  durationMs,
+  type Timestamp,
+  timestampDate,
+  timestampFromDate,
+} from "@bufbuild/protobuf/wkt";
 import type { LeaseRef } from "@muster/client/v1/job_service";
 import { DomainError, invalidArgument, tooLarge, type Violation } from "../domain/errors.ts";
 import { decodeId, encodeId, type IdNoun } from "../domain/ids.ts";
 import type { PageRequest } from "../domain/pages.ts";
+import { keyViolations } from "../domain/rules/job-spec.ts";
 import { textViolations } from "../domain/rules/texts.ts";
 import type { Lease } from "../domain/submit.ts";
 
@@ -55,6 +62,14 @@ export function readOptionalId(problems: Problems, noun: IdNoun, text: string, f
   return text === "" ? null : readId(problems, noun, text, field);
 }
 
+/** The job that a request names, when nothing else in the request can be wrong. */
+export function readJobId(request: { readonly jobId: string }): string {
+  const problems: Problems = [];
+  const jobId = readId(problems, "job", request.jobId, "jobId");
+  refuseProblems(problems);
+  return jobId ?? "";
+}
+
 /** A uuid as it is on the wire; empty for null. */
 export function writeId(noun: IdNoun, uuid: string | null): string {
   return uuid === null ? "" : encodeId(noun, uuid);
@@ -71,13 +86,24 @@ export function readReason(problems: Problems, reason: string): string {
   return reason;
 }
 
+/** A key under which a submission may be repeated; null when it is empty. */
+export function readIdempotencyKey(problems: Problems, key: string): string | null {
+  if (key === "") return null;
+  problems.push(...keyViolations("idempotencyKey", key));
+  return key;
+}
+
 /** The page that a request of a list asks for; the list itself judges it. */
 export function pageOf({ pageSize, pageToken }: PageRequest): PageRequest {
   return { pageSize, pageToken };
 }
 
 /** A duration in milliseconds, rounded; null when absent, and with a problem when it is not one. */
-export function readDuration(problems: Problems, field: string, duration: Duration | undefined): number | null {
+export function readDuration(
+  problems: Problems,
+  field: string,
+  duration: Duration | undefined,
+): number | null {
   if (duration === undefined) return null;
   const ms = Math.round(durationMs(duration));
   // The range of google.protobuf.Duration, about 10,000 years; Number.MAX_SAFE_INTEGER is far beyond it.
@@ -91,7 +117,12 @@ export function readDurationIn(
   problems: Problems,
   field: string,
   duration: Duration | undefined,
-  bounds: { readonly minMs: number; readonly maxMs: number; readonly fallbackMs: number; readonly words: string },
+  bounds: {
+    readonly minMs: number;
+    readonly maxMs: number;
+    readonly fallbackMs: number;
+    readonly words: string;
+  },
 ): number {
   const ms = readDuration(problems, field, duration) ?? bounds.fallbackMs;
   if (ms < bounds.minMs || ms > bounds.maxMs) problems.push({ field, message: `must be ${bounds.words}` });
@@ -108,7 +139,9 @@ export function readTime(problems: Problems, field: string, time: Timestamp | un
 }
 
 /** A time as a message; absent for null. */
-export function writeTime(time: Date | null): { readonly seconds: bigint; readonly nanos: number } | undefined {
+export function writeTime(
+  time: Date | null,
+): { readonly seconds: bigint; readonly nanos: number } | undefined {
   return time === null ? undefined : timestampFromDate(time);
 }
 

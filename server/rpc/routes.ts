@@ -1,7 +1,66 @@
-import type { ConnectRouter } from "@connectrpc/connect";
+import type { DescService } from "@bufbuild/protobuf";
+import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
+import { Health } from "@muster/client/grpc/health";
+import { ServerReflection } from "@muster/client/grpc/reflection";
+import { ServerReflection as ServerReflectionAlpha } from "@muster/client/grpc/reflection-v1alpha";
+import { ArtifactService } from "@muster/client/v1/artifact_service";
+import { BatchService } from "@muster/client/v1/batch_service";
+import { JobService } from "@muster/client/v1/job_service";
+import { ProjectService } from "@muster/client/v1/project_service";
+import { SettingsService } from "@muster/client/v1/settings_service";
+import { StatusService } from "@muster/client/v1/status_service";
+import { WatchService } from "@muster/client/v1/watch_service";
+import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
 import { WorkerService } from "@muster/client/v1/worker_service";
-import type { ServiceImpl } from "@connectrpc/connect";
-export const apiServices = [WorkerService];
-export function apiRoutes(parts: { worker: ServiceImpl<typeof WorkerService> } & Record<string, unknown>) {
-  return (router: ConnectRouter) => { router.service(WorkerService, parts.worker); };
+import { artifactService } from "./artifacts.ts";
+import { batchService } from "./batches.ts";
+import { watchService } from "./changes.ts";
+import { type HealthState, healthService } from "./health.ts";
+import { jobService } from "./jobs.ts";
+import type { ApiParts } from "./parts.ts";
+import { projectService } from "./projects.ts";
+import { type ReflectedSchema, reflectionAlphaService, reflectionService } from "./reflection.ts";
+import { settingsService } from "./settings.ts";
+import { statusService } from "./status.ts";
+import { workerAdminService } from "./workers.ts";
+
+/** Every service of the API port, for health and reflection. */
+export const apiServices: readonly DescService[] = [
+  ArtifactService,
+  BatchService,
+  JobService,
+  ProjectService,
+  SettingsService,
+  StatusService,
+  WatchService,
+  WorkerAdminService,
+  WorkerService,
+  Health,
+];
+
+/** What the routes are made of. */
+export interface ApiRouteParts extends ApiParts {
+  readonly worker: ServiceImpl<typeof WorkerService>;
+  readonly health: HealthState;
+  /** Null: reflection is off. */
+  readonly schema: ReflectedSchema | null;
+}
+
+/** Registers every service of the API port. */
+export function apiRoutes(parts: ApiRouteParts): (router: ConnectRouter) => void {
+  return (router) => {
+    router.service(ArtifactService, artifactService(parts));
+    router.service(BatchService, batchService(parts));
+    router.service(JobService, jobService(parts));
+    router.service(ProjectService, projectService(parts));
+    router.service(SettingsService, settingsService(parts));
+    router.service(StatusService, statusService(parts));
+    router.service(WatchService, watchService(parts));
+    router.service(WorkerAdminService, workerAdminService(parts));
+    router.service(WorkerService, parts.worker);
+    router.service(Health, healthService(parts.health));
+    if (parts.schema === null) return;
+    router.service(ServerReflection, reflectionService(parts.schema));
+    router.service(ServerReflectionAlpha, reflectionAlphaService(parts.schema));
+  };
 }

@@ -60,6 +60,17 @@ describe("the command line", () => {
     }
   });
 
+  test("names the coordinator that it could not reach, wherever its address was given", async () => {
+    for (const argv of [
+      ["status", "--address", "127.0.0.1:1"],
+      ["--address", "http://127.0.0.1:1", "status"],
+    ]) {
+      const ran = await runCli(argv);
+      expect(ran.exitCode).toBe(6);
+      expect(ran.stderr).toContain("error: cannot reach http://127.0.0.1:1: ");
+    }
+  });
+
   test("says what a worker without a key needs", async () => {
     const ran = await runCli(["worker", "run"]);
     expect(ran.exitCode).toBe(4);

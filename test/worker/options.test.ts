@@ -66,9 +66,9 @@ describe("options", () => {
   });
 
   test("are refused with all problems at once, and never show the key", () => {
-    const found = problems({ name: "", slots: 0, key: "mk_worker_secret" });
+    const found = problems({ name: "", slots: 0, key: "mk_worker_hidden" });
     expect(found).toHaveLength(4);
-    expect(found.join()).not.toContain("secret");
+    expect(found.join()).not.toContain("hidden");
   });
 
   test("a shared outbox runs the link in this thread", () => {

@@ -52,5 +52,5 @@ export function defaultApiAddress(worker: Address): Address {
 
 /** The host is this machine, so that a key in plain text meets nobody. */
 export function isLoopback(address: Address): boolean {
-  return address.host === "localhost" || address.host === "::1" || /^127\./.test(address.host);
+  return address.host === "localhost" || address.host === "::1" || /^127(\.\d+){3}$/.test(address.host);
 }

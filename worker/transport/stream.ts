@@ -112,9 +112,13 @@ function openStream(options: StreamOptions, address: string): OpenStream {
     frames.push(frame);
     if (frames.size >= maxWaitingFrames) call.pause();
   });
-  // An error overtakes frames that are still in the stream's buffer, a GoingAway above all.
-  call.on("error", (error: ServiceError) => setImmediate(end, connectErrorOf(error)));
-  call.on("end", () => end());
+  // An error overtakes frames that are still in the stream's buffer, a GoingAway above all: those go first.
+  let failure: ConnectError | undefined;
+  call.on("error", (error: ServiceError) => {
+    failure = connectErrorOf(error);
+    setImmediate(end, failure);
+  });
+  call.on("end", () => end(failure));
   return {
     frames,
     send: (frame) =>

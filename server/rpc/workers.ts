@@ -1,0 +1,67 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { WorkerSchema } from "@muster/client/v1/worker";
+import type { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
+import { createWorker, getWorker, listWorkers, type WorkerView } from "../domain/workers.ts";
+import { callerOf } from "./auth.ts";
+import {
+  orNull,
+  type Problems,
+  pageOf,
+  readOptionalId,
+  refuseProblems,
+  writeId,
+  writeTime,
+} from "./messages.ts";
+import type { ApiParts } from "./parts.ts";
+
+/** `muster.v1.WorkerAdminService`. */
+export function workerAdminService({ coordinator: c }: ApiParts): ServiceImpl<typeof WorkerAdminService> {
+  return {
+    async createWorker({ name }, context) {
+      const { worker, key } = await createWorker(c, callerOf(context), { name });
+      return { worker: workerMessage(worker), key };
+    },
+
+    async getWorker(request, context) {
+      const problems: Problems = [];
+      const workerId = readOptionalId(problems, "worker", request.workerId, "workerId");
+      if ((request.workerId === "") === (request.name === "")) {
+        problems.push({ field: "workerId", message: "or name must be given, and not both" });
+      }
+      refuseProblems(problems);
+      const worker = await getWorker(c, callerOf(context), { workerId, name: orNull(request.name) });
+      return { worker: workerMessage(worker) };
+    },
+
+    async listWorkers(request, context) {
+      const { items, nextPageToken } = await listWorkers(c, callerOf(context), {
+        ...pageOf(request),
+        isOnline: request.online,
+      });
+      return { workers: items.map(workerMessage), nextPageToken };
+    },
+  };
+}
+
+/** A worker as operators see it. */
+export function workerMessage(worker: WorkerView): MessageInitShape<typeof WorkerSchema> {
+  const { slots, points } = worker;
+  return {
+    workerId: writeId("worker", worker.workerId),
+    name: worker.name,
+    state: worker.state,
+    skills: worker.skills.map(({ name, digest }) => ({ name, digest })),
+    kinds: [...worker.kinds],
+    capacity: { slots, points },
+    leases: worker.leases,
+    pointsUsed: worker.pointsUsed,
+    labels: { ...worker.labels },
+    createTime: writeTime(worker.createdAt),
+    seenTime: writeTime(worker.seenAt),
+    version: worker.version,
+    host: worker.host,
+    linkEpoch: BigInt(worker.linkEpoch ?? 0),
+    transport: worker.transport ?? "",
+  };
+}
