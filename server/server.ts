@@ -174,7 +174,7 @@ async function start(
     port: config.apiPort,
     tls,
     routes: apiRoutes({
-      coordinator: keys,
+      coordinator: { ...coordinator, ...keys },
       artifacts: { ...coordinator, artifacts },
       status: createStatusReader({ db, config }),
       settings,
@@ -182,7 +182,6 @@ async function start(
       worker,
       health,
       schema,
-      tokenSecret: secret,
     }),
     gate,
     interceptors: [],

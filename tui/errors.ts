@@ -159,6 +159,8 @@ function suggestionFor(code: Code): string {
     case Code.Unauthenticated:
     case Code.PermissionDenied:
       return "Give a key with --api-key-file, MUSTER_API_KEY_FILE or MUSTER_API_KEY.";
+    case Code.ResourceExhausted:
+      return "Send less at once: a message has at most 4 MiB, a payload 1 MiB.";
     default:
       return "Check that --address names the API of a Muster coordinator of this version.";
   }

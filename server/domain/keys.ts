@@ -15,8 +15,11 @@ export const keyScopes = ["read", "submit", "work", "operate", "admin"] as const
 /** One of `keyScopes`. */
 export type KeyScope = (typeof keyScopes)[number];
 
+/** The parts of a coordinator that verbs about keys need. */
+type CoordinatorParts = Pick<Coordinator, "db" | "config" | "newId" | "log">;
+
 /** What verbs about keys work with. */
-export interface KeyContext extends Pick<Coordinator, "db" | "config" | "newId" | "log"> {
+export interface KeyContext extends CoordinatorParts {
   /** What secrets are hashed under; never in the database. */
   readonly pepper: Buffer;
   /** Keys that were verified within the last second. */
@@ -34,20 +37,13 @@ export function derivePepper(secret: string): Buffer {
   return createHmac("sha256", secret).update("muster key pepper").digest();
 }
 
-/** Makes the context. `nowMs` is a clock that never goes back. */
-export function createKeyContext(
-  c: Pick<Coordinator, "db" | "config" | "newId" | "log">,
+/** Makes the context of a coordinator. `nowMs` is a clock that never goes back. */
+export function createKeyContext<C extends CoordinatorParts>(
+  c: C,
   { pepper, nowMs = () => performance.now() }: { readonly pepper: Buffer; readonly nowMs?: () => number },
-): KeyContext {
-  const { db, config, newId, log } = c;
-  return {
-    db,
-    config,
-    newId,
-    log,
-    pepper,
-    verifiedKeys: createCache({ maxAgeMs: verifiedKeyMs, maxEntries: 20_000, nowMs }),
-  };
+): C & KeyContext {
+  const verifiedKeys = createCache<Principal>({ maxAgeMs: verifiedKeyMs, maxEntries: 20_000, nowMs });
+  return { ...c, pepper, verifiedKeys };
 }
 
 /**

@@ -1,5 +1,4 @@
-import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
-import { inOrg } from "../store/database.ts";
+import { type Database, inOrg } from "../store/database.ts";
 import {
   readAllSettings,
   readSettings,
@@ -86,7 +85,7 @@ export interface SettingsTable {
 }
 
 /** Reads them. */
-export async function loadSettings(db: PostgresJsDatabase, orgId: string): Promise<SettingsTable> {
+export async function loadSettings(db: Database["app"], orgId: string): Promise<SettingsTable> {
   const rows = await inOrg(db, orgId, (tx) => readAllSettings(tx, orgId));
   const of = (scope: SettingsKey["scope"]) =>
     new Map(rows.filter((row) => row.scope === scope).map((row) => [row.name, partial(row)]));

@@ -66,7 +66,7 @@ export async function startTestServer(settings: Partial<Config> = {}): Promise<T
         key: await workerKey(),
         stateDir: join(folder, `state-${randomUUID()}`),
         linkThread: false,
-        logger: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
+        logger: () => {},
         ...options,
       });
       workers.push(worker);

@@ -37,8 +37,13 @@ export class WorkerBench implements AsyncDisposable {
     return worker;
   }
 
+  /** Stops all its workers. */
+  async stopWorkers(graceMs: number): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.stop({ graceMs })));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#workers.map((worker) => worker.stop({ graceMs: 0 })));
+    await this.stopWorkers(0);
     await this.peer[Symbol.asyncDispose]();
     await rm(this.directory, { recursive: true, force: true });
   }

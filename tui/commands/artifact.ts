@@ -57,9 +57,9 @@ async function printArtifacts(call: Call, jobId: string, options: PageOptions): 
   });
   const columns = [
     { title: "ARTIFACT" },
-    { title: "ATT", align: "right" },
+    { title: "ATT", align: "right", drop: 1 },
     { title: "SIZE", align: "right" },
-    { title: "TYPE" },
+    { title: "TYPE", drop: 2 },
     { title: "AGE", align: "right" },
     { title: "NAME" },
   ] as const;

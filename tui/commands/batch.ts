@@ -52,9 +52,9 @@ export function registerBatch(cli: Cli): void {
           { title: "JOBS", align: "right" },
           { title: "PENDING", align: "right" },
           { title: "SUCCEEDED", align: "right" },
-          { title: "CANCELLED", align: "right" },
+          { title: "CANCELLED", align: "right", drop: 2 },
           { title: "DEAD", align: "right" },
-          { title: "AGE", align: "right" },
+          { title: "AGE", align: "right", drop: 1 },
           { title: "TITLE" },
         ] as const;
         call.output.print({

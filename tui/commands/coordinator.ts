@@ -103,7 +103,10 @@ export async function untilStopped(
   return Promise.race([aborted, coordinator.failed]);
 }
 
-/** Stops it in good order, or returns at once when the user insists. */
+/**
+ * Stops it in good order. When the user insists this returns at once: an embedded database is then left running,
+ * and the next start takes it over.
+ */
 export async function stopCoordinator(coordinator: RunningCoordinator, forced: AbortSignal): Promise<void> {
   const insisted = new Promise<void>((resolveInsisted) => {
     if (forced.aborted) resolveInsisted();

@@ -11,6 +11,7 @@ import { CliError, usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { systemReason } from "../input/files.ts";
 import { wholeOption } from "../input/options.ts";
+import { showDuration } from "../output/time.ts";
 import {
   type CoordinatorConfig,
   dropLocalKey,
@@ -18,7 +19,6 @@ import {
   type RunningCoordinator,
   settleConfig,
   startCoordinator,
-  stopCoordinator,
 } from "./coordinator.ts";
 import { runWorkerDaemon } from "./daemon.ts";
 
@@ -71,7 +71,8 @@ async function runDev(call: Call, options: DevOptions): Promise<number> {
       key = kept.key;
       return await runDevWorker(call, { coordinator, folder, options, key, keyPath: kept.path });
     } finally {
-      await stopCoordinator(coordinator, call.surroundings.forced);
+      // Never left half way: its database would go on running without a directory.
+      await coordinator.stop({ graceMs: stopGraceMs });
     }
   } finally {
     if (options.ephemeral === true) {
@@ -80,6 +81,9 @@ async function runDev(call: Call, options: DevOptions): Promise<number> {
     }
   }
 }
+
+const drainGraceMs = 10_000;
+const stopGraceMs = 2_000;
 
 interface DevRun {
   readonly coordinator: RunningCoordinator;
@@ -139,6 +143,10 @@ async function runDevWorker(call: Call, run: DevRun): Promise<number> {
     stopping.abort(error);
     return error;
   });
+  surroundings.signal.addEventListener("abort", () => {
+    const rest = `running jobs may end for ${showDuration(drainGraceMs)}`;
+    call.output.note(`Stopping: ${rest}; Ctrl-C again gives them back now.`);
+  });
   const exitCode = await runWorkerDaemon(
     {
       address: run.coordinator.workerAddress,
@@ -147,7 +155,7 @@ async function runDevWorker(call: Call, run: DevRun): Promise<number> {
       slots,
       points: Math.max(slots, 100),
       stateDir: join(run.folder, "worker"),
-      drainGraceMs: 10_000,
+      drainGraceMs,
       draining: AbortSignal.any([surroundings.signal, stopping.signal]),
       forced: AbortSignal.any([surroundings.forced, stopping.signal]),
       isQuiet: true,

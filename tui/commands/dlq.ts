@@ -34,9 +34,9 @@ export function registerDlq(cli: Cli): void {
         });
         const columns = [
           { title: "JOB" },
-          { title: "KIND" },
+          { title: "KIND", drop: 2 },
           { title: "CAUSE" },
-          { title: "FINGERPRINT" },
+          { title: "FINGERPRINT", drop: 1 },
           { title: "DIED", align: "right" },
           { title: "ERROR" },
         ] as const;

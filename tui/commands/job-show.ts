@@ -16,10 +16,10 @@ export function jobTable(jobs: readonly Job[], output: Output, nowMs: number): s
     { title: "JOB" },
     { title: "STATE" },
     { title: "KIND" },
-    { title: "PRI" },
-    { title: "ATT", align: "right" },
-    { title: "WORKER" },
-    { title: "AGE", align: "right" },
+    { title: "PRI", drop: 1 },
+    { title: "ATT", align: "right", drop: 2 },
+    { title: "WORKER", drop: 4 },
+    { title: "AGE", align: "right", drop: 3 },
     { title: "ABOUT" },
   ] as const;
   const rows = jobs.map((job) => [
@@ -85,10 +85,10 @@ export function jobDetail(job: Job, output: Output, nowMs: number): string[] {
 export function attemptTable(attempts: readonly Attempt[], output: Output, nowMs: number): string[] {
   const columns = [
     { title: "ATT", align: "right" },
-    { title: "RUN", align: "right" },
+    { title: "RUN", align: "right", drop: 1 },
     { title: "OUTCOME" },
     { title: "WORKER" },
-    { title: "STARTED" },
+    { title: "STARTED", drop: 2 },
     { title: "TOOK", align: "right" },
     { title: "ERROR" },
   ] as const;

@@ -56,7 +56,7 @@ export function failedJob(job: Job | undefined): CliError {
     reason: `JOB_${word}`,
     exitCode: exitCodes.jobFailed,
     violations: [...why, ...reason],
-    suggestion: `See why with: muster job logs ${id}`,
+    suggestion: `See more with: muster job get ${id}, or muster job logs ${id}`,
   });
 }
 

@@ -130,9 +130,9 @@ export function workerTable(workers: readonly Worker[], output: Output, nowMs: n
     { title: "WORKER" },
     { title: "STATE" },
     { title: "JOBS", align: "right" },
-    { title: "POINTS", align: "right" },
-    { title: "SEEN", align: "right" },
-    { title: "VERSION" },
+    { title: "POINTS", align: "right", drop: 3 },
+    { title: "SEEN", align: "right", drop: 2 },
+    { title: "VERSION", drop: 1 },
     { title: "SKILLS" },
   ] as const;
   const rows = workers.map((one): Cell[] => [

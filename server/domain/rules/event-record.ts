@@ -1,4 +1,43 @@
-import type { GapEvent, StoredEvent } from "../../store/event-codec.ts";
+/** Something that an attempt said, as it is kept. */
+export type StoredEvent = LogEvent | PartialEvent | MessageEvent | GapEvent;
+
+interface Said {
+  /** Rises within the attempt. */
+  readonly sequence: number;
+  /** When the coordinator took it, in milliseconds since 1970. */
+  readonly timeMs: number;
+}
+
+/** A piece of the log. The numbers of the streams are those of the protocol. */
+export interface LogEvent extends Said {
+  readonly type: "log";
+  readonly stream: LogStream;
+  readonly level: string;
+  readonly text: string;
+}
+
+/** The handler's own log, standard output, standard error, the worker itself. */
+export type LogStream = 1 | 2 | 3 | 4;
+
+/** A partial result, as JSON text. */
+export interface PartialEvent extends Said {
+  readonly type: "partial";
+  readonly json: string;
+}
+
+/** A message to people or services. */
+export interface MessageEvent extends Said {
+  readonly type: "message";
+  readonly text: string;
+}
+
+/** Events that are missing, the first and the last of them, and why. */
+export interface GapEvent extends Said {
+  readonly type: "gap";
+  readonly from: number;
+  readonly to: number;
+  readonly cause: string;
+}
 
 /** How far the record of an attempt reaches when nothing is missing. */
 export interface AttemptEnd {

@@ -1,4 +1,3 @@
-import type { Violation } from "../errors.ts";
 import { type JobSettingName, type PartialJobSettings, settingViolations } from "./settings.ts";
 import { nameViolations, projectRule, slugRule, textViolations } from "./texts.ts";
 
@@ -28,6 +27,12 @@ export interface JobRequest extends PartialJobSettings {
   readonly pool: string | null;
 }
 
+/** One wrong field of a request: its path in the proto3 JSON form, and what is wrong with it, to be read after it. */
+export interface JobViolation {
+  readonly field: string;
+  readonly message: string;
+}
+
 /** Time between the soft timeout and the hard one when only the first is given. */
 export const hardTimeoutDelayMs = 10_000;
 
@@ -45,7 +50,7 @@ export function jobViolations(
   job: JobRequest,
   path: string,
   limits: { readonly heartbeatMs: number },
-): readonly Violation[] {
+): readonly JobViolation[] {
   const at = (field: string): string => `${path}.${field}`;
   return [
     ...(job.kind === "" ? [{ field: at("kind"), message: "is required" }] : nameOf(at("kind"), job.kind)),
@@ -68,7 +73,7 @@ export function jobViolations(
 }
 
 /** What is wrong with an external id or an idempotency key. */
-export function keyViolations(field: string, key: string): Violation[] {
+export function keyViolations(field: string, key: string): JobViolation[] {
   return textViolations(field, key, { min: 1, max: 200 });
 }
 
@@ -84,16 +89,16 @@ const settingPaths: Readonly<Record<JobSettingName, string>> = {
 const listMax = 32;
 const dayMs = 86_400_000;
 
-function nameOf(field: string, name: string): Violation[] {
+function nameOf(field: string, name: string): JobViolation[] {
   return nameViolations(field, name, slugRule);
 }
 
-function namesOf(field: string, names: readonly string[]): Violation[] {
+function namesOf(field: string, names: readonly string[]): JobViolation[] {
   if (names.length > listMax) return [{ field, message: `must have at most ${listMax} entries` }];
   return names.flatMap((name, index) => nameOf(`${field}[${index}]`, name));
 }
 
-function labelsOf(field: string, labels: Readonly<Record<string, string>>): Violation[] {
+function labelsOf(field: string, labels: Readonly<Record<string, string>>): JobViolation[] {
   const entries = Object.entries(labels);
   if (entries.length > listMax) return [{ field, message: `must have at most ${listMax} entries` }];
   return entries.flatMap(([key, value]) => {
@@ -103,10 +108,10 @@ function labelsOf(field: string, labels: Readonly<Record<string, string>>): Viol
   });
 }
 
-function timesOf(at: (field: string) => string, job: JobRequest): Violation[] {
+function timesOf(at: (field: string) => string, job: JobRequest): JobViolation[] {
   const { softTimeoutMs: soft, hardTimeoutMs: hard, runAt, deadline } = job;
   const isTimeout = (ms: number, max: number): boolean => ms >= 1_000 && ms <= max;
-  const found: Violation[] = [];
+  const found: JobViolation[] = [];
   if (soft !== null && !isTimeout(soft, 7 * dayMs)) {
     found.push({ field: at("softTimeout"), message: "must be from 1s to 7d" });
   }
@@ -121,7 +126,7 @@ function timesOf(at: (field: string) => string, job: JobRequest): Violation[] {
   return found;
 }
 
-function wholeOf(field: string, value: number, min: number, max: number): Violation[] {
+function wholeOf(field: string, value: number, min: number, max: number): JobViolation[] {
   if (Number.isInteger(value) && value >= min && value <= max) return [];
   return [{ field, message: `must be from ${min} to ${max}` }];
 }

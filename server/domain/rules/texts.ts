@@ -1,5 +1,3 @@
-import type { Violation } from "../errors.ts";
-
 /** What a text may be. */
 export interface TextRule {
   /** In characters (code points). */
@@ -7,6 +5,12 @@ export interface TextRule {
   readonly max: number;
   /** Line breaks and tabs are allowed; other control characters never are. */
   readonly isMultiline?: boolean;
+}
+
+/** A field that is wrong, and what it must be. */
+export interface TextViolation {
+  readonly field: string;
+  readonly message: string;
 }
 
 /** Names of queues, kinds and skills. */
@@ -19,7 +23,7 @@ export const projectRule = {
 };
 
 /** What is wrong with a text that people wrote: nothing, or one violation. */
-export function textViolations(field: string, text: string, rule: TextRule): Violation[] {
+export function textViolations(field: string, text: string, rule: TextRule): TextViolation[] {
   const { min, max, isMultiline = false } = rule;
   // Counting code points of a text that is far too long would be work for nothing.
   const length = text.length > 2 * max ? text.length : [...text].length;
@@ -39,7 +43,7 @@ export function nameViolations(
   field: string,
   name: string,
   rule: { readonly form: RegExp; readonly words: string },
-): Violation[] {
+): TextViolation[] {
   return rule.form.test(name) ? [] : [{ field, message: `must have ${rule.words}` }];
 }
 

@@ -1,6 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { followingEvents, missingTail } from "../../../server/domain/rules/event-record.ts";
-import type { StoredEvent } from "../../../server/store/event-codec.ts";
+import { followingEvents, missingTail, type StoredEvent } from "../../../server/domain/rules/event-record.ts";
 
 const message = (sequence: number): StoredEvent => ({
   sequence,

@@ -131,7 +131,7 @@ describe("muster dev", () => {
   });
 
   test("submits a file and waits for all of it", async () => {
-    const stdin = "jobs:\n" + "  - { kind: echo, payload: 1, priority: high }\n".repeat(20);
+    const stdin = `jobs:\n${"  - { kind: echo, payload: 1, priority: high }\n".repeat(20)}`;
     const ran = await runCli(["job", "submit", "-f", "-", "--wait", "--address", ready.apiAddress], {
       ...input,
       stdin,

@@ -141,7 +141,7 @@ describe("job submit KIND", () => {
     expect(await running.exit).toBe(9);
     expect(running.stdout()).toBe("");
     expect(running.stderr()).toBe(
-      `error: job ${jobId} ended DEAD (JOB_DEAD)\n  why: EXIT_NONZERO: exit ␛[31m1\n  fix: See why with: muster job logs ${jobId}\n`,
+      `error: job ${jobId} ended DEAD (JOB_DEAD)\n  why: EXIT_NONZERO: exit ␛[31m1\n  fix: See more with: muster job get ${jobId}, or muster job logs ${jobId}\n`,
     );
   });
 

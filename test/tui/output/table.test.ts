@@ -31,6 +31,16 @@ describe("a table", () => {
     ]);
   });
 
+  test("leaves out on a narrow terminal what matters least", () => {
+    const many = [{ title: "A" }, { title: "B", drop: 2 }, { title: "C", drop: 1 }, { title: "D" }] as const;
+    const row = [["aaaa", "bbbb", "cccc", "dddddddddddd"]];
+    const at = (cells: number) => layTable(many, row, { columns: cells, paint })[1];
+    expect(at(28)).toBe("aaaa  bbbb  cccc  dddddddddd".replace("dddddddddd", "ddddddddd…"));
+    expect(at(27)).toBe("aaaa  bbbb  dddddddddddd");
+    expect(at(21)).toBe("aaaa  dddddddddddd");
+    expect(at(5)).toBe("aaaa  ddddddddd…");
+  });
+
   test("of facts leaves out what is not known", () => {
     const facts = [
       ["id", "job_1"],

@@ -1,0 +1,354 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { LogStream } from "@muster/client/v1/event";
+import { describe, expect, test } from "vitest";
+import { defineHandler, type Handler, type JobContext } from "../../worker/context.ts";
+import { JobFailure } from "../../worker/failure.ts";
+import { Stop } from "../../worker/stop.ts";
+import { WorkerPeerApi } from "../support/worker-api.ts";
+import { WorkerBench } from "../support/worker-bench.ts";
+import type { LeaseInit } from "../support/worker-peer.ts";
+
+/** Runs one handler on one lease; answers with the result's outcome and everything that was reported. */
+async function run(handler: Handler, init: LeaseInit = {}) {
+  await using bench = await WorkerBench.open();
+  await using api = await WorkerPeerApi.start(bench.peer);
+  const worker = bench.worker({ handlers: { noop: handler }, apiAddress: api.address });
+  await worker.start();
+  const lease = bench.peer.lease(init);
+  bench.peer.offer(lease);
+  const result = await bench.peer.resultOf(lease.lease.leaseId);
+  const items = bench.peer.received.flatMap(({ request: { frame } }) =>
+    frame.case === "report" ? frame.value.items : [],
+  );
+  return {
+    result,
+    outcome: result.outcome,
+    items,
+    bodies: items.map(({ body }) => body),
+    api,
+    lease: lease.lease,
+  };
+}
+
+/** Runs a handler that waits; `act` does something to it meanwhile. */
+async function meanwhile(
+  handler: Handler,
+  act: (bench: WorkerBench, lease: { jobId: string; attempt: number; leaseId: string }) => void,
+  init: LeaseInit = {},
+) {
+  await using bench = await WorkerBench.open();
+  const started = Promise.withResolvers<void>();
+  const handlers = {
+    noop: (ctx: JobContext) => {
+      started.resolve();
+      return handler(ctx);
+    },
+  };
+  const worker = bench.worker({ handlers });
+  await worker.start();
+  const lease = bench.peer.lease(init);
+  bench.peer.offer(lease);
+  await started.promise;
+  act(bench, lease.lease);
+  return (await bench.peer.resultOf(lease.lease.leaseId)).outcome;
+}
+
+const aborted = (signal: AbortSignal) =>
+  new Promise<unknown>((resolve) => {
+    if (signal.aborted) resolve(signal.reason);
+    else signal.addEventListener("abort", () => resolve(signal.reason));
+  });
+
+describe("a handler", () => {
+  test("sees the job", async () => {
+    let seen: unknown;
+    const payload = { content: { case: "data" as const, value: Buffer.from('{"n":2}') } };
+    const { lease } = await run(
+      defineHandler<{ n: number }, number>((ctx) => {
+        seen = [ctx.job, ctx.payload.n, ctx.idempotencyKey, ctx.project, ctx.session];
+        return ctx.payload.n * 2;
+      }) as Handler,
+      {
+        payload,
+        title: "T",
+        failures: 1,
+        queue: "q",
+        labels: { a: "b" },
+        requiredSkills: ["gpu"],
+        points: 2,
+        project: "p",
+        projectRoot: "/r",
+        sessionId: "s",
+      },
+    );
+    expect(seen).toEqual([
+      {
+        id: lease.jobId,
+        kind: "noop",
+        title: "T",
+        attempt: 1,
+        failures: 1,
+        maxAttempts: 3,
+        labels: { a: "b" },
+        queue: "q",
+        points: 2,
+        requiredSkills: ["gpu"],
+      },
+      2,
+      "key-1",
+      { name: "p", root: "/r" },
+      "s",
+    ]);
+  });
+
+  test("writes to the log", async () => {
+    const { bodies, result } = await run((ctx) => {
+      ctx.log("plain");
+      ctx.log("warn", "careful");
+      ctx.log("a\0b\uD800");
+      ctx.log.stdout(Uint8Array.of(0x61, 0xc3));
+      ctx.log.stdout(Uint8Array.of(0xbc));
+      ctx.log.stderr("oops");
+      ctx.log.stdout(Uint8Array.of(0xc3));
+    });
+    const log = bodies.map((body) =>
+      body.case === "log" ? [body.value.stream, body.value.level, body.value.text] : [],
+    );
+    expect(log).toEqual([
+      [LogStream.LOG, "info", "plain"],
+      [LogStream.LOG, "warn", "careful"],
+      [LogStream.LOG, "info", "a\uFFFDb\uFFFD"],
+      [LogStream.STDOUT, "", "a"],
+      [LogStream.STDOUT, "", "ü"],
+      [LogStream.STDERR, "", "oops"],
+      [LogStream.STDOUT, "", "\uFFFD"],
+    ]);
+    expect(result.lastSequence).toBe(7n);
+  });
+
+  test("cuts long text into pieces", async () => {
+    const { bodies } = await run((ctx) => ctx.log("ü".repeat(40_000)));
+    const texts = bodies.map((body) => (body.case === "log" ? body.value.text : ""));
+    expect(texts.map((text) => Buffer.byteLength(text))).toEqual([65_536, 14_464]);
+    expect(texts.join("")).toBe("ü".repeat(40_000));
+  });
+
+  test("reports progress, partial results and messages", async () => {
+    const { bodies } = await run((ctx) => {
+      ctx.progress(7, "x".repeat(300));
+      ctx.partial({ half: true });
+      ctx.message("look");
+    });
+    const [progress, partial, message] = bodies;
+    expect(progress).toMatchObject({
+      case: "progress",
+      value: { fraction: 1, message: `${"x".repeat(199)}…` },
+    });
+    const content = partial?.case === "partial" ? partial.value.content.value : undefined;
+    expect(Buffer.from(content instanceof Uint8Array ? content : []).toString()).toBe('{"half":true}');
+    expect(message).toEqual({ case: "message", value: "look" });
+  });
+
+  test("says nothing more once it has ended", async () => {
+    let kept: JobContext | undefined;
+    const { result } = await run((ctx) => {
+      kept = ctx;
+      ctx.log("in time");
+    });
+    kept?.log("too late");
+    expect(result.lastSequence).toBe(1n);
+  });
+
+  test("names the pull request of its result", async () => {
+    const { outcome } = await run((ctx) => ctx.pullRequest("https://example.org/1"));
+    expect(outcome).toMatchObject({ case: "success", value: { prUrl: "https://example.org/1" } });
+  });
+
+  test("parks, releases, and fails as it says", async () => {
+    const parked = await run((ctx) => ctx.park({ reason: "quota", wakeAfterMs: 60_000 }));
+    expect(parked.outcome).toMatchObject({
+      case: "park",
+      value: { reason: "quota", wakeAfter: { seconds: 60n } },
+    });
+    const released = await run((ctx) => ctx.release("not here"));
+    expect(released.outcome).toMatchObject({ case: "release", value: { reason: "not here" } });
+    const failed = await run(() =>
+      Promise.reject(new JobFailure("no", { code: "NEVER", retryable: false, retryAfterMs: 5 })),
+    );
+    expect(failed.outcome).toMatchObject({
+      case: "failure",
+      value: { retryable: false, error: { code: "NEVER" } },
+    });
+  });
+
+  test.each([
+    ["is not JSON", () => 1n, "RESULT_NOT_JSON"],
+    ["is too large", () => "x".repeat(1024 * 1024), "RESULT_TOO_LARGE"],
+    ["holds a NUL", () => "\0", "RESULT_HAS_NUL"],
+  ])("whose result %s fails for good", async (_name, handler, code) => {
+    expect((await run(handler)).outcome).toMatchObject({
+      case: "failure",
+      value: { retryable: false, error: { code } },
+    });
+  });
+
+  test("whose payload is not JSON fails for good", async () => {
+    const payload = { content: { case: "data" as const, value: Buffer.from("{") } };
+    const { outcome } = await run((ctx) => ctx.payload, { payload });
+    expect(outcome).toMatchObject({
+      case: "failure",
+      value: { retryable: false, error: { code: "PAYLOAD_NOT_JSON" } },
+    });
+  });
+});
+
+describe("a request to stop", () => {
+  test("aborts the signal with a reason that says why", async () => {
+    let reason: unknown;
+    const outcome = await meanwhile(
+      async (ctx) => {
+        reason = await aborted(ctx.signal);
+        throw reason;
+      },
+      (bench, lease) =>
+        bench.peer.link.send({
+          case: "cancel",
+          value: { lease, reason: "enough", grace: durationFromMs(70) },
+        }),
+    );
+    expect(reason).toBeInstanceOf(Stop);
+    expect(reason).toMatchObject({ kind: "cancelled", reason: "enough", graceMs: 70 });
+    expect(outcome).toMatchObject({ case: "cancelled", value: { killed: false } });
+  });
+
+  test("reaches a handler that looks at its signal only later", async () => {
+    const gate = Promise.withResolvers<void>();
+    const outcome = await meanwhile(
+      async (ctx) => {
+        await gate.promise;
+        ctx.signal.throwIfAborted();
+      },
+      (bench, lease) => {
+        bench.peer.link.send({ case: "cancel", value: { lease } });
+        void bench.peer
+          .find(({ frame }) => (frame.case === "cancelStatus" ? true : undefined))
+          .then(() => gate.resolve());
+      },
+    );
+    expect(outcome.case).toBe("cancelled");
+  });
+
+  test("ends the messages", async () => {
+    const texts: string[] = [];
+    const outcome = await meanwhile(
+      async (ctx) => {
+        for await (const { text } of ctx.messages) texts.push(text);
+        return texts;
+      },
+      (bench, lease) => {
+        const say = (messageId: string, text: string) =>
+          bench.peer.link.send({ case: "message", value: { lease, messageId, text } });
+        say("1", "go left");
+        say("1", "go left");
+        say("2", "go right");
+        bench.peer.link.send({ case: "cancel", value: { lease } });
+      },
+    );
+    expect(texts).toEqual(["go left", "go right"]);
+    expect(outcome.case).toBe("success");
+  });
+
+  test("comes at the hard timeout, and the failure says so", async () => {
+    const warned: string[] = [];
+    const outcome = await meanwhile(
+      async (ctx) => {
+        ctx.onSoftTimeout(() => warned.push("soon"));
+        const reason = await aborted(ctx.signal);
+        ctx.onSoftTimeout(() => warned.push("late"));
+        expect(ctx.softTimeout.aborted).toBe(true);
+        throw reason;
+      },
+      () => {},
+      { softTimeout: durationFromMs(20), hardTimeout: durationFromMs(60) },
+    );
+    expect(warned).toEqual(["soon", "late"]);
+    expect(outcome).toMatchObject({
+      case: "failure",
+      value: { timedOut: true, retryable: true, error: { code: "TIMEOUT" } },
+    });
+  });
+
+  test("comes when the worker stops, and the job is given back", async () => {
+    const outcome = await meanwhile(
+      async (ctx) => {
+        throw await aborted(ctx.signal);
+      },
+      (bench) => void bench.stopWorkers(0),
+    );
+    expect(outcome).toMatchObject({ case: "release", value: { reason: "the worker stops" } });
+  });
+});
+
+describe("calls", () => {
+  test("submit child jobs under the lease, with keys that a second attempt repeats", async () => {
+    const { outcome, api, lease } = await run(async (ctx) => {
+      const first = await ctx.submit({ kind: "child", payload: { n: 1 }, priority: 192 });
+      const second = await ctx.submit({ kind: "child" });
+      const own = await ctx.submit({ kind: "child" }, { idempotencyKey: "own" });
+      const again = await ctx.submit({ kind: "child" }, { idempotencyKey: "own" });
+      return [first.jobId, second.jobId, own.replayed, again.replayed];
+    });
+    expect(outcome.case).toBe("success");
+    expect(api.submits.map(({ idempotencyKey }) => idempotencyKey)).toEqual([
+      `child:${lease.jobId}:1`,
+      `child:${lease.jobId}:2`,
+      "own",
+      "own",
+    ]);
+    expect(api.submits[0]).toMatchObject({ parent: lease, job: { kind: "child", priority: 192 } });
+    const content = api.submits[0]?.job?.payload?.content.value;
+    expect(Buffer.from(content instanceof Uint8Array ? content : []).toString()).toBe('{"n":1}');
+  });
+
+  test("that are refused fail the handler with the API's error", async () => {
+    const { outcome } = await run((ctx) => ctx.submit({ kind: "" }));
+    expect(outcome).toMatchObject({
+      case: "failure",
+      value: { error: { message: expect.stringContaining("kind is required") } },
+    });
+  });
+
+  test("use the lease's own token where it has one", async () => {
+    const { api } = await run((ctx) => ctx.submit({ kind: "child" }), { jobToken: "jt_1" });
+    expect(api.keys).toEqual(["Bearer jt_1"]);
+  });
+
+  test("keep bytes and files as artifacts", async () => {
+    await using bench = await WorkerBench.open();
+    const path = join(bench.directory, "report.txt");
+    await writeFile(path, "from a file");
+    const { api, outcome, lease } = await run(async (ctx) => {
+      await ctx.artifact("a.bin", Uint8Array.of(1, 2, 3), { contentType: "application/x-test" });
+      return await ctx.artifact("b.txt", path);
+    });
+    expect(outcome.case).toBe("success");
+    expect(api.uploads).toEqual(
+      new Map([
+        ["a.bin", Buffer.from([1, 2, 3])],
+        ["b.txt", Buffer.from("from a file")],
+      ]),
+    );
+    expect(api.commits).toMatchObject([
+      { lease, artifactId: "art_a.bin", contentType: "application/x-test", sizeBytes: 3n },
+      { artifactId: "art_b.txt", contentType: "application/octet-stream", sizeBytes: 11n },
+    ]);
+  });
+
+  test("an upload that is refused says what the store said", async () => {
+    const { outcome } = await run((ctx) => ctx.artifact("refused", Uint8Array.of(1)));
+    const message = "the upload of refused was answered with 403: the URL has expired";
+    expect(outcome).toMatchObject({ case: "failure", value: { error: { message } } });
+  });
+});
