@@ -143,7 +143,7 @@ async function start(
   });
   const schema = config.reflection === "off" ? null : reflectSchema(apiServices);
   const sessions = new Set<LinkSession>();
-  const renewals = new Renewals(db, log);
+  const renewals = new Renewals(db, log, config.heartbeatMs);
   cleanups.push(() => renewals.stop());
   const address = { api: "" };
   const link: LinkParts = {

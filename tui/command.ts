@@ -139,17 +139,17 @@ class MusterHelp extends Help {
     this.#notes = notes;
   }
 
-  override formatHelp(command: Command, helper: Help): string {
-    const width = Math.min(helper.helpWidth ?? 80, 100);
-    Object.assign(helper, { helpWidth: width });
+  override formatHelp(command: Command, help: Help): string {
+    const width = Math.min(help.helpWidth ?? 80, 100);
+    Object.assign(help, { helpWidth: width });
     const isGroup = command.commands.length > 0;
-    const plain = super.formatHelp(command, helper).trimEnd().split("\n\n");
+    const plain = super.formatHelp(command, help).trimEnd().split("\n\n");
     const [usage = "", ...sections] = plain;
     const ofCommand = sections.filter((section) => !/^(Options|Options of all commands):/.test(section));
     const options = sections.filter((section) => /^Options:/.test(section));
     const global = sections.filter((section) => /^Options of all commands:/.test(section));
     return [
-      helper.boxWrap(command.description(), width),
+      help.boxWrap(command.description(), width),
       ...(this.#examples.length === 0
         ? []
         : [["Examples:", ...this.#examples.map((line) => `  ${line}`)].join("\n")]),

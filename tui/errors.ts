@@ -119,7 +119,8 @@ function reportCliError(error: CliError): ErrorReport {
 }
 
 function reportCallError(error: ConnectError, address: string | undefined): ErrorReport {
-  const { code, message, detail } = readError(error);
+  const { message, detail, ...read } = readError(error);
+  const code = detail === undefined && isNetworkFailure(error) ? Code.Unavailable : read.code;
   const name = codeName(code);
   const exitCode = exitCodeOfStatus(code);
   if (detail === undefined) {
@@ -147,6 +148,11 @@ function reportCallError(error: ConnectError, address: string | undefined): Erro
     retryAfterMs: detail.retryAfter === undefined ? undefined : durationToMs(detail.retryAfter),
     exitCode,
   };
+}
+
+// The transport has no one code for these: a reset is Aborted, a broken pipe Internal.
+function isNetworkFailure({ cause }: ConnectError): boolean {
+  return cause instanceof Error && "code" in cause && typeof cause.code === "string";
 }
 
 // What to say when what answered was not Muster, or nothing did.

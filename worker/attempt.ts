@@ -20,6 +20,7 @@ import { clipBytes, clipText } from "./text.ts";
 
 const maxProgressChars = 200;
 const maxMessageBytes = 64 * 1024;
+const maxUrlChars = 2000;
 
 /** What an attempt needs of the worker. */
 export interface AttemptOptions {
@@ -135,7 +136,7 @@ export class Attempt implements JobContext {
   }
 
   pullRequest(url: string): void {
-    this.prUrl = url;
+    this.prUrl = clipText(url, maxUrlChars);
   }
 
   submit(job: ChildJob, options: { readonly idempotencyKey?: string } = {}): Promise<SubmittedJob> {

@@ -1,6 +1,7 @@
 import type { OfferedLease } from "@muster/client/v1/link";
 import type { Api } from "./api.ts";
 import { Attempt, type AttemptOptions } from "./attempt.ts";
+import { withinMs } from "./clock.ts";
 import type { Handler } from "./context.ts";
 import type { Attachment, Outcome, Port, ToEngine, ToHandlers } from "./engine/messages.ts";
 import { JobFailure } from "./failure.ts";
@@ -21,6 +22,7 @@ export class Attempts {
   readonly #port: Port<ToEngine, ToHandlers>;
   readonly #running = new Map<string, Attempt>();
   #options: AttemptOptions;
+  #drained: PromiseWithResolvers<void> | undefined;
 
   constructor(options: AttemptsOptions) {
     this.#handlers = new Map(Object.entries(options.handlers));
@@ -64,9 +66,12 @@ export class Attempts {
     return this.#running.get(leaseId);
   }
 
-  /** Asks every handler to stop: there is no engine any more that could. */
-  stopAll(reason: string): void {
-    for (const attempt of this.#running.values()) attempt.stop({ kind: "superseded", reason, graceMs: 0 });
+  /** Asks every handler to stop: there is no engine any more that could. Resolves when they have, or in time. */
+  async stopAll(reason: string, waitMs: number): Promise<void> {
+    for (const attempt of this.#running.values()) attempt.stop({ kind: "superseded", reason, graceMs: 2000 });
+    if (this.#running.size === 0) return;
+    this.#drained ??= Promise.withResolvers<void>();
+    await withinMs(waitMs, this.#drained.promise, undefined);
   }
 
   #success(attempt: Attempt, value: unknown): Outcome {
@@ -83,6 +88,7 @@ export class Attempts {
     this.#running.delete(leaseId);
     attempt.end();
     this.#port.post({ type: "settled", leaseId, outcome: outcome() });
+    if (this.#running.size === 0) this.#drained?.resolve();
   }
 }
 

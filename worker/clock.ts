@@ -28,6 +28,17 @@ export function waitMs(clock: Clock, delayMs: number, signal: AbortSignal): Prom
   });
 }
 
+/** Resolves as the promise does, or with `otherwise` after `ms`. Leaves no timer behind. */
+export async function withinMs<T>(ms: number, promise: Promise<T>, otherwise: T): Promise<T> {
+  const late = Promise.withResolvers<T>();
+  const timer = setTimeout(() => late.resolve(otherwise), ms);
+  try {
+    return await Promise.race([promise, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 function afterTimeout(delayMs: number, then: () => void): () => void {
   let timer: NodeJS.Timeout;
   const arm = (leftMs: number) => {

@@ -113,6 +113,7 @@ export function resolveOptions(
       check("skills", `has ${JSON.stringify(skill)}: use 1 to 100 of a-z 0-9 . _ -`);
   }
   if (Object.keys(labels).length > 32) check("labels", "must be at most 32");
+  if (!Object.values(labels).every((value) => typeof value === "string")) check("labels", "must be strings");
   if (!transports.includes(transport)) check("transport", "must be auto, stream or poll");
   const isThreaded = options.linkThread ?? options.outbox === undefined;
   if (isThreaded && options.outbox !== undefined) check("outbox", "cannot be shared with a link in a thread");

@@ -9,13 +9,30 @@ const maxMessageBytes = 4 * 1024;
 const maxDetailBytes = 16 * 1024;
 const codePattern = /^[A-Z][A-Z0-9_]{1,63}$/;
 
-/** How an attempt ended whose handler threw `thrown`. `isStopping`: it had been asked to stop before. */
+/** How an attempt ended whose handler threw `thrown`. `isStopping`: it had been asked to stop before. Never throws. */
 export function thrownOutcome(thrown: unknown, isStopping: boolean): Outcome {
+  try {
+    return readThrown(thrown, isStopping);
+  } catch (defect) {
+    // Values of other types than declared, from a handler that no compiler checked.
+    const message = `the handler threw something that cannot be read: ${shown(defect)}`;
+    return {
+      kind: "failed",
+      code: "HANDLER_ERROR",
+      message,
+      detail: "",
+      retryable: true,
+      retryAfterMs: undefined,
+    };
+  }
+}
+
+function readThrown(thrown: unknown, isStopping: boolean): Outcome {
   if (thrown instanceof ParkSignal) {
     return {
       kind: "parked",
       reason: clipText(thrown.reason, maxReasonChars),
-      wakeAfterMs: thrown.wakeAfterMs,
+      wakeAfterMs: delayOf(thrown.wakeAfterMs),
     };
   }
   if (thrown instanceof ReleaseSignal)
@@ -31,8 +48,12 @@ export function thrownOutcome(thrown: unknown, isStopping: boolean): Outcome {
     message: clipBytes(messageOf(thrown), maxMessageBytes),
     detail: detailOf(thrown),
     retryable: thrown instanceof JobFailure ? thrown.retryable : true,
-    retryAfterMs: thrown instanceof JobFailure ? thrown.retryAfterMs : undefined,
+    retryAfterMs: thrown instanceof JobFailure ? delayOf(thrown.retryAfterMs) : undefined,
   };
+}
+
+function delayOf(ms: number | undefined): number | undefined {
+  return ms !== undefined && Number.isFinite(ms) && ms >= 0 ? ms : undefined;
 }
 
 function codeOf(thrown: unknown): string {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Api } from "./api.ts";
 import { Attempts } from "./attempts.ts";
 import { type BootRecord, openBootRecord } from "./boot-record.ts";
+import { withinMs } from "./clock.ts";
 import { startInlineEngine, startThreadedEngine } from "./engine/host.ts";
 import type { WorkerIdentity } from "./engine/link-engine.ts";
 import type { Attachment, AttemptEnd, CloseReason, Port, ToEngine, ToHandlers } from "./engine/messages.ts";
@@ -25,6 +26,9 @@ export const workerVersion = "0.1.0";
 /** How long a worker waits, before its first Hello, for the processes of its last boot to be dead. */
 const orphansWaitMs = 5000;
 const welcomeTimeoutMs = 10_000;
+/** How long handlers have to stop once the engine has ended; by a `stop()` they had their time before. */
+const expelledWaitMs = 12_000;
+const stoppedWaitMs = 1000;
 
 /** The worker ended before it was ever attached. */
 export class WorkerRefusedError extends Error {
@@ -95,7 +99,7 @@ export class Worker implements AsyncDisposable {
   async stop(options: { readonly graceMs?: number } = {}): Promise<CloseReason> {
     const graceMs = options.graceMs ?? this.#options.drainGraceMs ?? 30_000;
     this.#stopGraceMs = graceMs;
-    if (this.#starting === undefined) this.#close({ ...notStarted });
+    if (this.#starting === undefined) void this.#close(notStarted);
     this.#port?.post({ type: "stop", graceMs });
     return await this.closed;
   }
@@ -130,7 +134,7 @@ export class Worker implements AsyncDisposable {
       if (this.#stopGraceMs !== undefined) port.post({ type: "stop", graceMs: this.#stopGraceMs });
     } catch (error) {
       const detail = error instanceof Error ? error.message : String(error);
-      this.#close({ kind: "failed", detail, errorReason: "", errorCode: 0 });
+      void this.#close({ kind: "failed", detail, errorReason: "", errorCode: 0 });
       throw error;
     }
     await this.#attaching.promise;
@@ -141,7 +145,8 @@ export class Worker implements AsyncDisposable {
     const isShared = this.#options.outbox !== undefined;
     this.#bootRecord = isShared ? undefined : await openBootRecord(stateDir);
     const record = this.#bootRecord;
-    const orphansDead = record === undefined ? false : await withinMs(orphansWaitMs, record.orphansDead);
+    const orphansDead =
+      record === undefined ? false : await withinMs(orphansWaitMs, record.orphansDead, false);
     return {
       bootId: record?.bootId ?? randomUUID(),
       hostBootId: (record === undefined ? readHostBootId() : record.hostBootId) ?? "",
@@ -196,8 +201,6 @@ export class Worker implements AsyncDisposable {
         this.#attaching.resolve();
         this.#logger("info", "attached", { ...message.attachment });
         break;
-      case "detached":
-        break;
       case "ended":
         for (const listen of this.#endListeners) listen(message.end);
         break;
@@ -210,9 +213,11 @@ export class Worker implements AsyncDisposable {
     }
   }
 
-  #close(reason: CloseReason): void {
-    this.#attempts?.stopAll(reason.detail);
+  async #close(reason: CloseReason): Promise<void> {
     this.#attaching.reject(new WorkerRefusedError(reason));
+    // Whoever awaits the end may exit then, and would leave the processes of handlers behind.
+    const waitMs = reason.kind === "stopped" ? stoppedWaitMs : expelledWaitMs;
+    await this.#attempts?.stopAll(reason.detail, waitMs);
     this.#closing.resolve(reason);
     if (reason.kind !== "stopped")
       this.#logger("info", "closed", { kind: reason.kind, detail: reason.detail });
@@ -233,14 +238,3 @@ const notStarted: CloseReason = {
   errorReason: "",
   errorCode: 0,
 };
-
-/** What the promise says within a time, or false. */
-async function withinMs(ms: number, promise: Promise<boolean>): Promise<boolean> {
-  const late = Promise.withResolvers<boolean>();
-  const timer = setTimeout(() => late.resolve(false), ms);
-  try {
-    return await Promise.race([promise, late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
-}

@@ -239,6 +239,8 @@ export class Dispatcher {
           acceptedAtHeartbeat: 0,
           isCancelAcknowledged: false,
           hasProgress: false,
+          reporting: null,
+          accepted: null,
         });
       }
       link.port.offer(link.offerSequence, own);

@@ -1,4 +1,5 @@
 import type { Fence } from "../domain/leases.ts";
+import type { StoredLease } from "../domain/links.ts";
 import type { Shape } from "../domain/rules/shapes.ts";
 
 /** A lease that was just granted, with all that its worker needs. */
@@ -45,6 +46,30 @@ export interface Held {
   acceptedAtHeartbeat: number;
   isCancelAcknowledged: boolean;
   hasProgress: boolean;
+  /** Resolves when the accept is committed: whether the lease was current then. Null before the accept. */
+  accepted: Promise<boolean> | null;
+  /** What its handler said and is not committed yet; a result waits for it, so that it is the last word. */
+  reporting: Promise<unknown> | null;
+}
+
+/** A lease that the store says a worker has, as its link takes it over. */
+export function storedHeld(lease: StoredLease, workerId: string, nowMs: number): Held {
+  const { jobId, attempt, leaseId, points, isRunning } = lease;
+  return {
+    fence: { jobId, attempt, leaseId, workerId },
+    points,
+    offerSequence: 0,
+    offeredAtMs: nowMs,
+    isExclusive: false,
+    state: isRunning ? "running" : "offered",
+    missed: 0,
+    acceptedAtHeartbeat: 0,
+    isCancelAcknowledged: false,
+    // Not known: the row is looked for when the run ends.
+    hasProgress: true,
+    accepted: isRunning ? Promise.resolve(true) : null,
+    reporting: null,
+  };
 }
 
 /** What a worker brings to the matcher. */

@@ -149,6 +149,16 @@ export const errorReasons = {
     "The key is missing or not valid.",
     "Send a valid key as `authorization: Bearer mk_…`.",
   ),
+  ARTIFACT_URL_INVALID: r(
+    "permission_denied",
+    "The URL is not valid.",
+    "Ask for a new one: GetArtifactUrl to read, CreateArtifact to write.",
+  ),
+  ARTIFACT_URL_EXPIRED: r(
+    "permission_denied",
+    "The URL has expired.",
+    "Ask for a new one: GetArtifactUrl to read, CreateArtifact to write.",
+  ),
   SCOPE_MISSING: r(
     "permission_denied",
     "The key may not do this.",

@@ -5,7 +5,7 @@ import { call, type OrgTx, transact } from "../store/statement.ts";
 import type { JobTemplate, NewJob } from "../store/submit.ts";
 import { insertAuditRows, insertNewShapes } from "../store/submit.ts";
 import type { Transition } from "../store/transition.ts";
-import { writeTransitions } from "../store/transitions.ts";
+import { appendTally, writeTransitions } from "../store/transitions.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { DomainError, failedPrecondition, notFound } from "./errors.ts";
 import { encodeId } from "./ids.ts";
@@ -141,6 +141,7 @@ export async function retryJob(
       tx.run(insertNewShapes(tx.orgId, [shape])),
       tx.run(call(reviveJob, { ...values, shape: shape.shapeId.toString(), state: final.state })),
       tx.run(call(releaseDeadLetters, { org: tx.orgId, jobs: [jobId] })),
+      tx.run(call(appendTally, { org: tx.orgId, tally: c.newId(), ...uncounted(final.state) })),
       tx.run(audited),
     ]);
   });
@@ -299,6 +300,12 @@ async function finalOf(tx: OrgTx, jobId: string) {
       isAlone: false,
     },
   };
+}
+
+// A run that is replayed has not ended, after all.
+function uncounted(state: number) {
+  const dead = state === JobState.dead ? -1 : 0;
+  return { submitted: 0, succeeded: 0, cancelled: state === JobState.cancelled ? -1 : 0, dead };
 }
 
 // A run that ends without a lease takes the next attempt number for its final row.

@@ -68,7 +68,9 @@ export async function commitReport(
       const held = sender.link?.held.get(lease.leaseId);
       if (held && progress) held.hasProgress = true;
       const fence = fenceOf(lease, sender.workerId);
-      const isCurrent = await parts.reports.add(sender.orgId, { fence, events, progress });
+      const committing = parts.reports.add(sender.orgId, { fence, events, progress });
+      if (held) held.reporting = committing.catch(() => {});
+      const isCurrent = await committing;
       if (!isCurrent) parts.refused("report", "superseded");
       const last = items.reduce((highest, { sequence }) => (sequence > highest ? sequence : highest), 0n);
       return last > 0n ? { lease: leaseRef(lease), sequence: last } : null;
@@ -86,6 +88,7 @@ async function commitResult(parts: LinkParts, sender: Sender, result: Result): P
   }
   const held = sender.link?.held.get(read.fence.leaseId);
   if (held) held.state = "result";
+  if (held?.reporting) await held.reporting;
   // A link that has just taken over does not know: the row is looked for then.
   const hasProgress = held?.hasProgress ?? true;
   const answer = await parts.results.add(sender.orgId, { ...read, hasProgress });

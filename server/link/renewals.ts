@@ -3,16 +3,13 @@ import type { Log } from "../domain/context.ts";
 import type { Database } from "../store/database.ts";
 import { renewLinks } from "../store/links.ts";
 
-/** Time between two renewals: one statement for all links. */
-const intervalMs = 1_000;
-
 interface Waiting {
   readonly resolve: (isCurrent: boolean) => void;
   readonly reject: (error: unknown) => void;
 }
 
 /**
- * Renews the links that showed life: one statement a second for all of them,
+ * Renews the links that showed life: one statement for all of them at a time,
  * whatever their orgs. A heartbeat is echoed after that commit, never before.
  */
 export class Renewals {
@@ -23,10 +20,13 @@ export class Renewals {
   #isFlushing = false;
   #isStopped = false;
   #lastMs = Number.NEGATIVE_INFINITY;
+  readonly #intervalMs: number;
 
-  constructor(db: Database, log: Log) {
+  /** One statement for all links each fifth of a heartbeat: a second, by default. */
+  constructor(db: Database, log: Log, heartbeatMs: number) {
     this.#db = db;
     this.#log = log;
+    this.#intervalMs = heartbeatMs / 5;
   }
 
   /** A link showed life. Resolves after the commit: false when a newer link took over. */
@@ -47,7 +47,7 @@ export class Renewals {
 
   #schedule(): void {
     if (this.#timer || this.#isFlushing || this.#isStopped || this.#waiting.size === 0) return;
-    const waitMs = Math.max(0, this.#lastMs + intervalMs - performance.now());
+    const waitMs = Math.max(0, this.#lastMs + this.#intervalMs - performance.now());
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       void this.#flush();

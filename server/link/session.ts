@@ -10,7 +10,7 @@ import type {
   Results,
 } from "@muster/client/v1/link";
 import type { Held } from "../dispatch/link.ts";
-import { Link } from "../dispatch/link.ts";
+import { Link, storedHeld } from "../dispatch/link.ts";
 import type { Caller } from "../domain/context.ts";
 import { endLeases, type Fence } from "../domain/leases.ts";
 import { type Attached, attachLink, type Hello, type StoredLease } from "../domain/links.ts";
@@ -218,7 +218,7 @@ export class LinkSession {
   /** The store has a lease of this worker that is not counted here: an offer that was never sent goes back. */
   async adopt(lease: StoredLease): Promise<void> {
     if (this.link.held.has(lease.leaseId) || this.#isEnded) return;
-    const held = heldLease(lease, this.link.workerId, this.#parts.nowMs());
+    const held = storedHeld(lease, this.link.workerId, this.#parts.nowMs());
     this.link.hold(held);
     if (lease.isRunning) return;
     await this.#endHeld([held], { type: "offer-timed-out" }, "the offer was not sent");
@@ -242,7 +242,7 @@ export class LinkSession {
     const nowMs = this.#parts.nowMs();
     for (const lease of attached.leases) {
       if (dropped.has(lease.leaseId)) continue;
-      const held = heldLease(lease, attached.workerId, nowMs);
+      const held = storedHeld(lease, attached.workerId, nowMs);
       this.link.hold(held);
       // A Hello that lists a lease accepts it.
       if (!lease.isRunning && !inOutbox.has(lease.leaseId)) {
@@ -324,16 +324,21 @@ export class LinkSession {
     if (lost.length > 0) void this.#endHeld(lost, event, "the worker no longer has it");
   }
 
-  // Resolves when the accept is committed, or skipped because the result is there already.
+  // Resolves when the accept is committed, or skipped because the result is there already. However often
+  // and by whatever frame a lease is accepted, it is committed once, and all wait for that.
   async #accept(held: Held, heartbeatSequence: number): Promise<{ held: Held; isCurrent: boolean }> {
-    if (held.state !== "offered") return { held, isCurrent: true };
-    held.state = "accepted";
+    held.accepted ??= this.#commitAccept(held, heartbeatSequence);
+    return { held, isCurrent: await held.accepted };
+  }
+
+  async #commitAccept(held: Held, heartbeatSequence: number): Promise<boolean> {
+    if (held.state === "offered") held.state = "accepted";
     held.acceptedAtHeartbeat = Math.max(heartbeatSequence, this.link.heartbeatSequence);
     const accept = { ...held.fence, isDone: () => isResult(held) };
     const isCurrent = await this.#parts.accepts.add(this.link.orgId, accept);
     if (held.state === "accepted") held.state = "running";
     if (!isCurrent && !isResult(held)) this.revoke(held.fence.leaseId, "superseded");
-    return { held, isCurrent };
+    return isCurrent;
   }
 
   #answer(reply: OfferReply): void {
@@ -375,21 +380,6 @@ export class LinkSession {
     const grace = durationFromMs(this.#parts.config.killGraceMs);
     this.#sink.send(frame({ case: "cancel", value: { lease: leaseRef(fence), reason, grace } }));
   }
-}
-
-function heldLease(lease: StoredLease, workerId: string, nowMs: number): Held {
-  return {
-    fence: fenceOf(lease, workerId),
-    points: lease.points,
-    offerSequence: 0,
-    offeredAtMs: nowMs,
-    isExclusive: false,
-    state: lease.isRunning ? "running" : "offered",
-    missed: 0,
-    acceptedAtHeartbeat: 0,
-    isCancelAcknowledged: false,
-    hasProgress: true,
-  };
 }
 
 // The state may change while a promise is awaited; the compiler does not see that.

@@ -1,5 +1,6 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { WatchService } from "@muster/client/v1/watch_service";
+import { invalidArgument } from "../domain/errors.ts";
 import { checkedState } from "../domain/job-views.ts";
 import type { ChangePage } from "../store/changes.ts";
 import { callerOf } from "./auth.ts";
@@ -60,14 +61,11 @@ const waitBounds = { minMs: 0, maxMs: 30_000, fallbackMs: 0, words: "from 0s to 
 /** Least time between two looks that found nothing, for an org where every moment has news. */
 const readPauseMs = 20;
 
-/** A revision goes back to where it came from; only its form is looked at here. */
+/** A revision in the form that it is answered in: epoch, transaction, row. Empty: now. */
 function readRevision(revision: string): string {
-  const problems: Problems = [];
-  if (!/^[\x21-\x7e]{0,200}$/.test(revision)) {
-    problems.push({ field: "revision", message: "is not one that was answered" });
-  }
-  refuseProblems(problems);
-  return revision;
+  const row = /^\d{1,15}\.\d{1,19}\.(\d{1,5})$/.exec(revision)?.[1];
+  if (revision === "" || (row !== undefined && Number(row) <= 32_767)) return revision;
+  throw invalidArgument([{ field: "revision", message: "is not one that was answered" }]);
 }
 
 function changesMessage({ isReset, changes, revision }: ChangePage) {

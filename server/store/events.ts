@@ -31,12 +31,16 @@ const insertChunks = statement(sql`
   ), current as (
     select lease_id, granted_at, null::bigint as until from live union all select lease_id, granted_at, until from tail
   ), kept as (
-    insert into ${logChunks} (${lc.orgId}, ${lc.day}, ${lc.jobId}, ${lc.attempt}, ${lc.firstSequence}, ${lc.lastSequence},
+    insert into ${logChunks} as k (${lc.orgId}, ${lc.day}, ${lc.jobId}, ${lc.attempt}, ${lc.firstSequence}, ${lc.lastSequence},
       ${lc.isCompressed}, ${lc.body})
     select ${param("org")}::uuid, (c.granted_at at time zone 'UTC')::date, d.job_id, d.attempt, d.first_sequence,
       d.last_sequence, d.is_compressed, decode(d.body, 'base64')
     from d join current c on c.lease_id = d.lease_id and (c.until is null or d.last_sequence <= c.until)
-    on conflict do nothing
+    -- Sent again after a lost acknowledgement, a run may have grown; readers skip what they have seen.
+    on conflict (${lc.orgId}, ${lc.jobId}, ${lc.attempt}, ${lc.firstSequence}, ${lc.day}) do update set
+      ${lc.lastSequence} = excluded.${lc.lastSequence}, ${lc.isCompressed} = excluded.${lc.isCompressed},
+      ${lc.body} = excluded.${lc.body}
+    where k.${lc.lastSequence} < excluded.${lc.lastSequence}
   )
   select lease_id as lease from current`);
 

@@ -113,10 +113,12 @@ function checkedUuid(text: string): string {
   return text;
 }
 
-// The driver takes the type of an array's first element for that of the array, where it knows one.
+// The driver takes the type of an array's first element for that of the array, where it knows one: of
+// booleans. Written as an array literal, the list is left alone.
 function asText(value: unknown): unknown {
   const isOfBooleans = Array.isArray(value) && value.some((one) => typeof one === "boolean");
-  return isOfBooleans ? value.map((one) => (one === null ? null : String(one))) : value;
+  if (!isOfBooleans) return value;
+  return `{${value.map((one) => (one === null ? "NULL" : String(one))).join(",")}}`;
 }
 
 // postgres.js types parameters as a closed union; what we send is checked by the statement's casts.

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
 import { readTexts } from "./parent.ts";
 
 /** How a process ended. */
@@ -41,7 +42,7 @@ export function startChild(options: {
   readonly settings: Readonly<Record<string, string>>;
 }): Child {
   const { name, program, mark, settings } = options;
-  const path = new URL(program, import.meta.url).pathname;
+  const path = fileURLToPath(new URL(program, import.meta.url));
   const child = spawn(process.execPath, [path, mark], {
     stdio: ["pipe", "pipe", "pipe", "pipe"],
     detached: true,
@@ -98,7 +99,8 @@ async function firstLine(child: ChildProcess, exited: Promise<Exit>, name: strin
 }
 
 function readable(stream: ChildProcess["stdio"][number] | undefined): Readable {
-  if (stream === null || stream === undefined || !("read" in stream)) throw new Error("descriptor 3 is no pipe");
+  if (stream === null || stream === undefined || !("read" in stream))
+    throw new Error("descriptor 3 is no pipe");
   return stream;
 }
 

@@ -1,6 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
-import { timestampNow } from "@bufbuild/protobuf/wkt";
+import { type Duration, timestampNow } from "@bufbuild/protobuf/wkt";
 import { Code, type ConnectError, type ConnectRouter } from "@connectrpc/connect";
 import { makeError } from "@muster/client/errors";
 import { type Artifact, ArtifactService } from "@muster/client/v1/artifact_service";
@@ -187,9 +187,7 @@ function addJobRoutes(router: ConnectRouter, api: Api, signals: Signals): void {
       return { job: found(api.jobs, jobId, "job") };
     },
     waitJob: async ({ jobId, timeout }, { signal }) => {
-      const timeIsUp = AbortSignal.timeout(
-        Number(timeout?.seconds ?? 30n) * 1000 + (timeout?.nanos ?? 0) / 1e6,
-      );
+      const timeIsUp = AbortSignal.timeout(timeoutMs(timeout));
       for (;;) {
         const change = signals.changed();
         const job = found(api.jobs, jobId, "job");
@@ -266,12 +264,14 @@ function addBatchRoutes(router: ConnectRouter, api: Api, signals: Signals): void
       const { rows, nextPageToken } = page([...api.batches.keys()].map(read), request);
       return { batches: rows, nextPageToken };
     },
-    waitBatch: async ({ batchId }, { signal }) => {
+    waitBatch: async ({ batchId, timeout }, { signal }) => {
+      const timeIsUp = AbortSignal.timeout(timeoutMs(timeout));
       for (;;) {
         const change = signals.changed();
         const batch = read(batchId);
         if (batch.pending === 0) return { batch, done: true };
-        await Promise.race([change, aborted(signal)]);
+        if (timeIsUp.aborted) return { batch, done: false };
+        await Promise.race([change, aborted(AbortSignal.any([signal, timeIsUp]))]);
         signal.throwIfAborted();
       }
     },
@@ -307,6 +307,10 @@ function page<Row>(
   const start = Number(pageToken || 0);
   const end = start + (pageSize || 50);
   return { rows: rows.slice(start, end), nextPageToken: end < rows.length ? String(end) : "" };
+}
+
+function timeoutMs(timeout: Duration | undefined): number {
+  return timeout === undefined ? 30_000 : Number(timeout.seconds) * 1000 + timeout.nanos / 1e6;
 }
 
 function isEnded(job: Job): boolean {

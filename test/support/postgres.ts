@@ -1,9 +1,15 @@
-import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import postgres from "postgres";
 import type { TestProject } from "vitest/node";
 import { startEmbeddedPostgres } from "../../server/store/embedded.ts";
+import {
+  isSameProcess,
+  processStartTime,
+  readPostmaster,
+  stopPostmaster,
+} from "../../server/store/embedded-process.ts";
 import { migrateDatabase } from "../../server/store/migrate.ts";
 
 declare module "vitest" {
@@ -21,7 +27,10 @@ export const templateName = "muster_template";
 
 /** Starts the one Postgres of a test run and migrates the template; vitest calls it, and what it returns at the end. */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const folder = await mkdtemp(join(tmpdir(), "muster-test-"));
+  await removeLeftServers();
+  const folder = await mkdtemp(
+    join(tmpdir(), `muster-test-${process.pid}-${processStartTime(process.pid)}-`),
+  );
   // As root Postgres runs as another account, which must reach its data.
   await chmod(folder, 0o755);
   const server = await startEmbeddedPostgres({
@@ -42,6 +51,19 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   }
   project.provide("postgresUrl", server.url);
   return teardown;
+}
+
+// A run that was killed leaves its server behind; the name of its folder tells whose it is.
+async function removeLeftServers(): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    const [, pid, startedAt] = /^muster-test-(\d+)-(\d+)-\w+$/.exec(name) ?? [];
+    if (pid === undefined || isSameProcess(Number(pid), startedAt)) continue;
+    const folder = join(tmpdir(), name);
+    const cluster = join(folder, "data", "postgres");
+    const postmaster = await readPostmaster(cluster);
+    if (postmaster !== undefined) await stopPostmaster(postmaster.pid, cluster, "immediate");
+    await rm(folder, { recursive: true, force: true });
+  }
 }
 
 async function makeTemplate(serverUrl: string): Promise<void> {

@@ -36,7 +36,7 @@ function frameValue<C extends keyof FrameValues>(frame: ConnectRequest["frame"])
 export class ScriptedLink implements Link {
   readonly welcome: Welcome;
   readonly transport = "stream";
-  readonly improveAfterMs = undefined;
+  readonly improveAfterMs: number | undefined;
   readonly frames: FrameQueue<ConnectResponse> = new FrameQueue<ConnectResponse>();
   readonly hello: Hello;
   /** What the worker sent, as it came off the wire. */
@@ -47,7 +47,8 @@ export class ScriptedLink implements Link {
   isStuck = false;
   isClosed = false;
 
-  constructor(hello: Hello, welcome: Welcome) {
+  constructor(hello: Hello, welcome: Welcome, improveAfterMs: number | undefined) {
+    this.improveAfterMs = improveAfterMs;
     this.hello = hello;
     this.welcome = welcome;
   }
@@ -124,6 +125,7 @@ export class EngineBench {
   failure: (() => Error) | undefined;
   verdict: Verdict = Verdict.KEEP;
   welcome: Exclude<MessageInitShape<typeof WelcomeSchema>, { readonly $typeName: string }> = {};
+  improveAfterMs: number | undefined;
   addresses: (string | undefined)[] = [];
   #offerSequence = 0n;
   #leases = 0;
@@ -137,7 +139,11 @@ export class EngineBench {
       open: async (hello, { address }) => {
         this.addresses.push(address);
         if (this.failure !== undefined) throw this.failure();
-        const link = new ScriptedLink(hello, create(WelcomeSchema, this.#welcome(hello)));
+        const link = new ScriptedLink(
+          hello,
+          create(WelcomeSchema, this.#welcome(hello)),
+          this.improveAfterMs,
+        );
         this.links.push(link);
         this.#offerSequence = 0n;
         return link;

@@ -56,7 +56,7 @@ describe("the command line", () => {
       ["version", "-o", "json"],
     ]) {
       const ran = await runCli(argv);
-      expect(JSON.parse(ran.stdout)).toEqual({ version: "0.1.0", node: process.versions.node });
+      expect(JSON.parse(ran.stdout)).toEqual({ version: "0.1.0", nodeVersion: process.versions.node });
     }
   });
 

@@ -69,7 +69,7 @@ describe("a handler", () => {
       defineHandler<{ n: number }, number>((ctx) => {
         seen = [ctx.job, ctx.payload.n, ctx.idempotencyKey, ctx.project, ctx.session];
         return ctx.payload.n * 2;
-      }) as Handler,
+      }),
       {
         payload,
         title: "T",

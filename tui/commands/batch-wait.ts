@@ -14,13 +14,17 @@ import { showCount, showTimeAndAge } from "../output/time.ts";
 import { waitUntilDone } from "./job-wait.ts";
 
 /**
- * Waits until all jobs of a batch have ended, and prints the batch. Answers with 0 if all succeeded, else 9.
+ * Waits until all jobs of a batch have ended, and prints the batch; `wasReached` says that the coordinator has
+ * answered before. Answers with 0 if all succeeded, else 9.
  * Throws with exit code 7 when --timeout was up first.
  */
-export async function waitForBatch(call: Call, batchId: string): Promise<number> {
+export async function waitForBatch(call: Call, batchId: string, wasReached = false): Promise<number> {
   const batches = call.client(BatchService);
-  const response = await waitUntilDone<WaitBatchResponse>(call, `batch ${batchId}`, (timeoutMs, options) =>
-    batches.waitBatch({ batchId, timeout: durationFromMs(timeoutMs) }, options),
+  const response = await waitUntilDone<WaitBatchResponse>(
+    call,
+    `batch ${batchId}`,
+    wasReached,
+    (timeoutMs, options) => batches.waitBatch({ batchId, timeout: durationFromMs(timeoutMs) }, options),
   );
   const { batch } = response;
   call.output.printOne({

@@ -12,6 +12,7 @@ import { exitCodes } from "../exit-codes.ts";
 import { systemReason } from "../input/files.ts";
 import { wholeOption } from "../input/options.ts";
 import { showDuration } from "../output/time.ts";
+import { interruption } from "../surroundings.ts";
 import {
   type CoordinatorConfig,
   dropLocalKey,
@@ -164,6 +165,7 @@ async function runDevWorker(call: Call, run: DevRun): Promise<number> {
     surroundings,
   );
   if (stopping.signal.aborted) throw await failure;
+  if (surroundings.forced.aborted) return interruption(surroundings.forced).exitCode;
   return surroundings.signal.aborted ? exitCodes.done : exitCode;
 }
 

@@ -40,7 +40,7 @@ export async function submitFile(call: Call, path: string, options: SubmitOption
   }
   if (options.wait !== true) return exitCodes.done;
   let exitCode: number = exitCodes.done;
-  for (const batchId of batchIds) exitCode = Math.max(exitCode, await waitForBatch(call, batchId));
+  for (const batchId of batchIds) exitCode = Math.max(exitCode, await waitForBatch(call, batchId, true));
   return exitCode;
 }
 

@@ -132,7 +132,7 @@ async function submitOne(
   }
   call.output.note(`Submitted ${jobId}.`);
   if (options.watch === true) return printWatch(call, jobId, { logs: true, exitStatus: true });
-  return waitForJob(call, jobId);
+  return waitForJob(call, jobId, true);
 }
 
 function jobOfOptions(kind: string, options: SubmitOptions): MessageInitShape<typeof JobSpecSchema> {

@@ -18,13 +18,16 @@ export interface Waiting {
 }
 
 /**
- * Waits until a run has ended: prints the result and answers with the exit code, 0 if it succeeded. Throws with
+ * Waits until a run has ended; `wasReached` says that the coordinator has answered before. Prints the result and answers with the exit code, 0 if it succeeded. Throws with
  * exit code 9 if it did not, 7 when --timeout was up first.
  */
-export async function waitForJob(call: Call, jobId: string): Promise<number> {
+export async function waitForJob(call: Call, jobId: string, wasReached = false): Promise<number> {
   const jobs = call.client(JobService);
-  const response = await waitUntilDone<WaitJobResponse>(call, `job ${jobId}`, (timeoutMs, options) =>
-    jobs.waitJob({ jobId, timeout: durationFromMs(timeoutMs) }, options),
+  const response = await waitUntilDone<WaitJobResponse>(
+    call,
+    `job ${jobId}`,
+    wasReached,
+    (timeoutMs, options) => jobs.waitJob({ jobId, timeout: durationFromMs(timeoutMs) }, options),
   );
   return printEnd(call, response);
 }
@@ -61,30 +64,32 @@ export function failedJob(job: Job | undefined): CliError {
 }
 
 /**
- * Repeats a call that waits up to so many milliseconds at the server, until it is done. A lost connection is
- * waited out. Throws with exit code 7 when --timeout is up.
+ * Repeats a call that waits up to so many milliseconds at the server, until it is done. Once the coordinator was
+ * reached, a lost connection is waited out. Throws with exit code 7 when --timeout is up.
  */
 export async function waitUntilDone<Response extends Waiting>(
   call: Call,
   what: string,
+  wasReached: boolean,
   wait: (timeoutMs: number, options: { signal: AbortSignal; timeoutMs: number }) => Promise<Response>,
 ): Promise<Response> {
   const { timeout } = call.globals;
   const endMs = timeout === undefined ? Number.POSITIVE_INFINITY : call.surroundings.now() + timeout;
   let lostAttempts = 0;
-  let wasReached = false;
+  let isReached = wasReached;
   for (;;) {
     const leftMs = Math.max(0, endMs - call.surroundings.now());
-    const sliceMs = Math.max(1, Math.min(longestSliceMs, leftMs));
+    // The first answer comes at once: whether it is there at all must not show only after a long wait.
+    const sliceMs = isReached ? Math.max(1, Math.min(longestSliceMs, leftMs)) : 1;
     try {
       const response = await wait(sliceMs, { signal: call.signal, timeoutMs: sliceMs + answerMs });
       if (lostAttempts > 0) call.output.note("Connected again.");
-      [wasReached, lostAttempts] = [true, 0];
+      [isReached, lostAttempts] = [true, 0];
       if (response.done) return response;
-      if (leftMs <= longestSliceMs && call.surroundings.now() >= endMs) throw timedOut(what, timeout ?? 0);
+      if (call.surroundings.now() >= endMs) throw timedOut(what, timeout ?? 0);
     } catch (error) {
       call.signal.throwIfAborted();
-      if (error instanceof CliError || !wasReached || !isPassing(error)) throw error;
+      if (error instanceof CliError || !isReached || !isPassing(error)) throw error;
       if (call.surroundings.now() >= endMs) throw timedOut(what, timeout ?? 0, error);
       if (lostAttempts === 0)
         call.output.note(`Lost the coordinator (${ConnectError.from(error).rawMessage}); trying again.`);

@@ -1,6 +1,7 @@
 import type { Call } from "../call.ts";
 import type { Cli, MusterCommand } from "../command.ts";
 import { exitCodes } from "../exit-codes.ts";
+import { interruption } from "../surroundings.ts";
 import {
   keepLocalKey,
   settleConfig,
@@ -94,5 +95,5 @@ async function runServer(call: Call, flags: Flags): Promise<number> {
   if (failure === undefined) output.note("Stopping; Ctrl-C again ends it at once.");
   await stopCoordinator(coordinator, surroundings.forced);
   if (failure !== undefined) throw failure;
-  return exitCodes.done;
+  return surroundings.forced.aborted ? interruption(surroundings.forced).exitCode : exitCodes.done;
 }

@@ -13,9 +13,9 @@ export function registerVersion(cli: Cli): void {
     .action(
       cli.action(async (call) => {
         const version = readVersion();
-        const node = process.versions.node;
-        call.output.printValue({ version, node }, () => [
-          call.output.format === "name" ? version : `muster ${version} (Node ${node})`,
+        const nodeVersion = process.versions.node;
+        call.output.printValue({ version, nodeVersion }, () => [
+          call.output.format === "name" ? version : `muster ${version} (Node ${nodeVersion})`,
         ]);
         return exitCodes.done;
       }),

@@ -160,22 +160,22 @@ function isList(document: unknown): document is Record<string, unknown> {
 
 // The offset of what the path names, or of the deepest part of it that the file has.
 function offsetOf(document: Document, path: Path, isKey: boolean): number {
-  let node: unknown = document.contents;
-  let offset = startOf(node) ?? 0;
+  let item: unknown = document.contents;
+  let offset = startOf(item) ?? 0;
   for (const [depth, part] of path.entries()) {
-    if (isMap(node)) {
-      const pair = node.items.find(({ key }) => (isScalar(key) ? key.value : key) === part);
+    if (isMap(item)) {
+      const pair = item.items.find(({ key }) => (isScalar(key) ? key.value : key) === part);
       const isLast = depth === path.length - 1;
       offset = startOf(isLast && isKey ? pair?.key : (pair?.value ?? pair?.key)) ?? offset;
-      node = pair?.value;
-    } else if (isSeq(node) && typeof part === "number") {
-      node = node.items[part];
-      offset = startOf(node) ?? offset;
+      item = pair?.value;
+    } else if (isSeq(item) && typeof part === "number") {
+      item = item.items[part];
+      offset = startOf(item) ?? offset;
     }
   }
   return offset;
 }
 
-function startOf(node: unknown): number | undefined {
-  return isNode(node) ? node.range?.[0] : undefined;
+function startOf(item: unknown): number | undefined {
+  return isNode(item) ? item.range?.[0] : undefined;
 }

@@ -211,12 +211,14 @@ export class AttachedLink {
       if (leases.hasRisen) this.beat();
       return;
     }
-    const free = leases.free();
-    if (!isSame(free, this.#told)) {
-      last.demand = demandOf(free);
+    // Of the twins only SubmitResults has room for it.
+    if (this.#link.transport === "stream" || last.frame.case === "results") {
+      const free = leases.free();
+      if (!isSame(free, this.#told)) last.demand = demandOf(free);
       this.#told = free;
+      leases.hasRisen = false;
     }
-    leases.hasRisen = false;
+    if (leases.hasRisen) this.beat();
     for (const [index, frame] of frames.entries()) {
       if (index < bulkFrom) void this.#link.send(frame);
       else {

@@ -20,6 +20,9 @@ import type { PendingResults } from "./pending-results.ts";
 import type { Reports } from "./reports.ts";
 import { resultOf } from "./result.ts";
 
+/** What a handler that kills its processes at the end of the grace needs to say so. */
+const giveUpMs = 1000;
+
 /** What the leases of a worker need. */
 export interface LeasesOptions {
   /** Jobs at once. */
@@ -185,7 +188,7 @@ export class Leases {
       if (lease.phase === "unconfirmed") this.#end(lease, { kind: "released", reason });
       else if (lease.phase === "running" && lease.isCurrent) {
         this.#stop(lease, "shutdown", reason, graceMs);
-        lease.after(graceMs, () => this.#giveUp(lease, { kind: "released", reason }));
+        lease.after(graceMs + giveUpMs, () => this.#giveUp(lease, { kind: "released", reason }));
       }
     }
   }
@@ -309,7 +312,7 @@ export class Leases {
       lease.isOverdue = true;
       const graceMs = this.killGraceMs;
       this.#stop(lease, "timeout", "the attempt passed its hard timeout", graceMs);
-      lease.after(graceMs, () =>
+      lease.after(graceMs + giveUpMs, () =>
         this.#giveUp(lease, { kind: "stopped", killed: false, detail: "" }, "timeout"),
       );
     },

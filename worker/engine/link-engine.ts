@@ -135,6 +135,8 @@ export class LinkEngine {
     this.#reports.rewind();
     const { welcome } = opened;
     if (welcome.killGrace !== undefined) this.#leases.killGraceMs = durationMs(welcome.killGrace);
+    const window = Number(welcome.limits?.logWindowBytes ?? 0n);
+    if (window > 0) this.#reports.setWindow(window);
     const told = { slots: hello.demand?.slots ?? 0, points: hello.demand?.points ?? 0, offerSequence: 0n };
     const link = new AttachedLink(opened, told, {
       clock: this.#options.clock,
@@ -214,7 +216,6 @@ export class LinkEngine {
     const random = this.#options.random();
     const delayMs =
       afterMs === undefined ? reconnectDelayMs(this.#failures, random) : afterMs * (1 + random / 5);
-    this.#post({ type: "detached", reason });
     this.#log("warn", "not attached", { reason, retryInMs: Math.round(delayMs) });
     return delayMs;
   }

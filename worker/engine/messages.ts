@@ -84,7 +84,6 @@ export type ToHandlers =
   | { readonly type: "softTimeout"; readonly leaseId: string }
   | { readonly type: "message"; readonly leaseId: string; readonly messageId: string; readonly text: string }
   | { readonly type: "attached"; readonly attachment: Attachment }
-  | { readonly type: "detached"; readonly reason: string }
   | { readonly type: "ended"; readonly end: AttemptEnd }
   | { readonly type: "log"; readonly level: LogLevel; readonly message: string; readonly fields: LogFields }
   | { readonly type: "closed"; readonly reason: CloseReason };

@@ -6,6 +6,9 @@ export interface MessageChannelEnd {
   on(event: "message", take: (value: unknown) => void): unknown;
 }
 
+/** Messages of one turn that travel together. */
+const maxWaiting = 512;
+
 /** Two ends in one thread: a batch is delivered in a microtask of its own, so neither side runs inside the other. */
 export function inlinePorts<A, B>(): [Port<A, B>, Port<B, A>] {
   const left = new Inbox<B>();
@@ -38,6 +41,11 @@ export function threadPort<Out, In>(channel: MessageChannelEnd): Port<Out, In> {
       if (isClosed) return;
       if (isCollecting) {
         waiting.push(message);
+        // A turn that never ends must not keep everything here.
+        if (waiting.length >= maxWaiting) {
+          channel.postMessage(waiting);
+          waiting = [];
+        }
         return;
       }
       channel.postMessage([message]);

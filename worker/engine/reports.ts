@@ -13,7 +13,7 @@ interface Kept {
 
 /** The unacknowledged reports of all attempts. One that never reports costs nothing. */
 export class Reports {
-  readonly #limits: ReportLimits;
+  #limits: ReportLimits;
   readonly #kept = new Map<string, Kept>();
   /** Those that may have something to send. */
   readonly #ready = new Set<ReportBuffer>();
@@ -22,6 +22,11 @@ export class Reports {
 
   constructor(limits: ReportLimits) {
     this.#limits = limits;
+  }
+
+  /** The coordinator named its window; it counts for attempts that have not reported yet. */
+  setWindow(windowBytes: number): void {
+    this.#limits = { ...this.#limits, windowBytes };
   }
 
   /** All that was said is acknowledged. */

@@ -8,6 +8,9 @@ const flushMs = 5000;
 /** The most that a handler gets to stop when the worker stops. */
 const maxKillMs = 5000;
 
+/** How long after its grace a handler is given up at the latest. */
+const releaseMs = 2000;
+
 /** What an end of the worker depends on. */
 export interface ShutdownOptions {
   readonly clock: Clock;
@@ -117,7 +120,7 @@ export class Shutdown {
     const killMs = Math.min(leases.killGraceMs, maxKillMs);
     leases.releaseAll("the worker stops", killMs);
     // An exclusive job whose handler does not stop is never given back; its lease runs out.
-    this.#callOffGrace = clock.after(killMs + flushMs, () => this.#finish());
+    this.#callOffGrace = clock.after(killMs + releaseMs + flushMs, () => this.#finish());
     this.check();
   }
 

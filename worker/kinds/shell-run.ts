@@ -1,5 +1,6 @@
 import { finished } from "node:stream/promises";
 import type { BootRecord } from "../boot-record.ts";
+import { withinMs } from "../clock.ts";
 import { defineHandler, type Handler, type JobContext } from "../context.ts";
 import { JobFailure } from "../failure.ts";
 import { type ProcessExit, type ProcessGroup, startProcessGroup } from "../process-group.ts";
@@ -71,7 +72,7 @@ async function runGroup(
     marker: run.marker,
     ...(cwd === undefined || cwd === "" ? {} : { cwd }),
   });
-  const { leader, tails } = follow(ctx, group, payload.outputTailBytes);
+  const { outputEnded, tails } = follow(ctx, group, payload.outputTailBytes);
   const { pid, startTimeTicks } = group;
   const { recordId: leaseId, marker } = run;
   const recorded =
@@ -79,7 +80,7 @@ async function runGroup(
   group.stdin.end(payload.stdin);
   const { exit, stop } = await orStopped(ctx.signal, group);
   const durationMs = Math.round(performance.now() - startedMs);
-  await Promise.race([leader, new Promise((resolve) => setTimeout(resolve, outputGraceMs).unref())]);
+  await withinMs(outputGraceMs, outputEnded, undefined);
   await recorded;
   if (stop !== undefined) throw stop;
   const result = {
@@ -122,7 +123,7 @@ function follow(ctx: JobContext, group: ProcessGroup, tailBytes: number) {
     });
   }
   const ends = [group.stdout, group.stderr].map((stream) => finished(stream).catch(() => {}));
-  return { leader: Promise.all(ends), tails };
+  return { outputEnded: Promise.all(ends).then(() => {}), tails };
 }
 
 /** Waits until nothing of the group is left; a request to stop kills it first. */

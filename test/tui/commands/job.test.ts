@@ -157,10 +157,33 @@ describe("job wait", () => {
     expect(JSON.parse(ran.stderr)).toMatchObject({ error: { reason: "JOB_CANCELLED" } });
   });
 
+  test("lives through a cut connection and a restart", async () => {
+    addJobs(1);
+    const running = startCli(["job", "wait", "job_0000"], input);
+    await peer.called("WaitJob", 2);
+    await peer.close();
+    await running.noted("trying again");
+    peer.changeJob("job_0000", { state: JobState.SUCCEEDED, result: payloadOfText("5") });
+    await peer.reopen();
+    expect(await running.exit).toBe(0);
+    expect(running.stdout()).toBe("5\n");
+    expect(running.stderr()).toMatch(/^Lost the coordinator \(.*\); trying again\.\nConnected again\.\n$/);
+  });
+
+  test("says at once that the job or the coordinator is not there", async () => {
+    expect((await runCli(["job", "wait", "job_9"], input)).exitCode).toBe(3);
+    await peer.close();
+    expect(await runCli(["job", "wait", "job_9"], input)).toMatchObject({
+      exitCode: 6,
+      stderr: expect.stringContaining(`cannot reach ${peer.address}`),
+    });
+    await peer.reopen();
+  });
+
   test("is ended by Ctrl-C silently with 130", async () => {
     addJobs(1);
     const running = startCli(["job", "wait", "job_0000"], input);
-    await peer.called("WaitJob", 1);
+    await peer.called("WaitJob", 2);
     running.interrupt();
     expect(await running.exit).toBe(130);
     expect(running.stdout() + running.stderr()).toBe("");

@@ -77,7 +77,7 @@ describe("batch, dlq and project", () => {
     expect((await runCli(["batch", "list", "-o", "name"], input)).stdout).toBe(`${batchId}\n`);
     expect((await runCli(["batch", "get", batchId], input)).stdout).toContain("pending\t1\n");
     const running = startCli(["batch", "wait", batchId, "--json"], input);
-    await peer.called("WaitBatch", 1);
+    await peer.called("WaitBatch", 2);
     peer.changeJob(jobId, { state: JobState.SUCCEEDED });
     expect(await running.exit).toBe(0);
     expect(JSON.parse(running.stdout())).toMatchObject({ done: true, batch: { succeeded: 1 } });

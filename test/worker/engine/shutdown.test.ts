@@ -60,7 +60,7 @@ describe("stop", () => {
     const bench = await EngineBench.attached();
     await bench.offer();
     await bench.post({ type: "stop", graceMs: 0 });
-    await bench.clock.advance(4_900);
+    await bench.clock.advance(5_900);
     expect(bench.link.results).toEqual([]);
     await bench.clock.advance(100);
     expect(bench.link.results).toMatchObject([{ outcome: { case: "release" } }]);

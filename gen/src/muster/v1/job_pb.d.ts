@@ -41,7 +41,7 @@ export declare type RetryPolicy = Message<"muster.v1.RetryPolicy"> & {
   backoffMax?: Duration | undefined;
 
   /**
-   * Growth of the delay by failure: 1 to 10. Default 2. Each delay varies by 20 %.
+   * Growth of the delay by failure: 1 to 100. Default 2. Each delay varies by 20 %.
    *
    * @generated from field: optional double backoff_factor = 4;
    */
