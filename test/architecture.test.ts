@@ -49,7 +49,7 @@ function imports(path: string): string[] {
 // `server/domain/rules/x.ts` is in `domain/rules`; `server/x.ts` in `x.ts`, all of which stands for the configuration.
 function folderOf(path: string): string {
   const parts = relative(join(root, "server"), path).split("/");
-  if (parts.length === 1) return parts[0] === "server.ts" ? "server.ts" : "config";
+  if (parts.length === 1) return parts[0] === "server.ts" || parts[0] === "log.ts" ? "server.ts" : "config";
   return parts[0] === "domain" && parts[1] === "rules" ? "domain/rules" : (parts[0] ?? "");
 }
 

@@ -1,4 +1,4 @@
-import type { JsonValue } from "@bufbuild/protobuf";
+import type { DescMethod, JsonValue } from "@bufbuild/protobuf";
 import { base64Decode } from "@bufbuild/protobuf/wire";
 import { createContextKey } from "@connectrpc/connect";
 
@@ -13,16 +13,21 @@ export interface CallBody {
 /** The body of the call; undefined when it is binary, or when nothing is kept. */
 export const callBodyKey = createContextKey<CallBody | undefined>(undefined, { description: "call body" });
 
-/** Passes a JSON body through and keeps its chunks; returns undefined for a body that is not JSON. */
+/**
+ * Passes the body of a call with a single request through, and keeps its chunks if it is JSON; returns undefined
+ * for any other. More than `maxBytes` is not kept: the call is refused for its size then.
+ */
 export function keepJsonBody(
   request: { readonly method: string; readonly url: string; readonly header: Headers },
   chunks: AsyncIterable<Uint8Array>,
+  { methodKind, maxBytes }: { readonly methodKind: DescMethod["methodKind"]; readonly maxBytes: number },
 ): { readonly body: CallBody; readonly passed: AsyncIterable<Uint8Array> } | undefined {
   const contentType = request.header.get("content-type") ?? "";
-  if (request.method !== "GET" && !/\bjson\b/.test(contentType)) return undefined;
+  const isSingle = methodKind === "unary" || methodKind === "server_streaming";
+  if (!isSingle || (request.method !== "GET" && !/\bjson\b/.test(contentType))) return undefined;
   const isCompressed = encodingHeaders.some((name) => /\S/.test(request.header.get(name) ?? ""));
   const body: CallBody = { contentType, isCompressed, url: request.url, chunks: [] };
-  return { body, passed: passAndKeep(chunks, body.chunks) };
+  return { body, passed: passAndKeep(chunks, body.chunks, maxBytes) };
 }
 
 /** The JSON document of a body, or undefined when it cannot be read: compressed, cut short, or not JSON. */
@@ -40,9 +45,13 @@ const encodingHeaders = ["content-encoding", "connect-content-encoding", "grpc-e
 async function* passAndKeep(
   chunks: AsyncIterable<Uint8Array>,
   kept: Uint8Array[],
+  maxBytes: number,
 ): AsyncIterable<Uint8Array> {
+  let keptBytes = 0;
   for await (const chunk of chunks) {
-    kept.push(chunk);
+    keptBytes += chunk.length;
+    if (keptBytes <= maxBytes) kept.push(chunk);
+    else kept.length = 0;
     yield chunk;
   }
 }

@@ -72,7 +72,9 @@ async function serve(handler: UniversalHandler, request: HttpRequest, response: 
   const universal = readUniversal(request, response, contextValues);
   if (universal === null) return respondHttpFault(request, response, 400, handler.allowedMethods);
   const body = bodyOf(request);
-  const kept = keepJsonBody(universal, body);
+  const { methodKind } = handler.method;
+  // An envelope has five bytes before its message.
+  const kept = keepJsonBody(universal, body, { methodKind, maxBytes: maxMessageBytes + 5 });
   contextValues.set(callBodyKey, kept?.body);
   const answer = await handler({ ...universal, body: kept?.passed ?? body });
   if (contextValues.get(isRefusedKey)) discardRest(request);

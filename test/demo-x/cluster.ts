@@ -1,0 +1,139 @@
+import { readFile, rm } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { createMusterClient } from "@muster/client/node";
+import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
+import { type Child, exitText, startChild } from "./child.ts";
+import { messageOf } from "./failure.ts";
+import { areGone, describeProcess, findMarked, killAll } from "./processes.ts";
+import { coordinatorFlags, slotsPerWorker, workerNames } from "./settings.ts";
+
+/** What the demo runs on: a coordinator with a database of its own, and workers, each a process. */
+export interface Cluster {
+  /** URL of the API. */
+  readonly address: string;
+  /** The admin key that the coordinator made at its first start. */
+  readonly key: string;
+  readonly coordinator: Child;
+  /** In the order of their names. */
+  readonly workers: readonly Child[];
+}
+
+/** How long a worker and a coordinator have to end in order before they are killed. */
+const workerGraceMs = 5_000;
+const coordinatorGraceMs = 8_000;
+/** How long the last processes may need to be gone once everything is stopped. */
+const settleMs = 1_000;
+
+/** Starts the coordinator alone. Adds it to `children` at once, so that it is stopped whatever happens then. */
+export async function startCoordinator(folder: string, children: Child[]) {
+  const settings = {
+    ...coordinatorFlags,
+    "data-dir": join(folder, "data"),
+    "api-port": "0",
+    "worker-port": "0",
+  };
+  const mark = basename(folder);
+  const coordinator = startChild({
+    name: "coordinator",
+    program: "coordinator-process.ts",
+    mark,
+    settings,
+  });
+  children.push(coordinator);
+  const { apiAddress = "", workerAddress = "", key = "" } = await coordinator.ready;
+  return { coordinator, address: apiAddress, workerAddress, key };
+}
+
+/** Registers the workers, starts them, and resolves when all are attached. */
+export async function startWorkers(
+  { coordinator, address, workerAddress, key }: Awaited<ReturnType<typeof startCoordinator>>,
+  folder: string,
+  children: Child[],
+  signal: AbortSignal,
+): Promise<Cluster> {
+  const admin = createMusterClient(WorkerAdminService, { address, key });
+  const workers = await Promise.all(
+    workerNames.map(async (name) => {
+      const { key: workerKey } = await admin.createWorker({ name }, { signal });
+      const stateDir = join(folder, name);
+      const settings = { address: workerAddress, key: workerKey, stateDir, slots: String(slotsPerWorker) };
+      const worker = startChild({ name, program: "worker-process.ts", mark: basename(folder), settings });
+      children.push(worker);
+      return worker;
+    }),
+  );
+  await Promise.all(workers.map((worker) => worker.ready));
+  return { address, key, coordinator, workers };
+}
+
+/** Rejects when a child ends that nobody asked to. */
+export async function childDied(children: readonly Child[]): Promise<never> {
+  return await new Promise((_, reject) => {
+    for (const child of children) {
+      void child.exited.then((exit) => {
+        if (!child.isKilled) reject(new Error(`${child.name} ${exitText(exit)} in the middle of the demo`));
+      }, reject);
+    }
+  });
+}
+
+/**
+ * Stops everything, the workers first, removes the folder, and says what was not in order: a child that had to be
+ * killed or ended with an error, a process or a file that was left. What is left is killed and removed all the same.
+ */
+export async function stopAll(folder: string, children: readonly Child[]): Promise<string[]> {
+  const problems: string[] = [];
+  const [coordinator, ...workers] = children;
+  await Promise.all(workers.map((worker) => stopChild(worker, workerGraceMs, problems)));
+  if (coordinator !== undefined) await stopChild(coordinator, coordinatorGraceMs, problems);
+  for (const pid of await leftProcesses(folder)) {
+    problems.push(`left behind: ${await describeProcess(pid)}`);
+    killAll([pid]);
+    await areGone([pid], settleMs);
+  }
+  problems.push(...(await removeFolder(folder)));
+  return problems;
+}
+
+/** Kills everything at once and removes the folder as far as it goes: the last resort. */
+export async function killEverything(folder: string, children: readonly Child[]): Promise<void> {
+  for (const child of children) void child.kill();
+  const left = await findMarked(basename(folder), folder);
+  killAll(left);
+  await areGone([...left, ...children.map((child) => child.pid)], settleMs);
+  await removeFolder(folder);
+}
+
+async function stopChild(child: Child, graceMs: number, problems: string[]): Promise<void> {
+  try {
+    const exit = await child.stop(graceMs);
+    if (exit.code !== 0 && !child.isKilled)
+      problems.push(`${child.name} ${exitText(exit)} when it was stopped`);
+  } catch (error) {
+    problems.push(`${child.name} did not start: ${messageOf(error)}`);
+  }
+}
+
+async function leftProcesses(folder: string): Promise<number[]> {
+  const giveUpAt = performance.now() + settleMs;
+  for (;;) {
+    const left = await findMarked(basename(folder), folder);
+    if (left.length === 0 || performance.now() > giveUpAt) return left;
+    await areGone(left, giveUpAt - performance.now());
+  }
+}
+
+// Where the account of Postgres cannot reach the temporary folder, its data is elsewhere, and a file says where.
+async function removeFolder(folder: string): Promise<string[]> {
+  const elsewhere = await readFile(join(folder, "data", "postgres.location"), "utf8").catch(() => "");
+  const problems: string[] = [];
+  for (const path of [elsewhere.trim(), folder]) {
+    if (path === "") continue;
+    await rm(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }).catch(
+      (error: unknown) => {
+        problems.push(`left behind: ${path} (${messageOf(error)})`);
+      },
+    );
+  }
+  return problems;
+}
