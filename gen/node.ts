@@ -35,6 +35,8 @@ export function createMusterTransport(options: NodeTransportOptions): Transport 
     interceptors: [...(options.interceptors ?? []), ...authorization(options.key)],
     readMaxBytes: maxMessageBytes,
     writeMaxBytes: maxMessageBytes,
+    // Fields that this client does not know yet are skipped in binary, and an error in JSON.
+    useBinaryFormat: true,
     ...(options.timeoutMs === undefined ? {} : { defaultTimeoutMs: options.timeoutMs }),
     ...(options.ca === undefined ? {} : { nodeOptions: { ca: options.ca } }),
   };

@@ -9,6 +9,7 @@ import { createIdGenerator } from "./domain/ids.ts";
 import { authenticate, bootstrap, createKeyContext, derivePepper } from "./domain/keys.ts";
 import { createAcceptBatcher, createResultBatcher } from "./domain/leases.ts";
 import { createReportBatcher } from "./domain/reports.ts";
+import { generateKey } from "./domain/rules/keys.ts";
 import { createSettingsCache } from "./domain/settings.ts";
 import { createStatusReader } from "./domain/status.ts";
 import { createSubmitBatcher } from "./domain/submit.ts";
@@ -41,9 +42,9 @@ export interface RunningServer {
   readonly apiAddress: string;
   /** `host:port` of the worker listener. */
   readonly workerAddress: string;
-  /** The first admin key, if this start made it: shown once, kept hashed. */
+  /** The admin key, if this start made it: shown once; the database has its hash. */
   readonly bootstrapKey: string | null;
-  /** Where it was written, mode 0600; null with a database of your own. */
+  /** Where it is kept, mode 0600; null with a database of your own. */
   readonly adminKeyFile: string | null;
   /** Takes nothing new, tells workers to go elsewhere, lets calls end, closes all. Safe to call again. */
   stop(options?: { readonly graceMs?: number }): Promise<void>;
@@ -130,9 +131,12 @@ async function start(
   const dispatcher = new Dispatcher({ db, newId, wakes: coordinator.wakes, log, nowMs: steadyMs });
   cleanups.push(() => dispatcher.stop());
 
-  const keys = createKeyContext(coordinator, { pepper: derivePepper(secret) });
+  // The first admin key is on disk before it counts: a start that is cut short loses nothing.
+  const kept = embedded && config.adminKey === undefined ? keptAdminKey(config) : null;
+  const keyConfig = kept ? { ...config, adminKey: kept.key } : config;
+  const keys = createKeyContext({ ...coordinator, config: keyConfig }, { pepper: derivePepper(secret) });
   const { adminKey } = await bootstrap(keys);
-  const adminKeyFile = adminKey !== null && embedded ? keepAdminKey(config, adminKey) : null;
+  const bootstrapKey = kept?.isNew ? kept.key : adminKey;
 
   const shutdown = new AbortController();
   const health = new HealthState(apiServices.map((service) => service.typeName));
@@ -247,8 +251,8 @@ async function start(
   return {
     apiAddress: address.api,
     workerAddress: workers.address,
-    bootstrapKey: adminKey,
-    adminKeyFile,
+    bootstrapKey,
+    adminKeyFile: kept?.path ?? null,
     failed: failed.promise,
     stop({ graceMs = config.shutdownGraceMs } = {}) {
       stopped ??= stop(graceMs);
@@ -275,10 +279,16 @@ function keptSecret(config: Config): string {
   return secret;
 }
 
-function keepAdminKey(config: Config, key: string): string {
+function keptAdminKey(config: Config): {
+  readonly path: string;
+  readonly key: string;
+  readonly isNew: boolean;
+} {
   const path = join(config.dataDir, "admin.key");
-  writeFileSync(path, `${key}\n`, { mode: 0o600 });
-  return path;
+  if (existsSync(path)) return { path, key: readFileSync(path, "utf8").trim(), isNew: false };
+  const key = generateKey("api").text;
+  writeFileSync(path, `${key}\n`, { mode: 0o600, flag: "wx" });
+  return { path, key, isNew: true };
 }
 
 function givenRoles(config: Config): Partial<Record<Role, string>> {

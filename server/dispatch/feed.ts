@@ -59,9 +59,11 @@ export class Feed {
     }
     waiting.add(resolve);
     const timer = setTimeout(resolve, maxMs);
-    signal.addEventListener("abort", () => resolve(), { once: true });
+    const aborted = () => resolve();
+    signal.addEventListener("abort", aborted, { once: true });
     return promise.finally(() => {
       clearTimeout(timer);
+      signal.removeEventListener("abort", aborted);
       waiting.delete(resolve);
       if (waiting.size === 0 && this.#waiting.get(key) === waiting) this.#waiting.delete(key);
     });

@@ -50,6 +50,7 @@ export const errorReasons = {
     "Remove one of the dependencies on the cycle.",
   ),
 
+  SERVICE_NOT_FOUND: r("not_found", "There is no such service.", "List the services by reflection."),
   JOB_NOT_FOUND: r("not_found", "There is no such job.", checkId),
   BATCH_NOT_FOUND: r("not_found", "There is no such batch.", checkId),
   WORKER_NOT_FOUND: r("not_found", "There is no such worker.", checkId),

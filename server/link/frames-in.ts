@@ -6,6 +6,7 @@ import { DomainError, invalidArgument, type Violation } from "../domain/errors.t
 import { decodeId } from "../domain/ids.ts";
 import type { Fence, LeaseResult } from "../domain/leases.ts";
 import type { Hello } from "../domain/links.ts";
+import { readJsonText } from "../domain/rules/json-text.ts";
 import type { Lease } from "../domain/submit.ts";
 import type { StoredEvent } from "../store/event-codec.ts";
 
@@ -200,8 +201,6 @@ export function readCoolDown(retryAfter: Duration | undefined): number {
 
 type Json = { readonly text: string; readonly malformed: null } | { readonly malformed: string };
 
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
 function readJson(payload: Payload | undefined, maxBytes: number): Json {
   if (payload?.content.case === "json") {
     return { malformed: "workers send results as UTF-8 JSON text in `data`" };
@@ -209,14 +208,8 @@ function readJson(payload: Payload | undefined, maxBytes: number): Json {
   const bytes = payload?.content.case === "data" ? payload.content.value : undefined;
   if (!bytes || bytes.length === 0) return { text: "null", malformed: null };
   if (bytes.length > maxBytes) return { malformed: `has ${bytes.length} bytes, allowed are ${maxBytes}` };
-  try {
-    const text = decoder.decode(bytes);
-    if (text.includes("\0") || text.includes("\\u0000")) return { malformed: "holds a NUL character" };
-    JSON.parse(text);
-    return { text, malformed: null };
-  } catch {
-    return { malformed: "is not UTF-8 JSON text" };
-  }
+  const { text, fault } = readJsonText(bytes);
+  return fault === null ? { text, malformed: null } : { malformed: fault };
 }
 
 function leaseOrNone(ref: LeaseRef): Lease[] {

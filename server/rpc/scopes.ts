@@ -1,11 +1,7 @@
-/** What a key may do. `admin` includes all others. */
-export const scopes = ["read", "submit", "work", "operate", "admin"] as const;
-
-/** One of `scopes`. */
-export type Scope = (typeof scopes)[number];
+import type { KeyScope } from "../domain/keys.ts";
 
 /** What a method asks of the caller: nothing, a valid key, or a key with any one of these scopes. */
-export type Access = "anybody" | "any-key" | readonly [Scope, ...Scope[]];
+export type Access = "anybody" | "any-key" | readonly [KeyScope, ...KeyScope[]];
 
 /** Who may read the schema by reflection; health is for anybody. */
 export type ReflectionMode = "on" | "off" | "authenticated";
@@ -65,7 +61,7 @@ export function accessTo(service: string, method: string, reflection: Reflection
 }
 
 /** The first scope that is missing, or undefined when the key's scopes are enough. */
-export function missingScope(access: readonly Scope[], held: readonly string[]): Scope | undefined {
+export function missingScope(access: readonly KeyScope[], held: readonly string[]): KeyScope | undefined {
   if (held.includes("admin") || access.some((scope) => held.includes(scope))) return undefined;
   return access[0];
 }

@@ -88,6 +88,7 @@ async function horizon(tx: Tx): Promise<{ epoch: number; xmin: string }> {
 
 function parseRevision(revision: string): { epoch: number; xid: bigint; n: number } | null {
   const match = /^(\d{1,15})\.(\d{1,19})\.(\d{1,5})$/.exec(revision);
-  if (!match) return null;
+  // The number of a row within its transaction is a smallint.
+  if (!match || Number(match[3]) > 32_767) return null;
   return { epoch: Number(match[1]), xid: BigInt(match[2] ?? 0), n: Number(match[3]) };
 }

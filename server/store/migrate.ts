@@ -26,6 +26,8 @@ const hotSettings: Readonly<Record<string, string>> = {
 /** The schema in the database is newer than this coordinator. */
 export class SchemaTooNewError extends Error {
   override readonly name = "SchemaTooNewError";
+  readonly code = "SCHEMA_TOO_NEW";
+  readonly suggestion = "Start the version of Muster that migrated it, or a newer one.";
 }
 
 /**
@@ -166,8 +168,6 @@ async function refuseNewerSchema(client: Sql): Promise<void> {
   const known = readMigrationFiles({ migrationsFolder }).length;
   const applied = Number(row?.["applied"]);
   if (applied > known) {
-    throw new SchemaTooNewError(
-      `the database has ${applied} migrations and this version knows ${known}: start the newer version of Muster`,
-    );
+    throw new SchemaTooNewError(`the database has ${applied} migrations and this version knows ${known}`);
   }
 }

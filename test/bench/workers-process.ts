@@ -11,22 +11,18 @@ let done = 0;
 let firstMs = 0;
 let expected = Number.POSITIVE_INFINITY;
 const handlers = {
-  "bench.noop": {
-    run: () => {
-      firstMs ||= performance.now();
-      done++;
-      if (done === expected) report();
-      return null;
-    },
+  "bench.noop": () => {
+    firstMs ||= performance.now();
+    done++;
+    if (done === expected) report();
+    return null;
   },
-  "bench.stamp": { run: () => ({ startedMs: performance.timeOrigin + performance.now() }) },
-  "bench.expect": {
-    run: ({ payload }: { payload: unknown }) => {
-      expected = Number(payload);
-      done = 0;
-      firstMs = 0;
-      return null;
-    },
+  "bench.stamp": () => ({ startedMs: performance.timeOrigin + performance.now() }),
+  "bench.expect": ({ payload }: { payload: unknown }) => {
+    expected = Number(payload);
+    done = 0;
+    firstMs = 0;
+    return null;
   },
 };
 const workers = keys.map(

@@ -6,9 +6,10 @@ import { readError } from "@muster/client/errors";
 import { JobService } from "@muster/client/v1/job_service";
 import { afterEach, describe, expect, test } from "vitest";
 import type { Caller } from "../../server/domain/context.ts";
+import { type KeyScope, keyScopes } from "../../server/domain/keys.ts";
 import { callerOf } from "../../server/rpc/auth.ts";
 import type { ApiListener } from "../../server/rpc/listener.ts";
-import { accessTo, methodAccess, missingScope, type Scope, scopes } from "../../server/rpc/scopes.ts";
+import { accessTo, methodAccess, missingScope } from "../../server/rpc/scopes.ts";
 import { jsonHeaders, listening as open, type Stubs, send, statusAnswer } from "./listening.ts";
 
 const opened: ApiListener[] = [];
@@ -66,7 +67,7 @@ describe("the access table", () => {
     expect(accessTo("muster.v1.JobService", "Nothing", "on")).toBeUndefined();
   });
 
-  test.each(scopes.map((scope) => [scope]))("scope %s opens exactly its methods", (scope: Scope) => {
+  test.each(keyScopes.map((scope) => [scope]))("scope %s opens exactly its methods", (scope: KeyScope) => {
     for (const methods of Object.values(methodAccess)) {
       for (const access of Object.values(methods)) {
         if (!Array.isArray(access)) throw new TypeError("every method asks for a scope");

@@ -19,10 +19,14 @@ if (isCheck) {
     // The schema and its migrations must agree: a schema change without a migration would write one here.
     cpSync(join(root, "server/store/migrations"), join(folder, "migrations"), { recursive: true });
     const config = ["--dialect=postgresql", "--schema=./server/store/schema*.ts"];
-    const said = execFileSync("drizzle-kit", ["generate", ...config, `--out=${relative(root, join(folder, "migrations"))}`], {
-      cwd: root,
-      encoding: "utf8",
-    });
+    const said = execFileSync(
+      "drizzle-kit",
+      ["generate", ...config, `--out=${relative(root, join(folder, "migrations"))}`],
+      {
+        cwd: root,
+        encoding: "utf8",
+      },
+    );
     if (!said.includes("No schema changes")) throw new Error(`the schema has no migration:\n${said}`);
     process.stdout.write("what is generated is what is committed\n");
   } finally {
