@@ -34,7 +34,8 @@ const files = packages.flatMap((name) => sources(join(root, name)));
 function sources(folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
     const path = join(folder, entry.name);
-    if (entry.isDirectory()) return ["dist", "node_modules", "src", "migrations"].includes(entry.name) ? [] : sources(path);
+    if (entry.isDirectory())
+      return ["dist", "node_modules", "src", "migrations"].includes(entry.name) ? [] : sources(path);
     return /\.tsx?$/.test(entry.name) ? [path] : [];
   });
 }
@@ -65,7 +66,10 @@ describe("the architecture", () => {
       const name = relative(root, file).split("/")[0] ?? "";
       return imports(file)
         .filter((target) => target.startsWith("@muster/") || target === "muster")
-        .filter((target) => !packageArrows[name]?.some((allowed) => target === allowed || target.startsWith(`${allowed}/`)))
+        .filter(
+          (target) =>
+            !packageArrows[name]?.some((allowed) => target === allowed || target.startsWith(`${allowed}/`)),
+        )
         .map((target) => `${relative(root, file)} imports ${target}`);
     });
     expect(wrong).toEqual([]);
@@ -100,9 +104,13 @@ describe("the architecture", () => {
   });
 
   test("keeps SQL in the store", () => {
-    const outside = files.filter((file) => !file.includes("/server/store/") && file.startsWith(join(root, "server/")));
+    const outside = files.filter(
+      (file) => !file.includes("/server/store/") && file.startsWith(join(root, "server/")),
+    );
     const wrong = outside.filter((file) =>
-      imports(file).some((target) => /^(drizzle-orm|postgres)(\/|$)/.test(target) && !isTypeOnly(file, target)),
+      imports(file).some(
+        (target) => /^(drizzle-orm|postgres)(\/|$)/.test(target) && !isTypeOnly(file, target),
+      ),
     );
     expect(wrong.map((file) => relative(root, file))).toEqual([]);
   });
@@ -111,7 +119,9 @@ describe("the architecture", () => {
     const wrong = files.filter((file) => {
       const text = readFileSync(file, "utf8");
       const code = text.replace(/\/\*[^]*?\*\/|\/\/.*/g, "");
-      return /@ts-ignore|@ts-expect-error|@ts-nocheck/.test(text) || /export default|: any\b|as any\b/.test(code);
+      return (
+        /@ts-ignore|@ts-expect-error|@ts-nocheck/.test(text) || /export default|: any\b|as any\b/.test(code)
+      );
     });
     expect(wrong.map((file) => relative(root, file))).toEqual([]);
   });

@@ -38,12 +38,14 @@ export function startChild(options: {
   readonly name: string;
   /** File name in this folder. */
   readonly program: string;
+  /** Flags for Node itself. */
+  readonly runtimeFlags?: readonly string[];
   readonly mark: string;
   readonly settings: Readonly<Record<string, string>>;
 }): Child {
-  const { name, program, mark, settings } = options;
+  const { name, program, runtimeFlags = [], mark, settings } = options;
   const path = fileURLToPath(new URL(program, import.meta.url));
-  const child = spawn(process.execPath, [path, mark], {
+  const child = spawn(process.execPath, [...runtimeFlags, path, mark], {
     stdio: ["pipe", "pipe", "pipe", "pipe"],
     detached: true,
   });

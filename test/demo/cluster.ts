@@ -5,7 +5,7 @@ import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
 import { type Child, exitText, startChild } from "./child.ts";
 import { messageOf } from "./failure.ts";
 import { areGone, describeProcess, findMarked, killAll } from "./processes.ts";
-import { coordinatorFlags, slotsPerWorker, workerNames } from "./settings.ts";
+import { coordinatorFlags, coordinatorRuntimeFlags, slotsPerWorker, workerNames } from "./settings.ts";
 
 /** What the demo runs on: a coordinator with a database of its own, and workers, each a process. */
 export interface Cluster {
@@ -24,40 +24,28 @@ const coordinatorGraceMs = 8_000;
 /** How long the last processes may need to be gone once everything is stopped. */
 const settleMs = 1_000;
 
-/** Starts the coordinator alone. Adds it to `children` at once, so that it is stopped whatever happens then. */
-export async function startCoordinator(folder: string, children: Child[]) {
-  const settings = {
-    ...coordinatorFlags,
-    "data-dir": join(folder, "data"),
-    "api-port": "0",
-    "worker-port": "0",
-  };
+/**
+ * Starts the coordinator, registers the workers, starts them, and resolves when all are attached. Each process is
+ * added to `children` at once, so that it is stopped whatever happens then.
+ */
+export async function startCluster(folder: string, children: Child[], signal: AbortSignal): Promise<Cluster> {
   const mark = basename(folder);
   const coordinator = startChild({
     name: "coordinator",
     program: "coordinator-process.ts",
+    runtimeFlags: coordinatorRuntimeFlags,
     mark,
-    settings,
+    settings: { ...coordinatorFlags, "data-dir": join(folder, "data"), "api-port": "0", "worker-port": "0" },
   });
   children.push(coordinator);
-  const { apiAddress = "", workerAddress = "", key = "" } = await coordinator.ready;
-  return { coordinator, address: apiAddress, workerAddress, key };
-}
-
-/** Registers the workers, starts them, and resolves when all are attached. */
-export async function startWorkers(
-  { coordinator, address, workerAddress, key }: Awaited<ReturnType<typeof startCoordinator>>,
-  folder: string,
-  children: Child[],
-  signal: AbortSignal,
-): Promise<Cluster> {
+  const { apiAddress: address = "", workerAddress = "", key = "" } = await coordinator.ready;
   const admin = createMusterClient(WorkerAdminService, { address, key });
   const workers = await Promise.all(
     workerNames.map(async (name) => {
       const { key: workerKey } = await admin.createWorker({ name }, { signal });
       const stateDir = join(folder, name);
       const settings = { address: workerAddress, key: workerKey, stateDir, slots: String(slotsPerWorker) };
-      const worker = startChild({ name, program: "worker-process.ts", mark: basename(folder), settings });
+      const worker = startChild({ name, program: "worker-process.ts", mark, settings });
       children.push(worker);
       return worker;
     }),

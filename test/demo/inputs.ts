@@ -1,8 +1,7 @@
-import { execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { lstat, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { lstat, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { buffer } from "node:stream/consumers";
 import { promisify } from "node:util";
 import { gunzipSync } from "node:zlib";
 
@@ -32,7 +31,7 @@ export interface FileList {
 }
 
 const notWalked = new Set(["node_modules", "dist", "coverage", ".git"]);
-const gzipsAtOnce = 4;
+const readsAtOnce = 8;
 
 /** The tracked files of the repository; outside a checkout, all that is there but packages and what is built. */
 export async function listFiles(root: string, signal: AbortSignal): Promise<FileList> {
@@ -51,8 +50,12 @@ export async function listFiles(root: string, signal: AbortSignal): Promise<File
 }
 
 /**
- * Copies the files into a folder and computes what jobs must find there. Both come from one reading, so an
+ * Copies the files into `folder/inputs` and computes what jobs must find there. Both come from one reading, so an
  * editor that saves a file meanwhile changes neither.
+ *
+ * SHA-256 and lines are computed by this process. The gzip size is that of this machine's `gzip`: compressors
+ * differ, so only the same program gives the same size. Node's own zlib unpacks what it made, so the size is that
+ * of a whole and true gzip of the file.
  */
 export async function takeInputs(
   root: string,
@@ -60,42 +63,49 @@ export async function takeInputs(
   folder: string,
   signal: AbortSignal,
 ): Promise<InputFile[]> {
-  const inputs: InputFile[] = [];
-  const left = paths.entries();
-  // Each takes the next file until none is left: the iterator is shared.
-  const take = async (): Promise<void> => {
-    for (const [index, path] of left) {
-      const bytes = await readFile(join(root, path), { signal });
-      const copy = join(folder, path);
-      await mkdir(dirname(copy), { recursive: true });
-      await writeFile(copy, bytes);
-      inputs[index] = { path, sizeBytes: bytes.length, expected: await computeFigures(bytes, signal) };
-    }
-  };
-  await Promise.all(Array.from({ length: gzipsAtOnce }, take));
+  const packed = join(folder, "packed");
+  await mkdir(packed);
+  const read = await forEachAtOnce(paths, async (path, index) => {
+    const bytes = await readFile(join(root, path), { signal });
+    const copy = join(folder, "inputs", path);
+    await mkdir(dirname(copy), { recursive: true });
+    await writeFile(copy, bytes);
+    // By number: gzip leaves files alone whose name already ends in .gz.
+    await writeFile(join(packed, String(index)), bytes);
+    return { path, bytes };
+  });
+  await promisify(execFile)("gzip", ["-nr", packed], { signal });
+  const inputs = await forEachAtOnce(read, async ({ path, bytes }, index) => {
+    const gzip = await readFile(join(packed, `${index}.gz`), { signal });
+    if (!gunzipSync(gzip).equals(bytes))
+      throw new Error(`gzip made something of ${path} that does not unpack`);
+    const sha256 = createHash("sha256").update(bytes).digest("hex");
+    const expected = { sha256, lines: countLines(bytes), gzipBytes: gzip.length };
+    return { path, sizeBytes: bytes.length, expected };
+  });
+  await rm(packed, { recursive: true });
   return inputs;
 }
 
-/**
- * SHA-256 and lines by this process. The gzip size is that of this machine's `gzip`: compressors differ, so only
- * the same program gives the same size. Node's own zlib unpacks what it made, so the size is that of a whole
- * and true gzip of these bytes.
- */
-export async function computeFigures(bytes: Buffer, signal: AbortSignal): Promise<Figures> {
-  const packed = await gzip(bytes, signal);
-  if (!gunzipSync(packed).equals(bytes)) throw new Error("gzip made something that does not unpack");
+/** Newlines, as `wc -l` counts: a last line without one does not count. */
+export function countLines(bytes: Uint8Array): number {
   let lines = 0;
   for (const byte of bytes) if (byte === 0x0a) lines++;
-  return { sha256: createHash("sha256").update(bytes).digest("hex"), lines, gzipBytes: packed.length };
+  return lines;
 }
 
-async function gzip(bytes: Buffer, signal: AbortSignal): Promise<Buffer> {
-  const child = spawn("gzip", ["-nc"], { stdio: ["pipe", "pipe", "inherit"], signal });
-  const failed = new Promise<never>((_, reject) => child.once("error", reject));
-  // Its early end shows in what it made.
-  child.stdin.on("error", () => {});
-  child.stdin.end(bytes);
-  return await Promise.race([buffer(child.stdout), failed]);
+async function forEachAtOnce<Item, Result>(
+  items: readonly Item[],
+  body: (item: Item, index: number) => Promise<Result>,
+): Promise<Result[]> {
+  const results: Result[] = [];
+  const left = items.entries();
+  // Each takes the next item until none is left: the iterator is shared.
+  const take = async (): Promise<void> => {
+    for (const [index, item] of left) results[index] = await body(item, index);
+  };
+  await Promise.all(Array.from({ length: readsAtOnce }, take));
+  return results;
 }
 
 async function trackedFiles(root: string, signal: AbortSignal): Promise<string[]> {

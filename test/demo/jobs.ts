@@ -56,7 +56,7 @@ const heldBehind = 0.4;
 const countFile = `
 if command -v sha256sum >/dev/null; then sha256sum <"$1"; else shasum -a 256 <"$1"; fi
 wc -l <"$1"
-gzip -nc <"$1" | wc -c`;
+gzip -c <"$1" | wc -c`;
 
 const scripts = {
   file: `set -eu${countFile}`,

@@ -1,8 +1,8 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { Child } from "./child.ts";
-import { childDied, startCoordinator, startWorkers } from "./cluster.ts";
+import { childDied, startCluster } from "./cluster.ts";
 import { listFiles, takeInputs } from "./inputs.ts";
 import { planJobs } from "./jobs.ts";
 import { peakMemoryBytes } from "./processes.ts";
@@ -36,20 +36,18 @@ const statusEveryMs = 250;
  */
 export async function playStory(scene: Scene): Promise<Report> {
   const { root, folder, children, view, signal } = scene;
-  const inputs = join(folder, "inputs");
-  const gate = join(folder, "gate");
-  await mkdir(inputs);
   const { source, paths } = await listFiles(root, signal);
-  const [files, started] = await Promise.all([
-    takeInputs(root, paths, inputs, signal),
-    startCoordinator(folder, children),
+  const [files, cluster] = await Promise.all([
+    takeInputs(root, paths, folder, signal),
+    startCluster(folder, children, signal),
   ]);
-  view.note(`coordinator at ${started.address} with ${flagsText()}, so that the demo need not wait`);
-  const cluster = await startWorkers(started, folder, children, signal);
   const died = childDied(children);
   died.catch(() => {});
+  view.note(`coordinator at ${cluster.address} with ${flagsText()}, so that the demo need not wait`);
   view.note(`${cluster.workers.length} workers attached, ${slotsPerWorker} slots each`);
 
+  const inputs = join(folder, "inputs");
+  const gate = join(folder, "gate");
   const plan = planJobs(files, { inputs, gate, mark: basename(folder) });
   scene.onPlanned(plan.batch.length + 2);
   const api = openApi(cluster);

@@ -1,5 +1,5 @@
 import type { FileList } from "./inputs.ts";
-import { targetPeakBytes } from "./settings.ts";
+import { coordinatorRuntimeFlags, targetPeakBytes } from "./settings.ts";
 import type { Kill } from "./steps.ts";
 import { percent, type Tally, type Verdict } from "./verify.ts";
 
@@ -66,5 +66,6 @@ function memory(bytes: number | null): [string, string] {
   if (bytes === null) return ["-", "of the coordinator: this system does not say"];
   const mib = (value: number) => `${Math.round(value / 1024 / 1024)} MiB`;
   const isMet = bytes <= targetPeakBytes ? "within" : "above";
-  return [mib(bytes), `of the coordinator, ${isMet} its ${mib(targetPeakBytes)}`];
+  const flags = coordinatorRuntimeFlags.join(" ");
+  return [mib(bytes), `of the coordinator (node ${flags}), ${isMet} its ${mib(targetPeakBytes)}`];
 }

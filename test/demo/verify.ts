@@ -28,7 +28,6 @@ export interface Verdict {
 
 /** The ordinary jobs that must have started after the last one of high priority. */
 const leastAfterHigh = 0.9;
-const maxAttemptsLost = 100;
 
 /** Judges all records, and that a worker was killed while it held jobs. */
 export function judge({ jobs, deadLetters }: Records, killedWorker: string): Verdict {
@@ -58,9 +57,8 @@ export function judge({ jobs, deadLetters }: Records, killedWorker: string): Ver
   return { tally, startedAfterHigh, problems };
 }
 
-/** The figures in the result of a job; null when it has none that can be read. */
-export function readFigures(job: Job): Figures | null {
-  const { result } = job;
+/** The figures in the result of an attempt; null when it has none that can be read. */
+export function readFigures({ result }: Pick<Attempt, "result">): Figures | null {
   if (result?.content.case !== "data") return null;
   const shell: unknown = JSON.parse(new TextDecoder().decode(result.content.value));
   const isShell = typeof shell === "object" && shell !== null && "stdoutTail" in shell;
@@ -78,10 +76,7 @@ function jobProblems(record: JobRecord, deadLetters: Records["deadLetters"]): st
   const { planned, job, attempts } = record;
   const failures = attempts.filter(({ outcome }) => outcome === AttemptOutcome.FAILED);
   const finals = attempts.filter((attempt) => attempt.final);
-  const common = [
-    ...(finals.length === 1 ? [] : [`has ${finals.length} final attempts instead of one`]),
-    ...(attempts.length <= maxAttemptsLost ? [] : [`has ${attempts.length} attempts`]),
-  ];
+  const common = [...(finals.length === 1 ? [] : [`has ${finals.length} final attempts instead of one`])];
   switch (planned.role) {
     case "file":
     case "high":
@@ -129,19 +124,19 @@ const neverEnded: readonly AttemptOutcome[] = [
 ];
 
 function resultProblems(record: JobRecord): string[] {
-  const { job, planned } = record;
+  const { job, planned, attempts } = record;
   if (job.state !== JobState.SUCCEEDED)
     return [`is ${stateName(job)} instead of succeeded: ${errorText(job)}`];
   if (isVerified(record)) return [];
-  const [got, expected] = [readFigures(job), planned.file?.expected].map((figures) =>
-    JSON.stringify(figures),
-  );
-  return [`came out as ${got} instead of ${expected}`];
+  const got = attempts.at(-1)?.result?.content.value;
+  const text = got instanceof Uint8Array ? new TextDecoder().decode(got) : String(got);
+  return [`came out as ${text} instead of ${JSON.stringify(planned.file?.expected)}`];
 }
 
-function isVerified({ planned, job }: JobRecord): boolean {
+function isVerified({ planned, job, attempts }: JobRecord): boolean {
   const expected = planned.file?.expected;
-  const got = job.state === JobState.SUCCEEDED ? readFigures(job) : null;
+  const last = attempts.at(-1);
+  const got = job.state === JobState.SUCCEEDED && last !== undefined ? readFigures(last) : null;
   if (expected === undefined || got === null) return false;
   return (
     got.sha256 === expected.sha256 && got.lines === expected.lines && got.gzipBytes === expected.gzipBytes

@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
+import { updateReadme } from "./readme.ts";
 
 // `npm run gen` makes everything that is generated; with `--check` it makes it
 // beside the tree and fails when the tree differs.
@@ -10,6 +11,7 @@ const root = new URL("../..", import.meta.url).pathname;
 const run = (command: string, ...parameters: string[]) =>
   execFileSync(command, parameters, { cwd: root, stdio: ["ignore", "inherit", "inherit"] });
 
+updateReadme(join(root, "README.md"), isCheck);
 if (isCheck) {
   const folder = mkdtempSync(join(tmpdir(), "muster-gen-"));
   try {
