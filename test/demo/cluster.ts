@@ -65,22 +65,24 @@ export async function childDied(children: readonly Child[]): Promise<never> {
   });
 }
 
-/**
- * Stops everything, the workers first, removes the folder, and says what was not in order: a child that had to be
- * killed or ended with an error, a process or a file that was left. What is left is killed and removed all the same.
- */
-export async function stopAll(folder: string, children: readonly Child[]): Promise<string[]> {
-  const problems: string[] = [];
+/** What was not in order when everything was stopped. */
+export interface Stopping {
+  /** Children that had to be killed, ended with an error, or never started. */
+  readonly unclean: readonly string[];
+  /** Processes and files that were still there; killed and removed now as far as it goes. */
+  readonly left: readonly string[];
+}
+
+/** Stops everything, the workers first, looks for what is left, and removes the folder. Never rejects. */
+export async function stopAll(folder: string, children: readonly Child[]): Promise<Stopping> {
   const [coordinator, ...workers] = children;
-  await Promise.all(workers.map((worker) => stopChild(worker, workerGraceMs, problems)));
-  if (coordinator !== undefined) await stopChild(coordinator, coordinatorGraceMs, problems);
-  for (const pid of await leftProcesses(folder)) {
-    problems.push(`left behind: ${await describeProcess(pid)}`);
-    killAll([pid]);
-    await areGone([pid], settleMs);
-  }
-  problems.push(...(await removeFolder(folder)));
-  return problems;
+  const ends = await Promise.all(workers.map((worker) => stopChild(worker, workerGraceMs)));
+  if (coordinator !== undefined) ends.push(await stopChild(coordinator, coordinatorGraceMs));
+  const pids = await leftProcesses(folder);
+  const left = await Promise.all(pids.map(async (pid) => `left behind: ${await describeProcess(pid)}`));
+  killAll(pids);
+  await areGone(pids, settleMs);
+  return { unclean: ends.filter((end) => end !== null), left: [...left, ...(await removeFolder(folder))] };
 }
 
 /** Kills everything at once and removes the folder as far as it goes: the last resort. */
@@ -92,13 +94,13 @@ export async function killEverything(folder: string, children: readonly Child[])
   await removeFolder(folder);
 }
 
-async function stopChild(child: Child, graceMs: number, problems: string[]): Promise<void> {
+/** Null when it ended as it should. */
+async function stopChild(child: Child, graceMs: number): Promise<string | null> {
   try {
     const exit = await child.stop(graceMs);
-    if (exit.code !== 0 && !child.isKilled)
-      problems.push(`${child.name} ${exitText(exit)} when it was stopped`);
+    return exit.code === 0 || child.isKilled ? null : `${child.name} ${exitText(exit)} when it was stopped`;
   } catch (error) {
-    problems.push(`${child.name} did not start: ${messageOf(error)}`);
+    return `${child.name} did not start: ${messageOf(error)}`;
   }
 }
 

@@ -64,7 +64,7 @@ async function main(): Promise<number> {
   }
   view.note("stopping everything");
   view.end();
-  const left = await stopAll(folder, children);
+  const { unclean, left } = await stopAll(folder, children);
   ending.end();
   if (cause instanceof Interrupted) {
     process.stderr.write(
@@ -74,7 +74,7 @@ async function main(): Promise<number> {
   }
 
   const tookSeconds = seconds();
-  const problems = [...problemsOf(cause), ...(report?.verdict.problems ?? []), ...left];
+  const problems = [...problemsOf(cause), ...(report?.verdict.problems ?? []), ...unclean, ...left];
   if (report !== undefined) print(`\n${tableLines(report, tookSeconds).join("\n")}\n\n`);
   if (problems.length > 0) process.stderr.write(`${failureText(problems, children)}\n`);
   else print("Everything came out right, and nothing is left behind.\n");

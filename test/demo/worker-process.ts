@@ -6,6 +6,8 @@ import { hearParent, tellReady } from "./parent.ts";
  * when the demo is gone.
  */
 const { settings, gone } = await hearParent();
+// At the end nothing runs; before it, nobody waits for a job that does.
+const drainGraceMs = 1_000;
 const { address = "", key = "", stateDir = "", slots = "" } = settings;
 const signals: SignalSource = (listen) => {
   gone.addEventListener("abort", () => listen("SIGTERM"), { once: true });
@@ -16,6 +18,7 @@ process.exit(
     address,
     key,
     stateDir,
+    drainGraceMs,
     slots: Number(slots),
     env: process.env,
     signals,
