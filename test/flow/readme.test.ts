@@ -29,8 +29,7 @@ test("the worker and the client of the README work as they stand there", async (
   );
   const [worker, client] = blocks;
   if (!worker || !client) throw new Error("two programs");
-  const lines = (text: string) => text.split("
-").filter((line) => line !== "").length;
+  const lines = (text: string) => text.split("\n").filter((line) => line !== "").length;
   expect([lines(worker), lines(client)]).toEqual([12, 8]);
   const env = {
     ...process.env,
