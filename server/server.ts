@@ -19,7 +19,7 @@ import { Renewals } from "./link/renewals.ts";
 import { workerService } from "./link/service.ts";
 import type { LinkSession } from "./link/session.ts";
 import { createLog } from "./log.ts";
-import { runLoops } from "./maintain/loop.ts";
+import { type Loop, runLoops } from "./maintain/loop.ts";
 import { pushCancels, sweeps } from "./maintain/sweeps.ts";
 import { createArtifactRoute } from "./outbound/artifact-route.ts";
 import { deriveUrlKey, type UrlSigner } from "./outbound/artifact-urls.ts";
@@ -31,7 +31,7 @@ import { startApiListener } from "./rpc/listener.ts";
 import { reflectSchema } from "./rpc/reflection.ts";
 import { apiRoutes, apiServices } from "./rpc/routes.ts";
 import { readCluster, removeCoordinator } from "./store/coordinators.ts";
-import { openDatabase, type Role } from "./store/database.ts";
+import { type Database, openDatabase, type Role } from "./store/database.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "./store/embedded.ts";
 import { migrateDatabase } from "./store/migrate.ts";
 import { addPartitions } from "./store/partitions.ts";
@@ -214,17 +214,21 @@ async function start(
   });
   cleanups.push(() => workers.stop({ graceMs: 0 }));
 
+  const failed = Promise.withResolvers<Error>();
   const sweeping = new AbortController();
   const swept = runLoops(
-    sweeps({
-      coordinator,
-      dispatcher,
-      sessions,
-      apiAddress: address.api,
-      nowMs: steadyMs,
-      prunePolls: () => worker.polls.prune(),
-      ensurePartitions: () => addPartitions(url, nowMs()),
-    }),
+    [
+      ...sweeps({
+        coordinator,
+        dispatcher,
+        sessions,
+        apiAddress: address.api,
+        nowMs: steadyMs,
+        prunePolls: () => worker.polls.prune(),
+        ensurePartitions: () => addPartitions(url, nowMs()),
+      }),
+      ...(embedded ? [databaseWatch(db, steadyMs, failed.resolve)] : []),
+    ],
     log,
     sweeping.signal,
   );
@@ -235,7 +239,6 @@ async function start(
   });
   health.setServing(true);
 
-  const failed = Promise.withResolvers<Error>();
   let stopped: Promise<void> | undefined;
   const stop = async (graceMs: number): Promise<void> => {
     health.setServing(false);
@@ -303,6 +306,24 @@ function readTls(config: Config) {
   if (config.tlsCert === undefined || config.tlsKey === undefined) return undefined;
   const ca = config.tlsCa === undefined ? {} : { ca: readFileSync(config.tlsCa) };
   return { cert: readFileSync(config.tlsCert), key: readFileSync(config.tlsKey), ...ca };
+}
+
+// Nobody restarts an embedded Postgres that has died; one of your own is waited for.
+function databaseWatch(db: Database, nowMs: () => number, fail: (error: Error) => void): Loop {
+  let aliveMs = nowMs();
+  return {
+    name: "database",
+    intervalMs: 5_000,
+    async pass() {
+      try {
+        await readCluster(db.sweep);
+        aliveMs = nowMs();
+      } catch (cause) {
+        if (nowMs() - aliveMs < 30_000) throw cause;
+        fail(new Error("the embedded Postgres is gone; start the coordinator again", { cause }));
+      }
+    },
+  };
 }
 
 // One line a second by kind of refusal, with how many there were.

@@ -287,7 +287,7 @@ function bytesOf(value: unknown): Uint8Array {
   return value;
 }
 
-function labelsOf(value: unknown): Readonly<Record<string, string>> {
+function labelsOf(value: unknown): Record<string, string> {
   if (value === null || typeof value !== "object") return {};
   return Object.fromEntries(Object.entries(value).map(([key, text]) => [key, String(text)]));
 }

@@ -16,9 +16,9 @@ export interface Grant {
   readonly hardTimeoutMs: number | null;
   readonly leaseTtlMs: number;
   readonly isExclusive: boolean;
-  readonly labels: Readonly<Record<string, string>>;
+  readonly labels: Record<string, string>;
   readonly project: string | null;
-  readonly skills: readonly string[];
+  readonly skills: string[];
 }
 
 /** What dispatch says to a worker; the link layer puts it into frames. None of them waits. */
@@ -113,6 +113,8 @@ export class Link {
   reservedSlots = 0;
   reservedPoints = 0;
   #heldPoints = 0;
+  /** Offers that the worker had not seen when it said what is free; null: to be counted again. */
+  #unseenCount: { slots: number; points: number } | null = null;
   #demand: { slots: number; points: number; offerSequence: number };
   readonly #skills: ReadonlySet<string>;
   readonly #kinds: ReadonlySet<string>;
@@ -134,19 +136,23 @@ export class Link {
 
   /** The worker said what is free, counted after all offers up to a sequence. */
   setDemand(demand: { slots: number; points: number; offerSequence: number }): void {
-    if (demand.offerSequence >= this.#demand.offerSequence) this.#demand = demand;
+    if (demand.offerSequence < this.#demand.offerSequence) return;
+    this.#demand = demand;
+    this.#unseenCount = null;
   }
 
   /** Notes a lease that the worker has. */
   hold(held: Held): void {
     this.held.set(held.fence.leaseId, held);
     this.#heldPoints += held.points;
+    this.#unseenCount = null;
   }
 
   /** Forgets a lease that is no longer the worker's. */
   drop(leaseId: string): Held | undefined {
     const held = this.held.get(leaseId);
     if (held && this.held.delete(leaseId)) this.#heldPoints -= held.points;
+    this.#unseenCount = null;
     return held;
   }
 
@@ -199,9 +205,19 @@ export class Link {
     this.reservedPoints -= points;
   }
 
+  /** A result has come: its slot is free once it is committed. */
+  ended(held: Held): void {
+    held.state = "result";
+    this.#unseenCount = null;
+  }
+
   #unseen(): { slots: number; points: number } {
+    this.#unseenCount ??= this.#countUnseen();
+    return this.#unseenCount;
+  }
+
+  #countUnseen(): { slots: number; points: number } {
     const unseen = { slots: 0, points: 0 };
-    // Only the newest offers can be unseen; a Map keeps them last.
     if (this.offerSequence === this.#demand.offerSequence) return unseen;
     for (const held of this.held.values()) {
       if (held.offerSequence <= this.#demand.offerSequence || held.state === "result") continue;

@@ -1,12 +1,22 @@
 import { isConnectionLost, isSerialisation } from "../store/database.ts";
 import { DomainError, overloaded, unavailable } from "./errors.ts";
 
+/** What became of one item of several: its answer, or why it has none. */
+export type Settled<R> = { readonly value: R } | { readonly error: unknown };
+
+/** Items that were added together: answered together, flushed and bisected one by one. */
+interface Group<R> {
+  readonly settled: Settled<R>[];
+  left: number;
+  readonly resolve: (settled: Settled<R>[]) => void;
+}
+
 /** Work that waits for its flush. */
 interface Waiting<T, R> {
   readonly item: T;
   readonly weight: number;
-  readonly resolve: (result: R) => void;
-  readonly reject: (error: unknown) => void;
+  readonly group: Group<R>;
+  readonly index: number;
 }
 
 /** How a batcher flushes. */
@@ -41,20 +51,34 @@ export class Batcher<T, R> {
   }
 
   /** Resolves with the item's answer after commit. Rejects with RESOURCE_EXHAUSTED when the org's queue is full. */
-  add(orgId: string, item: T): Promise<R> {
-    const weight = this.#options.weigh?.(item) ?? 1;
+  async add(orgId: string, item: T): Promise<R> {
+    const [settled] = await this.addAll(orgId, [item]);
+    if (!settled) throw new Error("one item in, one answer out");
+    if ("error" in settled) throw settled.error;
+    return settled.value;
+  }
+
+  /** Resolves with what became of each item, in their order, when all are committed or refused. Never rejects. */
+  addAll(orgId: string, items: readonly T[]): Promise<Settled<R>[]> {
+    if (items.length === 0) return Promise.resolve([]);
+    const weigh = this.#options.weigh;
+    const weight = weigh ? items.reduce((sum, item) => sum + weigh(item), 0) : items.length;
     let queue = this.#queues.get(orgId);
     if (!queue) {
       queue = { items: [], weight: 0 };
       this.#queues.set(orgId, queue);
     }
     if (queue.weight > 0 && queue.weight + weight > this.#options.maxQueuedWeight) {
-      return Promise.reject(overloaded(1_000));
+      const error = overloaded(1_000);
+      return Promise.resolve(items.map(() => ({ error })));
     }
     queue.weight += weight;
     const waiting = queue.items;
-    return new Promise((resolve, reject) => {
-      waiting.push({ item, weight, resolve, reject });
+    return new Promise((resolve) => {
+      const group: Group<R> = { settled: new Array(items.length), left: items.length, resolve };
+      for (const [index, item] of items.entries()) {
+        waiting.push({ item, weight: weigh ? weigh(item) : 1, group, index });
+      }
       this.#schedule();
     });
   }
@@ -108,7 +132,7 @@ export class Batcher<T, R> {
     const items = waiting.map((one) => one.item);
     try {
       const results = await this.#options.flush(orgId, items);
-      for (const [index, one] of waiting.entries()) one.resolve(resultAt(results, index));
+      for (const [index, one] of waiting.entries()) settle(one, { value: resultAt(results, index) });
     } catch (error) {
       if (isSerialisation(error) && attempt < 5) return this.#flush(orgId, waiting, attempt + 1);
       const isOfData = !(error instanceof DomainError) && !isConnectionLost(error);
@@ -118,9 +142,15 @@ export class Batcher<T, R> {
         return this.#flush(orgId, waiting.slice(middle));
       }
       const reason = isConnectionLost(error) ? unavailable("DATABASE_UNAVAILABLE", 1_000, error) : error;
-      for (const one of waiting) one.reject(reason);
+      for (const one of waiting) settle(one, { error: reason });
     }
   }
+}
+
+function settle<T, R>({ group, index }: Waiting<T, R>, settled: Settled<R>): void {
+  group.settled[index] = settled;
+  group.left--;
+  if (group.left === 0) group.resolve(group.settled);
 }
 
 function resultAt<R>(results: readonly R[], index: number): R {

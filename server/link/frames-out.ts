@@ -1,11 +1,11 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs, timestampNow } from "@bufbuild/protobuf/wkt";
-import { type LeaseRef, LeaseRefSchema } from "@muster/client/v1/job_service";
+import type { LeaseRef } from "@muster/client/v1/job_service";
 import {
   type ConnectResponse,
   ConnectResponseSchema,
   GoingAwayReason,
-  type OfferedLeaseSchema,
+  type OfferedLease,
   Verdict,
   type WelcomeSchema,
 } from "@muster/client/v1/link";
@@ -42,11 +42,12 @@ export function frame(value: MessageInitShape<typeof ConnectResponseSchema>["fra
 
 /** Names a lease on the wire. */
 export function leaseRef(lease: Lease): LeaseRef {
-  return create(LeaseRefSchema, {
+  return {
+    $typeName: "muster.v1.LeaseRef",
     jobId: encodeId("job", lease.jobId),
     attempt: lease.attempt,
     leaseId: encodeId("lease", lease.leaseId),
-  });
+  };
 }
 
 /** The Welcome of a link. */
@@ -87,7 +88,7 @@ export function offersOf(
   answerWithinMs: number,
 ): ConnectResponse[] {
   const frames: ConnectResponse[] = [];
-  let leases: MessageInitShape<typeof OfferedLeaseSchema>[] = [];
+  let leases: OfferedLease[] = [];
   let bytes = 0;
   const close = () => {
     if (leases.length === 0) return;
@@ -120,13 +121,16 @@ export function goingAway(
   return frame({ case: "goingAway", value });
 }
 
-function offeredLease(grant: Grant): MessageInitShape<typeof OfferedLeaseSchema> {
+// Whole messages, not initialisers: thousands a second are made, and `create`
+// walks the descriptor of each.
+function offeredLease(grant: Grant): OfferedLease {
   const lease = leaseRef(grant.fence);
   return {
+    $typeName: "muster.v1.OfferedLease",
     lease,
     kind: grant.kind,
     title: grant.title,
-    payload: { content: { case: "data", value: grant.payload } },
+    payload: { $typeName: "muster.v1.Payload", content: { case: "data", value: grant.payload } },
     queue: grant.queue,
     points: grant.points,
     failures: grant.failures,
@@ -135,9 +139,14 @@ function offeredLease(grant: Grant): MessageInitShape<typeof OfferedLeaseSchema>
     // The job's own id: the same for each attempt, and nobody else's.
     idempotencyKey: lease.jobId,
     labels: grant.labels,
-    requiredSkills: [...grant.skills],
+    requiredSkills: grant.skills,
     timeLeft: durationFromMs(grant.leaseTtlMs),
-    ...(grant.project === null ? {} : { project: grant.project }),
+    skillDocuments: [],
+    project: grant.project ?? "",
+    projectRoot: "",
+    sessionId: "",
+    jobToken: "",
+    lastSequence: 0n,
     ...(grant.softTimeoutMs === null ? {} : { softTimeout: durationFromMs(grant.softTimeoutMs) }),
     ...(grant.hardTimeoutMs === null ? {} : { hardTimeout: durationFromMs(grant.hardTimeoutMs) }),
   };

@@ -3,11 +3,12 @@ import {
   type EventAckItemSchema,
   type Report,
   type Result,
+  type ResultAckItem,
   type ResultAckItemSchema,
   ResultStatus,
 } from "@muster/client/v1/link";
 import type { Link } from "../dispatch/link.ts";
-import type { ResultAnswer } from "../domain/leases.ts";
+import type { LeaseResult, ResultAnswer } from "../domain/leases.ts";
 import { fenceOf, readEvent, readLease, readProgress, readResult } from "./frames-in.ts";
 import { leaseRef } from "./frames-out.ts";
 import type { LinkParts } from "./parts.ts";
@@ -26,26 +27,45 @@ export type ResultAckInit = MessageInitShape<typeof ResultAckItemSchema>;
 export type EventAckInit = MessageInitShape<typeof EventAckItemSchema>;
 
 /**
- * Commits results and answers those that have an answer. A result that could
- * not be committed now is left without one: the worker sends it again.
+ * Commits results and answers those that have an answer. Results that could
+ * not be committed now are left without one: the worker sends them again.
  */
 export async function commitResults(
   parts: LinkParts,
   sender: Sender,
   results: readonly Result[],
 ): Promise<ResultAckInit[]> {
-  const answers = await Promise.all(
-    results.map(async (result): Promise<ResultAckInit | null> => {
-      try {
-        return await commitResult(parts, sender, result);
-      } catch (error) {
-        parts.log.warn({ err: error, resultId: result.resultId }, "a result could not be committed");
-        return null;
-      }
-    }),
-  );
+  const acks: ResultAckInit[] = [];
+  const read: LeaseResult[] = [];
+  const reporting: Promise<unknown>[] = [];
+  for (const result of results) {
+    const one = readResult(result, sender.workerId, parts.config);
+    if ("malformed" in one) {
+      parts.refused("result", "malformed");
+      const detail = `the result ${one.malformed}`;
+      acks.push({ resultId: result.resultId, status: ResultStatus.REJECTED, detail });
+      continue;
+    }
+    const held = sender.link?.held.get(one.fence.leaseId);
+    if (held) sender.link?.ended(held);
+    if (held?.reporting) reporting.push(held.reporting);
+    // A link that has just taken over does not know of progress: the row is looked for then.
+    read.push({ ...one, hasProgress: held?.hasProgress ?? true });
+  }
+  if (read.length === 0) return acks;
+  // What a handler said is on record before its end.
+  if (reporting.length > 0) await Promise.all(reporting);
+  const settled = await parts.results.addAll(sender.orgId, read);
+  for (const [index, { fence, resultId }] of read.entries()) {
+    const one = settled[index];
+    if (one && "value" in one) {
+      if (one.value.status === "superseded") parts.refused("result", "superseded");
+      sender.link?.drop(fence.leaseId);
+      acks.push(ackOf(resultId, one.value));
+    } else parts.log.warn({ err: one?.error, resultId }, "a result could not be committed");
+  }
   parts.dispatcher.wake(sender.orgId);
-  return answers.filter((answer) => answer !== null);
+  return acks;
 }
 
 /** Keeps what attempts said; resolves when it is durable. What is refused is acknowledged too: again would not help. */
@@ -79,32 +99,16 @@ export async function commitReport(
   return acks.filter((ack) => ack !== null);
 }
 
-async function commitResult(parts: LinkParts, sender: Sender, result: Result): Promise<ResultAckInit> {
-  const read = readResult(result, sender.workerId, parts.config);
-  if ("malformed" in read) {
-    parts.refused("result", "malformed");
-    const detail = `the result ${read.malformed}`;
-    return { resultId: result.resultId, status: ResultStatus.REJECTED, detail };
-  }
-  const held = sender.link?.held.get(read.fence.leaseId);
-  if (held) held.state = "result";
-  if (held?.reporting) await held.reporting;
-  // A link that has just taken over does not know: the row is looked for then.
-  const hasProgress = held?.hasProgress ?? true;
-  const answer = await parts.results.add(sender.orgId, { ...read, hasProgress });
-  if (answer.status === "superseded") parts.refused("result", "superseded");
-  sender.link?.drop(read.fence.leaseId);
-  return { resultId: result.resultId, ...ackOf(answer) };
-}
-
-function ackOf(answer: ResultAnswer): ResultAckInit {
+function ackOf(resultId: string, answer: ResultAnswer): ResultAckItem {
+  const ack = { $typeName: "muster.v1.ResultAckItem" as const, resultId, detail: "", currentAttempt: 0 };
   switch (answer.status) {
     case "committed":
-      return { status: ResultStatus.COMMITTED };
+      return { ...ack, status: ResultStatus.COMMITTED };
     case "duplicate":
-      return { status: ResultStatus.DUPLICATE };
+      return { ...ack, status: ResultStatus.DUPLICATE };
     case "superseded":
       return {
+        ...ack,
         status: ResultStatus.SUPERSEDED,
         currentAttempt: answer.currentAttempt,
         detail: "the lease is no longer current; the result is kept and not applied",

@@ -17,8 +17,10 @@ const fleetShare = 0.3;
 export class Expiry {
   readonly #c: Coordinator;
   readonly #nowMs: () => number;
+  /** Nothing of any org expires before. */
   #waitUntilMs: number;
-  #wasFleetEvent = false;
+  /** Orgs whose links fell silent together: nothing of theirs expires before. */
+  readonly #fleetEvents = new Map<string, number>();
 
   constructor(c: Coordinator, nowMs: () => number) {
     this.#c = c;
@@ -31,7 +33,7 @@ export class Expiry {
     try {
       await this.#expire(orgId);
     } catch (error) {
-      if (isConnectionLost(error)) this.#wait("the database was away");
+      if (isConnectionLost(error)) this.#waitUntilMs = this.#nowMs() + this.#c.config.outageGraceMs;
       throw error;
     }
   }
@@ -45,10 +47,16 @@ export class Expiry {
     const attached = Number(counts[0]?.["attached"] ?? 0);
     const silent = Number(counts[0]?.["silent"] ?? 0);
     const isFleetEvent = silent >= fleetLinks && silent >= attached * fleetShare;
-    if (isFleetEvent && !this.#wasFleetEvent)
-      this.#wait(`${silent} of ${attached} links fell silent together`);
-    this.#wasFleetEvent = isFleetEvent;
-    if (rows.length === 0 || this.#nowMs() < this.#waitUntilMs) return;
+    if (!isFleetEvent) this.#fleetEvents.delete(orgId);
+    else if (!this.#fleetEvents.has(orgId)) {
+      this.#fleetEvents.set(orgId, this.#nowMs() + config.outageGraceMs);
+      log.warn(
+        { orgId, silent, attached, forMs: config.outageGraceMs },
+        "links fell silent together: expiry waits",
+      );
+    }
+    const waitUntilMs = Math.max(this.#waitUntilMs, this.#fleetEvents.get(orgId) ?? 0);
+    if (rows.length === 0 || this.#nowMs() < waitUntilMs) return;
     const ends = rows.map((row) => ({
       fence: fenceOfRow(row),
       event: { type: "lost" as const, isFleetEvent },
@@ -65,11 +73,6 @@ export class Expiry {
       return new Set(confirmed.map((row) => String(row["lease"])));
     });
     if (lost.size > 0) log.warn({ orgId, leases: lost.size }, "leases were lost");
-  }
-
-  #wait(why: string): void {
-    this.#waitUntilMs = this.#nowMs() + this.#c.config.outageGraceMs;
-    this.#c.log.warn({ why, forMs: this.#c.config.outageGraceMs }, "expiry waits");
   }
 }
 

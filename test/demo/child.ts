@@ -17,6 +17,7 @@ export interface Child {
   /** What it said when it was ready. Rejects when it ends before. */
   readonly ready: Promise<Readonly<Record<string, string>>>;
   readonly exited: Promise<Exit>;
+  readonly isRunning: boolean;
   /** The demo killed it on purpose. */
   readonly isKilled: boolean;
   /** The last lines of what it wrote. */
@@ -56,17 +57,25 @@ export function startChild(options: {
     child.once("error", reject);
   });
   const ready = firstLine(child, exited, name);
-  // Who waits for it hears of it; nobody may.
+  // Perhaps nobody waits for it.
   ready.catch(() => {});
-  exited.catch(() => {});
   child.stdin.on("error", () => {});
   child.stdin.write(`${JSON.stringify(settings)}\n`);
+  let isRunning = true;
+  void exited
+    .catch(() => {})
+    .then(() => {
+      isRunning = false;
+    });
   let isKilled = false;
   return {
     name,
     pid: child.pid ?? 0,
     ready,
     exited,
+    get isRunning() {
+      return isRunning;
+    },
     get isKilled() {
       return isKilled;
     },

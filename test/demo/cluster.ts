@@ -1,5 +1,6 @@
 import { readFile, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { createMusterClient } from "@muster/client/node";
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
 import { type Child, exitText, startChild } from "./child.ts";
@@ -18,8 +19,11 @@ export interface Cluster {
   readonly workers: readonly Child[];
 }
 
-/** How long a worker and a coordinator have to end in order before they are killed. */
-const workerGraceMs = 5_000;
+/**
+ * How long a worker and a coordinator have to end in order before they are killed. A worker that finds no
+ * coordinator any more waits 5 s for one to take its last results.
+ */
+const workerGraceMs = 8_000;
 const coordinatorGraceMs = 8_000;
 /** How long the last processes may need to be gone once everything is stopped. */
 const settleMs = 1_000;
@@ -43,6 +47,8 @@ export async function startCluster(folder: string, children: Child[], signal: Ab
   const workers = await Promise.all(
     workerNames.map(async (name) => {
       const { key: workerKey } = await admin.createWorker({ name }, { signal });
+      // Who is told to stop must be able to stop every child that there is.
+      signal.throwIfAborted();
       const stateDir = join(folder, name);
       const settings = { address: workerAddress, key: workerKey, stateDir, slots: String(slotsPerWorker) };
       const worker = startChild({ name, program: "worker-process.ts", mark, settings });
@@ -73,57 +79,67 @@ export interface Stopping {
   readonly left: readonly string[];
 }
 
-/** Stops everything, the workers first, looks for what is left, and removes the folder. Never rejects. */
-export async function stopAll(folder: string, children: readonly Child[]): Promise<Stopping> {
+/**
+ * Stops everything, the workers first, looks for what is left, and removes the folder, once what writes there
+ * has `settled`. Never rejects.
+ */
+export async function stopAll(
+  folder: string,
+  children: readonly Child[],
+  settled: Promise<unknown>,
+): Promise<Stopping> {
   const [coordinator, ...workers] = children;
   const ends = await Promise.all(workers.map((worker) => stopChild(worker, workerGraceMs)));
   if (coordinator !== undefined) ends.push(await stopChild(coordinator, coordinatorGraceMs));
-  const pids = await leftProcesses(folder);
+  await Promise.race([settled.catch(() => {}), delay(settleMs, undefined, { ref: false })]);
+  const folders = await foldersOf(folder);
+  const pids = await leftProcesses(basename(folder), folders);
   const left = await Promise.all(pids.map(async (pid) => `left behind: ${await describeProcess(pid)}`));
   killAll(pids);
   await areGone(pids, settleMs);
-  return { unclean: ends.filter((end) => end !== null), left: [...left, ...(await removeFolder(folder))] };
+  return { unclean: ends.filter((end) => end !== null), left: [...left, ...(await removeFolders(folders))] };
 }
 
 /** Kills everything at once and removes the folder as far as it goes: the last resort. */
 export async function killEverything(folder: string, children: readonly Child[]): Promise<void> {
   for (const child of children) void child.kill();
-  const left = await findMarked(basename(folder), folder);
+  const folders = await foldersOf(folder);
+  const left = await findMarked(basename(folder), folders);
   killAll(left);
   await areGone([...left, ...children.map((child) => child.pid)], settleMs);
-  await removeFolder(folder);
+  await removeFolders(folders);
 }
 
 /** Null when it ended as it should. */
 async function stopChild(child: Child, graceMs: number): Promise<string | null> {
+  const when = child.isRunning ? "when it was stopped" : "before it was told to stop";
   try {
     const exit = await child.stop(graceMs);
-    return exit.code === 0 || child.isKilled ? null : `${child.name} ${exitText(exit)} when it was stopped`;
+    return exit.code === 0 || child.isKilled ? null : `${child.name} ${exitText(exit)} ${when}`;
   } catch (error) {
     return `${child.name} did not start: ${messageOf(error)}`;
   }
 }
 
-async function leftProcesses(folder: string): Promise<number[]> {
+async function leftProcesses(mark: string, folders: readonly string[]): Promise<number[]> {
   const giveUpAt = performance.now() + settleMs;
   for (;;) {
-    const left = await findMarked(basename(folder), folder);
+    const left = await findMarked(mark, folders);
     if (left.length === 0 || performance.now() > giveUpAt) return left;
     await areGone(left, giveUpAt - performance.now());
   }
 }
 
 // Where the account of Postgres cannot reach the temporary folder, its data is elsewhere, and a file says where.
-async function removeFolder(folder: string): Promise<string[]> {
+async function foldersOf(folder: string): Promise<string[]> {
   const elsewhere = await readFile(join(folder, "data", "postgres.location"), "utf8").catch(() => "");
-  const problems: string[] = [];
-  for (const path of [elsewhere.trim(), folder]) {
-    if (path === "") continue;
-    await rm(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }).catch(
-      (error: unknown) => {
-        problems.push(`left behind: ${path} (${messageOf(error)})`);
-      },
-    );
-  }
-  return problems;
+  return [elsewhere.trim(), folder].filter((path) => path !== "");
+}
+
+async function removeFolders(folders: readonly string[]): Promise<string[]> {
+  const options = { recursive: true, force: true, maxRetries: 10, retryDelay: 100 };
+  const removed = await Promise.allSettled(folders.map((path) => rm(path, options)));
+  return removed.flatMap((end, index) =>
+    end.status === "fulfilled" ? [] : [`left behind: ${folders[index]} (${messageOf(end.reason)})`],
+  );
 }

@@ -64,7 +64,7 @@ async function main(): Promise<number> {
   }
   view.note("stopping everything");
   view.end();
-  const { unclean, left } = await stopAll(folder, children);
+  const { unclean, left } = await stopAll(folder, children, story);
   ending.end();
   if (cause instanceof Interrupted) {
     process.stderr.write(

@@ -23,17 +23,17 @@ export async function areGone(pids: readonly number[], withinMs: number): Promis
 }
 
 /**
- * The processes, save this one, that name the mark in their arguments or environment, or that work in the folder
- * or below. Without /proc only the arguments are seen.
+ * The processes, save this one, that name the mark in their arguments or environment, or that work in one of the
+ * folders or below. Without /proc only the arguments are seen.
  */
-export async function findMarked(mark: string, folder: string): Promise<number[]> {
+export async function findMarked(mark: string, folders: readonly string[]): Promise<number[]> {
   const pids = await processIds();
   if (pids === null) return findByArguments(mark);
   const found = await Promise.all(
     pids.map(async (pid) => {
       const read = (name: string) => readFile(`/proc/${pid}/${name}`, "utf8").catch(() => "");
       const place = await readlink(`/proc/${pid}/cwd`).catch(() => "");
-      const isMarked = place === folder || place.startsWith(`${folder}/`);
+      const isMarked = folders.some((folder) => place === folder || place.startsWith(`${folder}/`));
       if (!isMarked && !(await read("cmdline")).includes(mark) && !(await read("environ")).includes(mark))
         return [];
       return (await isRunning(pid)) ? [pid] : [];

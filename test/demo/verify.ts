@@ -76,7 +76,7 @@ function jobProblems(record: JobRecord, deadLetters: Records["deadLetters"]): st
   const { planned, job, attempts } = record;
   const failures = attempts.filter(({ outcome }) => outcome === AttemptOutcome.FAILED);
   const finals = attempts.filter((attempt) => attempt.final);
-  const common = [...(finals.length === 1 ? [] : [`has ${finals.length} final attempts instead of one`])];
+  const common = finals.length === 1 ? [] : [`has ${finals.length} final attempts instead of one`];
   switch (planned.role) {
     case "file":
     case "high":
@@ -90,11 +90,13 @@ function jobProblems(record: JobRecord, deadLetters: Records["deadLetters"]): st
       const first = attempts.find((attempt) => attempt.attempt === 1);
       // An attempt that never began, or whose worker was killed, could not fail as planned.
       const couldFail = first !== undefined && !neverEnded.includes(first.outcome);
-      const isRight = failures.length === (couldFail ? 1 : 0);
+      const planFailures = couldFail ? 1 : 0;
       return [
         ...common,
         ...resultProblems(record),
-        ...(isRight ? [] : [`failed ${failures.length} times instead of once`]),
+        ...(failures.length === planFailures
+          ? []
+          : [`failed ${failures.length} times instead of ${planFailures}`]),
       ];
     }
     case "poison": {

@@ -1,0 +1,146 @@
+import { describe, expect, test } from "vitest";
+import { Link, type LinkPort } from "../../server/dispatch/link.ts";
+import { assign, inOrder } from "../../server/dispatch/matcher.ts";
+import { type InternedShape, internShape } from "../../server/domain/rules/shapes.ts";
+
+const port: LinkPort = { offer: () => {}, cancel: () => {}, goAway: () => {} };
+
+function link(
+  workerId: string,
+  options: { slots?: number; points?: number; skills?: string[]; kinds?: string[] } = {},
+) {
+  const { slots = 4, points = slots, skills = [], kinds = ["a"] } = options;
+  const base = { orgId: "org", workerName: workerId, linkEpoch: 1, isDraining: false, nowMs: 0, port };
+  return new Link({ ...base, workerId, slots, points, skills, kinds });
+}
+
+function shape(overrides: Partial<InternedShape> = {}): InternedShape {
+  return internShape({
+    kind: "a",
+    queue: "default",
+    skills: [],
+    points: 1,
+    pool: null,
+    project: null,
+    avoid: [],
+    isAlone: false,
+    ...overrides,
+  });
+}
+
+function deal(heads: readonly InternedShape[], links: readonly Link[]) {
+  const shapes = new Map(heads.map((one) => [one.shapeId, one]));
+  const plan = assign(
+    heads.map((one) => one.shapeId),
+    shapes,
+    links,
+  );
+  return plan.flatMap(({ slots }) => slots.map((one) => one.workerId)).sort();
+}
+
+function held(leaseId: string, points = 1, offerSequence = 0) {
+  return {
+    fence: { jobId: leaseId, attempt: 1, leaseId, workerId: "w" },
+    points,
+    offerSequence,
+    offeredAtMs: 0,
+    isExclusive: false,
+    state: "running" as const,
+    missed: 0,
+    acceptedAtHeartbeat: 0,
+    isCancelAcknowledged: false,
+    hasProgress: false,
+    accepted: null,
+    reporting: null,
+  };
+}
+
+describe("the matcher", () => {
+  test("spreads jobs over the least loaded workers", () => {
+    const [one, two] = [link("one"), link("two")];
+    one.hold(held("l1"));
+    one.hold(held("l2"));
+    expect(deal([shape(), shape()], [one, two])).toEqual(["one", "two"]);
+    expect(deal([shape()], [one, two])).toEqual(["two"]);
+  });
+
+  test("asks for all skills, not for one of them", () => {
+    const gpu = link("gpu", { skills: ["gpu", "blender"] });
+    const plain = link("plain", { skills: ["gpu"] });
+    expect(deal([shape({ skills: ["blender", "gpu"] })], [plain, gpu])).toEqual(["gpu"]);
+    expect(deal([shape({ skills: ["cobol"] })], [plain, gpu])).toEqual([]);
+  });
+
+  test("lets both slots and points decide", () => {
+    const worker = link("w", { slots: 4, points: 5 });
+    expect(
+      deal(
+        Array.from({ length: 4 }, () => shape({ points: 2 })),
+        [worker],
+      ),
+    ).toEqual(["w", "w"]);
+    const few = link("w", { slots: 1, points: 100 });
+    expect(deal([shape(), shape()], [few])).toEqual(["w"]);
+  });
+
+  test("does not let what nobody can run block what somebody can", () => {
+    const worker = link("w");
+    expect(deal([shape({ points: 100 }), shape({ kind: "b" }), shape()], [worker])).toEqual(["w"]);
+  });
+
+  test("gives no job to a worker that it avoids, nor to one that drains", () => {
+    const [one, two] = [link("one"), link("two")];
+    expect(deal([shape({ avoid: ["one"] })], [one, two])).toEqual(["two"]);
+    two.isDraining = true;
+    expect(deal([shape({ avoid: ["one"] })], [one, two])).toEqual([]);
+  });
+
+  test("runs a job alone on an empty worker only", () => {
+    const [busy, empty] = [link("busy"), link("empty")];
+    busy.hold(held("l1"));
+    expect(deal([shape({ isAlone: true })], [busy, empty])).toEqual(["empty"]);
+    expect(deal([shape({ isAlone: true })], [busy])).toEqual([]);
+  });
+
+  test("orders lines by priority, then by who was ready first", () => {
+    const heads = [
+      { shapeId: 1n, priority: 128, readyAt: 5 },
+      { shapeId: 2n, priority: 240, readyAt: 9 },
+      { shapeId: 3n, priority: 128, readyAt: 4 },
+    ];
+    expect(heads.sort(inOrder).map((head) => head.shapeId)).toEqual([2n, 3n, 1n]);
+  });
+});
+
+describe("a link", () => {
+  test("counts absolute demand less the offers that the worker had not seen", () => {
+    const worker = link("w", { slots: 4 });
+    worker.offerSequence = 1;
+    worker.hold(held("l1", 1, 1));
+    worker.setDemand({ slots: 4, points: 4, offerSequence: 0 });
+    expect(worker.freeSlots()).toBe(3);
+    worker.setDemand({ slots: 3, points: 3, offerSequence: 1 });
+    expect(worker.freeSlots()).toBe(3);
+    // What was said before is not heard after.
+    worker.setDemand({ slots: 4, points: 4, offerSequence: 0 });
+    expect(worker.freeSlots()).toBe(3);
+  });
+
+  test("never gives more than the store says is free, whatever the worker says", () => {
+    const worker = link("w", { slots: 2 });
+    worker.hold(held("l1"));
+    worker.hold(held("l2"));
+    worker.setDemand({ slots: 2, points: 2, offerSequence: 0 });
+    expect(worker.freeSlots()).toBe(0);
+    worker.drop("l1");
+    expect(worker.freeSlots()).toBe(1);
+  });
+
+  test("takes no offers while it is stale, muted or draining", () => {
+    for (const flag of ["isStale", "isMuted", "isDraining", "isClosed"] as const) {
+      const worker = link("w");
+      worker[flag] = true;
+      expect(worker.freeSlots()).toBe(0);
+    }
+  });
+});
