@@ -3,7 +3,7 @@ import { internShape } from "../domain/rules/shapes.ts";
 import { readReadyShapes, shapeOfRow } from "../store/ready-shapes.ts";
 import { call, type execute, runInOrg } from "../store/statement.ts";
 import { insertNewShapes } from "../store/submit.ts";
-import { attachedWorkers, promoteDue, reshapeReady, sweepRows } from "../store/sweeps.ts";
+import { capableWorkers, promoteDue, reshapeReady, sweepRows } from "../store/sweeps.ts";
 
 /** T3: makes jobs ready whose time has come, until none is left. Any coordinator; twice is harmless. */
 export async function promoteDueJobs(c: Coordinator, orgId: string, signal: AbortSignal): Promise<void> {
@@ -23,18 +23,17 @@ export async function promoteDueJobs(c: Coordinator, orgId: string, signal: Abor
 
 /**
  * Lets go of what ready jobs avoid: when the cool-down of a worker is over,
- * or when no other worker is attached, on any coordinator.
+ * or when no other attached worker could run them, on any coordinator.
  */
 export async function lapseAvoids(c: Coordinator, orgId: string): Promise<void> {
-  const [shapeRows = [], workerRows = []] = await runInOrg(c.db.sweepClient, orgId, [
-    call(readReadyShapes, { org: orgId }),
-    call(attachedWorkers, { org: orgId, silent: c.config.staleMs }),
-  ]);
-  const shapes = shapeRows.map(shapeOfRow).filter((shape) => shape.avoid.length > 0);
-  if (shapes.length === 0) return;
-  const attached = workerRows.map((row) => String(row["worker"]));
-  for (const shape of shapes) {
-    const others = attached.filter((workerId) => !shape.avoid.includes(workerId));
+  const [rows = []] = await runInOrg(c.db.sweepClient, orgId, [call(readReadyShapes, { org: orgId })]);
+  for (const shape of rows.map(shapeOfRow)) {
+    if (shape.avoid.length === 0) continue;
+    const { kind, points, skills } = shape;
+    const [capable = []] = await runInOrg(c.db.sweepClient, orgId, [
+      call(capableWorkers, { org: orgId, silent: c.config.staleMs, kind, points, skills }),
+    ]);
+    const others = capable.filter((row) => !shape.avoid.includes(String(row["worker"])));
     const next = internShape({ ...shape, avoid: [] });
     const results = await runInOrg(c.db.sweepClient, orgId, [
       insertNewShapes(orgId, [next]),

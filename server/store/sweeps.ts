@@ -10,8 +10,10 @@ import {
   tallyNames as t,
 } from "./names.ts";
 import { changes, jobKeys, jobQueue, tallies } from "./schema.ts";
-import { links } from "./schema-fleet.ts";
-import { param, statement } from "./statement.ts";
+import { links, workers } from "./schema-fleet.ts";
+import { names, param, statement } from "./statement.ts";
+
+const w = names(workers);
 
 const raw = (value: number) => sql.raw(String(value));
 const nobody = sql.raw(`'${nilUuid}'::uuid`);
@@ -101,8 +103,14 @@ export const dropChanges = statement(sql`
 export const dropExpiredKeys = statement(sql`
   delete from ${jobKeys} x where x.${k.orgId} = ${param("org")}::uuid and x.${k.expiresAt} <= ${clock}`);
 
-/** Attached workers and what they can: who could run a shape, on any coordinator. Parameters: org, silent. */
-export const attachedWorkers = statement(sql`
+/**
+ * Which of some attached workers could run a shape, on any coordinator.
+ * Parameters: org, silent (milliseconds), kind, skills (of the shape), points.
+ */
+export const capableWorkers = statement(sql`
   select k.${l.workerId} as worker from ${links} k
+  join ${workers} w on w.${w.orgId} = ${param("org")}::uuid and w.${w.workerId} = k.${l.workerId}
   where k.${l.orgId} = ${param("org")}::uuid and k.${l.isAttached} and not k.${l.isDraining}
-    and k.${l.seenAt} >= ${clock} - ${param("silent")}::bigint * interval '1 millisecond'`);
+    and k.${l.seenAt} >= ${clock} - ${param("silent")}::bigint * interval '1 millisecond'
+    and ${param("kind")}::text = any(w.${w.kinds}) and w.${w.points} >= ${param("points")}::int
+    and ${param("skills")}::text[] <@ array(select s ->> 'name' from jsonb_array_elements(w.${w.skills}) s)`);

@@ -1,0 +1,200 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { getJob } from "../../server/domain/job-views.ts";
+import { submitJob } from "../../server/domain/jobs.ts";
+import { createAcceptBatcher, createResultBatcher, endLeases } from "../../server/domain/leases.ts";
+import type { JobRequest } from "../../server/domain/rules/job-spec.ts";
+import { JobState } from "../../server/domain/rules/states.ts";
+import { lapseAvoids, promoteDueJobs, sweepOnce } from "../../server/maintain/due.ts";
+import { Expiry } from "../../server/maintain/expiry.ts";
+import { sweeps } from "../../server/maintain/sweeps.ts";
+import { call } from "../../server/store/statement.ts";
+import { dropChanges, foldTallies } from "../../server/store/sweeps.ts";
+import {
+  createTestDatabase,
+  type TestCoordinator,
+  type TestDatabase,
+  testCaller,
+  testCoordinator,
+} from "../support/database.ts";
+import { attachWorker, hello, jobRequest, testDispatcher } from "../support/fleet.ts";
+
+let db: TestDatabase;
+let c: TestCoordinator;
+
+beforeAll(async () => {
+  db = await createTestDatabase();
+  c = testCoordinator(db);
+});
+afterAll(() => db.close());
+
+const signal = () => AbortSignal.timeout(10_000);
+
+async function org() {
+  const orgId = await db.orgId();
+  const caller = testCaller(orgId);
+  const dispatcher = testDispatcher(c);
+  const submit = async (overrides: Partial<JobRequest> = {}) =>
+    (await submitJob(c, caller, { job: jobRequest(overrides), idempotencyKey: null, parent: null })).jobId;
+  const read = (jobId: string) => getJob(c, caller, { jobId, externalId: null, isFull: false });
+  const offered = async (name: string, jobId?: string) => {
+    const worker = await attachWorker(c, orgId, { name, dispatcher });
+    const id = jobId ?? (await submit());
+    await dispatcher.refresh(orgId);
+    const [grant] = await worker.offers(1);
+    if (!grant) throw new Error("offered");
+    return { worker, jobId: id, grant };
+  };
+  return { orgId, caller, dispatcher, submit, read, offered };
+}
+
+describe("a job with a run time", () => {
+  test("is scheduled until then, and ready after", async () => {
+    const { orgId, submit, read } = await org();
+    const jobId = await submit({ runAt: new Date(db.nowMs() + 60_000) });
+    await promoteDueJobs(c, orgId, signal());
+    expect((await read(jobId)).state).toBe(JobState.scheduled);
+    await db.advanceClock(61_000);
+    await promoteDueJobs(c, orgId, signal());
+    expect((await read(jobId)).state).toBe(JobState.ready);
+  });
+});
+
+describe("expiry", () => {
+  const expiry = () =>
+    new Expiry(testCoordinator(db, { config: { outageGraceMs: 0 } }), () => performance.now());
+
+  test("takes a lease back from a worker that is silent for reclaim_after, and no earlier", async () => {
+    const { orgId, read, offered } = await org();
+    const { jobId } = await offered("silent");
+    await db.advanceClock(29_000);
+    await expiry().pass(orgId);
+    expect((await read(jobId)).state).toBe(JobState.offered);
+    await db.advanceClock(2_000);
+    await expiry().pass(orgId);
+    expect(await read(jobId)).toMatchObject({ state: JobState.ready, losses: 1 });
+  });
+
+  test("takes a lease back that passed its cap, however lively its worker is", async () => {
+    const { orgId, submit, read, offered } = await org();
+    const { jobId, worker } = await offered("lively", await submit({ leaseTtlMs: 60_000 }));
+    await db.advanceClock(61_000);
+    await db.admin`update muster.links set seen_at = muster.muster_clock() where worker_id = ${worker.link.workerId}`;
+    await expiry().pass(orgId);
+    expect(await read(jobId)).toMatchObject({
+      state: JobState.ready,
+      losses: 1,
+      error: { message: expect.stringContaining("cap") },
+    });
+  });
+
+  test("waits after the coordinator's own start", async () => {
+    const { orgId, read, offered } = await org();
+    const { jobId } = await offered("silent");
+    await db.advanceClock(31_000);
+    let nowMs = 0;
+    const waiting = new Expiry(c, () => nowMs);
+    await waiting.pass(orgId);
+    expect((await read(jobId)).state).toBe(JobState.offered);
+    nowMs = c.config.outageGraceMs;
+    await waiting.pass(orgId);
+    expect((await read(jobId)).state).toBe(JobState.ready);
+  });
+
+  test("waits when a third of the links vanish together, and then counts no loss", async () => {
+    const { orgId, read, offered } = await org();
+    const { jobId } = await offered("one");
+    for (let n = 0; n < 20; n++) await attachWorker(c, orgId, { name: `fleet-${n}` });
+    await db.advanceClock(31_000);
+    let nowMs = 0;
+    const fleet = new Expiry(testCoordinator(db, { config: { outageGraceMs: 1_000 } }), () => nowMs);
+    nowMs = 1_000;
+    await fleet.pass(orgId);
+    expect((await read(jobId)).state).toBe(JobState.offered);
+    nowMs = 2_000;
+    await fleet.pass(orgId);
+    expect(await read(jobId)).toMatchObject({ state: JobState.ready, losses: 0 });
+  });
+});
+
+describe("a lost job", () => {
+  test("goes back to its worker when there is no other, and avoids it while there is", async () => {
+    const { orgId, dispatcher, read, offered } = await org();
+    const { jobId, grant, worker } = await offered("only");
+    const lost = { type: "lost", isFleetEvent: false } as const;
+    await endLeases(c, orgId, [{ fence: grant.fence, event: lost, reason: "gone" }]);
+    worker.link.drop(grant.fence.leaseId);
+    // One that could run it is attached: the job waits for that one. One that could not does not count.
+    const declared = { ...hello().declared, skills: [] };
+    await attachWorker(c, orgId, {
+      name: "cannot",
+      hello: hello({ declared: { ...declared, kinds: ["other"] } }),
+    });
+    const other = await attachWorker(c, orgId, { name: "could", hello: hello({ declared }) });
+    await lapseAvoids(c, orgId);
+    await dispatcher.refresh(orgId);
+    expect((await read(jobId)).attempt).toBe(1);
+    await db.admin`update muster.links set is_attached = false where worker_id = ${other.link.workerId}`;
+    await lapseAvoids(c, orgId);
+    await dispatcher.refresh(orgId);
+    expect((await worker.offers(2))[1]?.fence).toMatchObject({ jobId, attempt: 2 });
+  });
+});
+
+describe("a deadline", () => {
+  test("cancels a job that waits, and asks the worker of one that runs", async () => {
+    const { orgId, submit, read, offered } = await org();
+    const deadline = new Date(db.nowMs() + 60_000);
+    const waiting = await submit({ deadline, kind: "nobody" });
+    const { jobId: running, grant } = await offered("one", await submit({ deadline }));
+    await createAcceptBatcher(c).add(orgId, { ...grant.fence, isDone: () => false });
+    await db.advanceClock(61_000);
+    const parts = {
+      coordinator: c,
+      dispatcher: testDispatcher(c),
+      sessions: new Set<never>(),
+      apiAddress: "",
+      nowMs: () => performance.now(),
+      prunePolls: () => {},
+      ensurePartitions: async () => {},
+    };
+    await sweeps(parts)
+      .find(({ name }) => name === "deadlines")
+      ?.pass(signal());
+    expect(await read(waiting)).toMatchObject({ state: JobState.cancelled, reason: "the deadline passed" });
+    expect(await read(running)).toMatchObject({ state: JobState.running, isCancelRequested: true });
+  });
+});
+
+describe("retention", () => {
+  test("folds counts without changing their sums, and drops changes that are an hour old", async () => {
+    const { orgId, offered } = await org();
+    const { grant } = await offered("one");
+    const result = {
+      fence: grant.fence,
+      resultId: randomUUID(),
+      event: { type: "succeeded" as const },
+      result: "1",
+      error: null,
+      prUrl: null,
+      lastSequence: 0,
+      reason: null,
+      hasProgress: false,
+    };
+    await createResultBatcher(c).add(orgId, result);
+    const sums = () =>
+      db.admin`select sum(submitted)::int as submitted, sum(succeeded)::int as succeeded, count(*)::int as rows
+        from muster.tallies where org_id = ${orgId}`;
+    expect((await sums())[0]).toEqual({ submitted: 1, succeeded: 1, rows: 2 });
+    await db.advanceClock(120_000);
+    await sweepOnce(c, orgId, call(foldTallies, { org: orgId, tally: c.newId() }));
+    expect((await sums())[0]).toMatchObject({ submitted: 1, succeeded: 1 });
+    await sweepOnce(c, orgId, call(foldTallies, { org: orgId, tally: c.newId() }));
+    expect((await sums())[0]).toMatchObject({ submitted: 1, succeeded: 1, rows: 1 });
+    const changes = () => db.admin`select count(*)::int as n from muster.changes where org_id = ${orgId}`;
+    expect((await changes())[0]?.["n"]).toBeGreaterThan(0);
+    await db.advanceClock(3_600_000);
+    await sweepOnce(c, orgId, call(dropChanges, { org: orgId, keep: 3_600_000 }));
+    expect((await changes())[0]?.["n"]).toBe(0);
+  });
+});
