@@ -10,8 +10,8 @@ import { assign, candidates, type Head, inOrder, type PlannedClaim } from "./mat
 /** Jobs that one claim takes at most. */
 const maxClaim = 500;
 
-/** Claims of one org under way at once: one waits for the database while the next is planned. */
-const maxClaimsInFlight = 2;
+/** Claims of one org under way at once. With two the second would see rows that the first has locked, and skip them. */
+const maxClaimsInFlight = 1;
 
 /** What dispatch knows of an org. */
 interface OrgLine {

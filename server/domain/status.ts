@@ -78,7 +78,7 @@ export interface StatusReader {
 }
 
 /**
- * Makes the reader. What one caller read is kept for others for 200 ms, or ten times as long as it took, so
+ * Makes the reader. What one caller read is kept for others for 200 ms, or ten times as long as it took, up to 1 s, so
  * that watchers of a large org cost a tenth of a connection at most. `nowMs` is a clock that never goes back.
  */
 export function createStatusReader(
@@ -86,7 +86,7 @@ export function createStatusReader(
   nowMs: () => number = () => performance.now(),
 ): StatusReader {
   const cache = createCache<StatusView>({
-    maxAgeMs: (tookMs) => Math.max(200, 10 * tookMs),
+    maxAgeMs: (tookMs) => Math.min(1_000, Math.max(200, 10 * tookMs)),
     maxEntries: 1_000,
     nowMs,
   });

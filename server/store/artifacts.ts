@@ -1,5 +1,5 @@
-import { and, asc, eq, gt } from "drizzle-orm";
 import type { Tx } from "./database.ts";
+import { and, asc, eq, gt } from "./drizzle.ts";
 import { artifacts, jobQueue } from "./schema.ts";
 
 /** The lease that a worker says it holds. */

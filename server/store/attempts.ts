@@ -1,6 +1,6 @@
-import { and, asc, eq, gt, isNotNull, sql } from "drizzle-orm";
 import { now } from "./columns.ts";
 import type { Tx } from "./database.ts";
+import { and, asc, eq, gt, isNotNull, sql } from "./drizzle.ts";
 import { attempts, jobQueue } from "./schema.ts";
 import { workers } from "./schema-fleet.ts";
 

@@ -1,5 +1,5 @@
-import { and, desc, eq, lt, sql } from "drizzle-orm";
 import type { Tx } from "./database.ts";
+import { and, desc, eq, lt, sql } from "./drizzle.ts";
 import { batches, jobQueue } from "./schema.ts";
 
 /** Batches, newest first: one of them, or a page. */

@@ -1,5 +1,5 @@
-import { and, asc, eq, sql } from "drizzle-orm";
 import { type Database, inOrg, type Tx } from "./database.ts";
+import { and, asc, eq, sql } from "./drizzle.ts";
 import { nilUuid } from "./names.ts";
 import { changes } from "./schema.ts";
 import { cluster } from "./schema-fleet.ts";

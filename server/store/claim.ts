@@ -1,5 +1,5 @@
-import { sql } from "drizzle-orm";
 import { JobState } from "../domain/rules/states.ts";
+import { sql } from "./drizzle.ts";
 import { changeNames as ch, clock, jobNames as j, linkNames as l, queueNames as q } from "./names.ts";
 import { changes, jobQueue, jobs } from "./schema.ts";
 import { links } from "./schema-fleet.ts";

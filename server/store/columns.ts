@@ -1,5 +1,5 @@
-import { type SQL, sql } from "drizzle-orm";
-import { customType, pgSchema, timestamp, uuid } from "drizzle-orm/pg-core";
+import type { SQL } from "drizzle-orm";
+import { customType, pgSchema, sql, timestamp, uuid } from "./drizzle.ts";
 
 /**
  * The Postgres schema `muster`. All tenant tables start with org_id, in the

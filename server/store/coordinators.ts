@@ -1,6 +1,6 @@
-import { eq, lt, sql } from "drizzle-orm";
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
 import { version } from "../version.ts";
+import { eq, lt, sql } from "./drizzle.ts";
 import { clock } from "./names.ts";
 import { cluster, coordinators } from "./schema-fleet.ts";
 

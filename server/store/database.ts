@@ -1,6 +1,6 @@
-import { sql } from "drizzle-orm";
-import { drizzle, type PostgresJsDatabase } from "drizzle-orm/postgres-js";
+import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
 import postgres, { type Sql } from "postgres";
+import { drizzle, sql } from "./drizzle.ts";
 import { setOrg, setOrgs } from "./statement.ts";
 
 /** The login roles that a coordinator uses, least privilege first. */

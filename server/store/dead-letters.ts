@@ -1,5 +1,5 @@
-import { and, desc, eq, sql } from "drizzle-orm";
 import type { Tx } from "./database.ts";
+import { and, desc, eq, sql } from "./drizzle.ts";
 import { deadLetters } from "./schema.ts";
 
 /** A place in the list of dead letters. */

@@ -1,5 +1,5 @@
-import { and, asc, eq, sql } from "drizzle-orm";
 import type { Tx } from "./database.ts";
+import { and, asc, eq, sql } from "./drizzle.ts";
 import { decodeEvents, type StoredEvent } from "./event-codec.ts";
 import { logChunks } from "./schema.ts";
 

@@ -1,4 +1,4 @@
-import { sql } from "drizzle-orm";
+import { sql } from "./drizzle.ts";
 import { attemptNames as a, clock, queueNames as q } from "./names.ts";
 import { attempts, jobQueue, logChunks, progress } from "./schema.ts";
 import { type Call, call, names, param, statement } from "./statement.ts";

@@ -1,5 +1,5 @@
-import { and, eq, inArray, isNotNull, sql } from "drizzle-orm";
 import type { Tx } from "./database.ts";
+import { and, eq, inArray, isNotNull, sql } from "./drizzle.ts";
 import { clock } from "./names.ts";
 import { jobQueue } from "./schema.ts";
 

@@ -1,5 +1,5 @@
-import { sql } from "drizzle-orm";
 import { JobState } from "../domain/rules/states.ts";
+import { sql } from "./drizzle.ts";
 import {
   attemptNames as a,
   batchNames as b,

@@ -1,6 +1,7 @@
-import { type SQL, sql } from "drizzle-orm";
+import type { SQL } from "drizzle-orm";
 import { isLeased, isTerminal, type JobState } from "../domain/rules/states.ts";
 import type { Tx } from "./database.ts";
+import { sql } from "./drizzle.ts";
 import { attemptNames as a, batchNames as b, jobNames as j, queueNames as q } from "./names.ts";
 import { attempts, batches, jobQueue, jobs } from "./schema.ts";
 

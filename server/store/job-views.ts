@@ -1,5 +1,5 @@
-import { and, desc, eq, inArray, sql } from "drizzle-orm";
 import type { Tx } from "./database.ts";
+import { and, desc, eq, inArray, sql } from "./drizzle.ts";
 import { attempts, jobKeys, jobQueue, jobs, progress } from "./schema.ts";
 import { workers } from "./schema-fleet.ts";
 

@@ -1,7 +1,7 @@
-import { and, eq, sql } from "drizzle-orm";
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
 import { now } from "./columns.ts";
 import { inOrg, type Tx } from "./database.ts";
+import { and, eq, sql } from "./drizzle.ts";
 import { nilUuid } from "./names.ts";
 import { apiKeys, workers } from "./schema-fleet.ts";
 import { setOrg } from "./statement.ts";

@@ -1,4 +1,4 @@
-import { sql } from "drizzle-orm";
+import { sql } from "./drizzle.ts";
 import { lateResults } from "./schema.ts";
 import { pullRequests } from "./schema-fleet.ts";
 import { type Call, call, names, param, statement } from "./statement.ts";

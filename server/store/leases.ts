@@ -1,5 +1,6 @@
-import { type SQL, sql } from "drizzle-orm";
+import type { SQL } from "drizzle-orm";
 import { JobState, Outcome } from "../domain/rules/states.ts";
+import { sql } from "./drizzle.ts";
 import {
   attemptNames as a,
   batchNames as b,

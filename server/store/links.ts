@@ -1,7 +1,7 @@
-import { and, eq, inArray, sql } from "drizzle-orm";
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
 import type { Database, Tx } from "./database.ts";
 import { inOrg, inOrgs } from "./database.ts";
+import { and, eq, inArray, sql } from "./drizzle.ts";
 import { clock } from "./names.ts";
 import { links, workers } from "./schema-fleet.ts";
 

@@ -1,12 +1,10 @@
 import { createHmac } from "node:crypto";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { readMigrationFiles } from "drizzle-orm/migrator";
-import { drizzle } from "drizzle-orm/postgres-js";
-import { migrate } from "drizzle-orm/postgres-js/migrator";
 import postgres, { type Sql } from "postgres";
 import type { Role } from "./database.ts";
 import { errorCode } from "./database.ts";
+import { drizzle, migrate, readMigrationFiles } from "./drizzle.ts";
 import { ensurePartitions } from "./partitions.ts";
 
 const owner = "muster_owner";

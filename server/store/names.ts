@@ -1,4 +1,4 @@
-import { sql } from "drizzle-orm";
+import { sql } from "./drizzle.ts";
 import { attempts, batches, changes, jobKeys, jobQueue, jobs, shapes, tallies } from "./schema.ts";
 import { links } from "./schema-fleet.ts";
 import { names } from "./statement.ts";

@@ -1,6 +1,6 @@
-import { eq, sql } from "drizzle-orm";
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
 import type { Database, Tx } from "./database.ts";
+import { eq, sql } from "./drizzle.ts";
 import { orgs } from "./schema-fleet.ts";
 import { setOrg } from "./statement.ts";
 

@@ -1,5 +1,5 @@
-import { and, asc, eq, gt, sql } from "drizzle-orm";
 import type { Tx } from "./database.ts";
+import { and, asc, eq, gt, sql } from "./drizzle.ts";
 import { projects, pullRequests } from "./schema-fleet.ts";
 
 /** Makes a project, or changes its cap; null is no cap. */

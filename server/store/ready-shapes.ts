@@ -1,6 +1,6 @@
-import { sql } from "drizzle-orm";
 import type { Row } from "postgres";
 import type { InternedShape } from "../domain/rules/shapes.ts";
+import { sql } from "./drizzle.ts";
 import { queueNames as q, shapeNames as s } from "./names.ts";
 import { jobQueue, shapes } from "./schema.ts";
 import { param, statement } from "./statement.ts";

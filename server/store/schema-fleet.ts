@@ -1,4 +1,4 @@
-import { sql } from "drizzle-orm";
+import { at, bytea, muster, now, orgId } from "./columns.ts";
 import {
   bigint,
   boolean,
@@ -7,11 +7,11 @@ import {
   integer,
   jsonb,
   primaryKey,
+  sql,
   text,
   uniqueIndex,
   uuid,
-} from "drizzle-orm/pg-core";
-import { at, bytea, muster, now, orgId } from "./columns.ts";
+} from "./drizzle.ts";
 
 /** Tenants. */
 export const orgs = muster.table("orgs", {

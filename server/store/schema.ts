@@ -1,4 +1,4 @@
-import { sql } from "drizzle-orm";
+import { at, bytea, muster, now, orgId, xid8 } from "./columns.ts";
 import {
   bigint,
   boolean,
@@ -9,11 +9,11 @@ import {
   jsonb,
   primaryKey,
   smallint,
+  sql,
   text,
   uniqueIndex,
   uuid,
-} from "drizzle-orm/pg-core";
-import { at, bytea, muster, now, orgId, xid8 } from "./columns.ts";
+} from "./drizzle.ts";
 
 /** What was asked; never updated. Partitioned by range of job_id, which is its submit time. */
 export const jobs = muster.table(

@@ -1,6 +1,6 @@
-import { and, eq } from "drizzle-orm";
 import type { JobSettingName } from "../domain/rules/settings.ts";
 import type { Tx } from "./database.ts";
+import { and, eq } from "./drizzle.ts";
 import { settings } from "./schema-fleet.ts";
 
 /** Whose settings: the name of the org's is empty. */

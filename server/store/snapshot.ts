@@ -1,6 +1,6 @@
-import { sql } from "drizzle-orm";
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
 import { inOrg, type Tx } from "./database.ts";
+import { sql } from "./drizzle.ts";
 
 /**
  * Runs several reads of one org that all see the same moment. It cannot write, and takes no

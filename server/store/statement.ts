@@ -1,6 +1,6 @@
-import { getTableColumns, Placeholder, type SQL, sql, type Table } from "drizzle-orm";
-import { PgDialect } from "drizzle-orm/pg-core";
+import type { SQL, Table } from "drizzle-orm";
 import type { Row, Sql } from "postgres";
+import { getTableColumns, PgDialect, Placeholder, sql } from "./drizzle.ts";
 
 /** A statement built once from the schema and executed prepared, by its parameters' names. */
 export interface Statement {
@@ -15,7 +15,7 @@ export interface Call {
 }
 
 /** A named parameter of a statement. */
-export function param(name: string): Placeholder {
+export function param(name: string): ReturnType<typeof sql.placeholder> {
   return sql.placeholder(name);
 }
 

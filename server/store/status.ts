@@ -1,7 +1,7 @@
-import { and, asc, eq, sql } from "drizzle-orm";
 import { JobState } from "../domain/rules/states.ts";
 import { now } from "./columns.ts";
 import type { Tx } from "./database.ts";
+import { and, asc, eq, sql } from "./drizzle.ts";
 import { jobQueue, tallies } from "./schema.ts";
 import { coordinators, orgs } from "./schema-fleet.ts";
 

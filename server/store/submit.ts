@@ -1,7 +1,7 @@
-import { sql } from "drizzle-orm";
 import type { JobSettings } from "../domain/rules/settings.ts";
 import type { InternedShape } from "../domain/rules/shapes.ts";
 import { JobState } from "../domain/rules/states.ts";
+import { sql } from "./drizzle.ts";
 import {
   batchNames as b,
   changeNames as ch,

@@ -1,7 +1,8 @@
-import { and, asc, eq, gt, type SQL, sql } from "drizzle-orm";
+import type { SQL } from "drizzle-orm";
 import { WorkerState } from "../domain/rules/worker-states.ts";
 import { now } from "./columns.ts";
 import type { Tx } from "./database.ts";
+import { and, asc, eq, gt, sql } from "./drizzle.ts";
 import { jobQueue } from "./schema.ts";
 import { links, workers } from "./schema-fleet.ts";
 

@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, realpath } from "node:fs/promises";
+import { chmodSync, mkdtempSync, realpathSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -37,12 +37,14 @@ async function main(): Promise<number> {
   const print = (text: string) => process.stdout.write(text);
   let total = 0;
   const isTerminal = process.stdout.isTTY && process.env["TERM"] !== "dumb";
-  const screen = { write: print, columns: isTerminal ? process.stdout.columns : undefined };
+  // Some terminals say that they have no columns.
+  const screen = { write: print, columns: isTerminal ? process.stdout.columns || 80 : undefined };
   const view = createView(screen, { total: () => total, startedMs, nowMs: () => performance.now() });
 
   // Postgres runs as another account when we are root: its folder must let that account through.
-  const folder = await realpath(await mkdtemp(join(tmpdir(), "muster-demo-")));
-  await chmod(folder, 0o755);
+  // Synchronous, up to where signals are listened to: a signal in between would leave it behind.
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), "muster-demo-")));
+  chmodSync(folder, 0o755);
   const children: Child[] = [];
   const ending = endingOf(async () => killEverything(folder, children));
   const story = playStory({
@@ -66,11 +68,12 @@ async function main(): Promise<number> {
   view.end();
   const { unclean, left } = await stopAll(folder, children, story);
   ending.end();
-  if (cause instanceof Interrupted) {
+  const stopped: unknown = ending.signal.reason;
+  if (stopped instanceof Interrupted) {
     process.stderr.write(
-      `${cause.message}; ${left.length === 0 ? "nothing is left behind" : left.join("; ")}\n`,
+      `${stopped.message}; ${left.length === 0 ? "nothing is left behind" : left.join("; ")}\n`,
     );
-    return cause.exitCode;
+    return stopped.exitCode;
   }
 
   const tookSeconds = seconds();

@@ -21,7 +21,7 @@ test("says what was counted, in columns", () => {
   const lines = tableLines(report, 9.87);
   expect(lines[0]).toBe("  jobs                 12  one for each of the 10 tracked files, and two more");
   expect(lines).toContain("  succeeded            10  in 4.0 s, 3 a second");
-  expect(lines).toContain("  high priority      98 %  of the others started after the last of them");
+  expect(lines).toContain("  high priority      98 %  of the others started with or after the last of them");
   expect(lines).toContain("  killed         worker-2  process 4711, kill -9 while it ran 3 jobs");
   expect(lines.at(-1)).toBe("  whole run         9.9 s  from start to nothing left behind");
 });

@@ -26,7 +26,11 @@ export function tableLines(report: Report, seconds: number): string[] {
     ["jobs", String(tally.jobs), `one for each of the ${tally.jobs - 2} ${source}, and two more`],
     ["succeeded", String(tally.succeeded), `in ${report.workSeconds.toFixed(1)} s, ${rate} a second`],
     ["verified", String(tally.verified), "SHA-256, lines and gzip size equal our own"],
-    ["high priority", percent(verdict.startedAfterHigh), "of the others started after the last of them"],
+    [
+      "high priority",
+      percent(verdict.startedAfterHigh),
+      "of the others started with or after the last of them",
+    ],
     ["retried", String(tally.retried), "failed at first, then succeeded"],
     ["dead", String(tally.dead), "the poison job, after its last attempt"],
     [

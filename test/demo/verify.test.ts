@@ -38,7 +38,7 @@ describe("judge", () => {
     const result = resultOf(planned.file ?? sampleFile(""), change);
     const { tally, problems } = judgeWith(sampleRecord("file", [{ ...succeeded, result }]));
     expect(tally.verified).toBe(3);
-    expect(problems).toEqual([expect.stringContaining("came out as")]);
+    expect(problems).toEqual([expect.stringContaining("came out as {")]);
   });
 
   test.each<[string, Role, readonly SampleAttempt[], string]>([

@@ -20,7 +20,7 @@ export interface Tally {
 /** What is to be said of the records. */
 export interface Verdict {
   readonly tally: Tally;
-  /** Share of the ordinary jobs that started after the last one of high priority: 0 to 1. */
+  /** Share of the ordinary jobs that started after the last one of high priority, or with it in one claim: 0 to 1. */
   readonly startedAfterHigh: number;
   /** What is wrong, a line each; empty when all is right. */
   readonly problems: readonly string[];
@@ -130,9 +130,10 @@ function resultProblems(record: JobRecord): string[] {
   if (job.state !== JobState.SUCCEEDED)
     return [`is ${stateName(job)} instead of succeeded: ${errorText(job)}`];
   if (isVerified(record)) return [];
-  const got = attempts.at(-1)?.result?.content.value;
-  const text = got instanceof Uint8Array ? new TextDecoder().decode(got) : String(got);
-  return [`came out as ${text} instead of ${JSON.stringify(planned.file?.expected)}`];
+  const last = attempts.at(-1);
+  const got = last === undefined ? null : readFigures(last);
+  const words = got === null ? "without figures" : `as ${JSON.stringify(got)}`;
+  return [`came out ${words} instead of as ${JSON.stringify(planned.file?.expected)}`];
 }
 
 function isVerified({ planned, job, attempts }: JobRecord): boolean {
@@ -170,7 +171,7 @@ function shareAfterHigh(jobs: readonly JobRecord[]): number {
       .map(({ attempts }) => timeMs(attempts[0]?.startTime));
   const last = Math.max(...starts(true));
   const others = starts(false);
-  return others.length === 0 ? 0 : others.filter((start) => start > last).length / others.length;
+  return others.length === 0 ? 0 : others.filter((start) => start >= last).length / others.length;
 }
 
 function of({ planned, job }: JobRecord, text: string): string {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough, Readable } from "node:stream";
@@ -80,6 +80,8 @@ export async function runCli(argv: readonly string[], input: RunInput = {}): Pro
 /** Makes an empty directory, and how to remove it. */
 export function makeDirectory(): { readonly path: string; readonly remove: () => void } {
   const path = mkdtempSync(join(tmpdir(), "muster-tui-test-"));
+  // As root Postgres runs as another account, which must get through to its data.
+  chmodSync(path, 0o755);
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
 }
 

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -96,9 +96,9 @@ interface DevRun {
 
 function makeFolder({ surroundings }: Call, options: DevOptions): string {
   try {
-    if (options.ephemeral === true) return mkdtempSync(join(tmpdir(), "muster-dev-"));
+    if (options.ephemeral === true) return openTemporary();
     const folder = resolve(surroundings.cwd, options.data ?? ".muster/dev");
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    mkdirSync(folder, { recursive: true, mode: 0o755 });
     // What is kept here must not be committed by accident.
     if (options.data === undefined) writeFileSync(join(folder, "..", ".gitignore"), "*\n");
     return folder;
@@ -108,6 +108,13 @@ function makeFolder({ surroundings }: Call, options: DevOptions): string {
       "Name another one with --data.",
     );
   }
+}
+
+// As root Postgres runs as another account, which must get through to its data; that is closed to all others.
+function openTemporary(): string {
+  const folder = mkdtempSync(join(tmpdir(), "muster-dev-"));
+  chmodSync(folder, 0o755);
+  return folder;
 }
 
 async function settleDevConfig(call: Call, folder: string, options: DevOptions): Promise<CoordinatorConfig> {
