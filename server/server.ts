@@ -1,6 +1,8 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Health } from "@muster/client/grpc/health";
+import { WorkerService } from "@muster/client/v1/worker_service";
 import { advertisedApiAddress, type Config } from "./config.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
 import { Feed } from "./dispatch/feed.ts";
@@ -85,7 +87,12 @@ async function start(
   if (embedded) cleanups.push(() => embedded.stop());
   const secret = config.secret ?? keptSecret(config);
   const url = config.databaseUrl ?? embedded?.url ?? "";
-  const urls = await migrateDatabase({ url, secret, roleUrls: givenRoles(config) });
+  const urls = await migrateDatabase({
+    url,
+    secret,
+    roleUrls: givenRoles(config),
+    mayResetRoles: embedded !== null,
+  });
   const db = openDatabase({
     urls,
     appConnections: config.appConnections,
@@ -207,7 +214,7 @@ async function start(
     tls,
     worker,
     health,
-    schema,
+    schema: schema && reflectSchema([WorkerService, Health]),
     gate,
     log,
     shutdownSignal: shutdown.signal,

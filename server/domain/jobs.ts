@@ -12,7 +12,7 @@ import { encodeId } from "./ids.ts";
 import { type LockedJob, lockedJob } from "./locked-job.ts";
 import type { JobRequest } from "./rules/job-spec.ts";
 import { internShape } from "./rules/shapes.ts";
-import { isLeased, JobState, Outcome } from "./rules/states.ts";
+import { isLeased, JobState, Outcome, stateName } from "./rules/states.ts";
 import type { Lease, Submission, SubmitKey } from "./submit.ts";
 
 /** One job to submit. */
@@ -124,7 +124,7 @@ export async function retryJob(
       if (job.state !== JobState.scheduled && job.state !== JobState.parked) {
         throw failedPrecondition("JOB_NOT_REPLAYABLE", {
           jobId: encodeId("job", jobId),
-          state: String(job.state),
+          state: stateName(job.state),
         });
       }
       const writes = writeTransitions(tx.orgId, [woken(job)], { n: 1, tally: c.newId() });

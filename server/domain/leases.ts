@@ -226,7 +226,7 @@ async function settleLocked(
   for (const row of rows) {
     const job = lockedJob(row);
     const end = job.leaseId === null ? null : eventOf(job.leaseId);
-    if (!end || job.leaseId === null) continue;
+    if (!end || job.leaseId === null || !isPossible(job.state, end.event)) continue;
     const { transition, shape } = settle(job, end.event, end.remains, c.random());
     if (shape) shapes.push(shape);
     settled.set(job.leaseId, { transition, project: job.project });
@@ -236,6 +236,11 @@ async function settleLocked(
   const calls = shapes.length > 0 ? [insertNewShapes(tx.orgId, shapes), ...writes] : writes;
   await Promise.all(calls.map((one) => tx.run(one)));
   return settled;
+}
+
+// T6 and T7 are of offers alone: who judges by an old view loses against an accept that is committed.
+function isPossible(state: JobState, { type }: LeaseEvent): boolean {
+  return state === JobState.offered || (type !== "offer-timed-out" && type !== "declined");
 }
 
 // Zero rows means: the caller lost. Read why, and keep what it brought.

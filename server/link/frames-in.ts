@@ -1,4 +1,5 @@
-import { type Duration, durationMs } from "@bufbuild/protobuf/wkt";
+import { toJson } from "@bufbuild/protobuf";
+import { type Duration, durationMs, ValueSchema } from "@bufbuild/protobuf/wkt";
 import type { LeaseRef } from "@muster/client/v1/job_service";
 import type { Hello as HelloFrame, ReportItem, Result } from "@muster/client/v1/link";
 import type { Payload } from "@muster/client/v1/payload";
@@ -6,7 +7,7 @@ import { DomainError, invalidArgument, type Violation } from "../domain/errors.t
 import { decodeId } from "../domain/ids.ts";
 import type { Fence, LeaseResult } from "../domain/leases.ts";
 import type { Hello } from "../domain/links.ts";
-import { readJsonText } from "../domain/rules/json-text.ts";
+import { readJsonText, writeJsonText } from "../domain/rules/json-text.ts";
 import type { Lease } from "../domain/submit.ts";
 import type { StoredEvent } from "../store/event-codec.ts";
 
@@ -88,15 +89,19 @@ export function fenceOf(lease: Lease, workerId: string): Fence {
   return { jobId: lease.jobId, attempt: lease.attempt, leaseId: lease.leaseId, workerId };
 }
 
-/** Reads a result. Returns why it is malformed instead, for the worker to report. */
+/**
+ * Reads a result. One that is malformed is told with why; where its lease can
+ * be read it comes with the failure that it amounts to, so that the job does
+ * not wait for a result that never gets better.
+ */
 export function readResult(
   result: Result,
   workerId: string,
   limits: { readonly maxPayloadBytes: number },
-): LeaseResult | { readonly malformed: string } {
+): LeaseResult | { readonly malformed: string; readonly failure: LeaseResult | null } {
   const lease = readLease(result.lease);
-  if (!lease) return { malformed: "the lease is missing or malformed" };
-  if (!uuidForm.test(result.resultId)) return { malformed: "result_id must be a UUID" };
+  if (!lease) return { malformed: "names no lease", failure: null };
+  if (!uuidForm.test(result.resultId)) return { malformed: "has no UUID as its result_id", failure: null };
   const base = {
     fence: fenceOf(lease, workerId),
     resultId: result.resultId.toLowerCase(),
@@ -107,11 +112,19 @@ export function readResult(
     reason: null,
     hasProgress: true,
   };
+  const malformed = (why: string) => ({
+    malformed: why,
+    failure: {
+      ...base,
+      event: { type: "failed" as const, isRetryable: false, isTimedOut: false, retryAfterMs: null },
+      error: { code: "RESULT_INVALID", message: `The result of the worker ${why}`, detail: "" },
+    },
+  });
   const { outcome } = result;
   switch (outcome.case) {
     case "success": {
       const json = readJson(outcome.value.result, limits.maxPayloadBytes);
-      if (json.malformed !== null) return { malformed: json.malformed };
+      if (json.malformed !== null) return malformed(json.malformed);
       const prUrl = outcome.value.prUrl === "" ? null : cleanText(outcome.value.prUrl, 2_000);
       return { ...base, event: { type: "succeeded" }, result: json.text, prUrl };
     }
@@ -145,7 +158,7 @@ export function readResult(
       };
     }
     case undefined:
-      return { malformed: "the outcome is missing" };
+      return malformed("has no outcome");
   }
 }
 
@@ -202,14 +215,22 @@ export function readCoolDown(retryAfter: Duration | undefined): number {
 type Json = { readonly text: string; readonly malformed: null } | { readonly malformed: string };
 
 function readJson(payload: Payload | undefined, maxBytes: number): Json {
+  // What workers that are written by hand send.
   if (payload?.content.case === "json") {
-    return { malformed: "workers send results as UTF-8 JSON text in `data`" };
+    const written = writeJsonText(toJson(ValueSchema, payload.content.value));
+    if (written.fault !== null) return { malformed: written.fault };
+    const size = Buffer.byteLength(written.text);
+    return size > maxBytes ? tooLarge(size, maxBytes) : { text: written.text, malformed: null };
   }
   const bytes = payload?.content.case === "data" ? payload.content.value : undefined;
   if (!bytes || bytes.length === 0) return { text: "null", malformed: null };
-  if (bytes.length > maxBytes) return { malformed: `has ${bytes.length} bytes, allowed are ${maxBytes}` };
+  if (bytes.length > maxBytes) return tooLarge(bytes.length, maxBytes);
   const { text, fault } = readJsonText(bytes);
   return fault === null ? { text, malformed: null } : { malformed: fault };
+}
+
+function tooLarge(size: number, maxBytes: number): Json {
+  return { malformed: `has ${size} bytes, allowed are ${maxBytes}` };
 }
 
 function leaseOrNone(ref: LeaseRef): Lease[] {

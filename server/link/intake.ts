@@ -37,6 +37,7 @@ export async function commitResults(
 ): Promise<ResultAckInit[]> {
   const acks: ResultAckInit[] = [];
   const read: LeaseResult[] = [];
+  const rejected: LeaseResult[] = [];
   const reporting: Promise<unknown>[] = [];
   for (const result of results) {
     const one = readResult(result, sender.workerId, parts.config);
@@ -44,6 +45,7 @@ export async function commitResults(
       parts.refused("result", "malformed");
       const detail = `the result ${one.malformed}`;
       acks.push({ resultId: result.resultId, status: ResultStatus.REJECTED, detail });
+      if (one.failure) rejected.push(one.failure);
       continue;
     }
     const held = sender.link?.held.get(one.fence.leaseId);
@@ -51,6 +53,10 @@ export async function commitResults(
     if (held?.reporting) reporting.push(held.reporting);
     // A link that has just taken over does not know of progress: the row is looked for then.
     read.push({ ...one, hasProgress: held?.hasProgress ?? true });
+  }
+  if (rejected.length > 0) {
+    await parts.results.addAll(sender.orgId, rejected);
+    for (const { fence } of rejected) sender.link?.drop(fence.leaseId);
   }
   if (read.length === 0) return acks;
   // What a handler said is on record before its end.

@@ -353,8 +353,8 @@ export class LinkSession {
   async #endHeld(held: readonly Held[], event: LeaseEvent, reason: string): Promise<void> {
     await this.#parts.attempt("end leases", async () => {
       const ends = held.map(({ fence }) => ({ fence, event, reason }));
-      await endLeases(this.#parts.coordinator, this.link.orgId, ends);
-      for (const { fence } of held) this.revoke(fence.leaseId, reason);
+      const ended = await endLeases(this.#parts.coordinator, this.link.orgId, ends);
+      for (const leaseId of ended) this.revoke(leaseId, reason);
     });
   }
 

@@ -48,6 +48,8 @@ export function toConnectError(error: unknown, requestId: string, call?: FailedC
 export function logFailure(log: Log, error: unknown, status: Status, method: string): void {
   const fields = { err: error, requestId: status.detail.requestId, method, reason: status.detail.reason };
   if (status.code === Code.Internal) log.error(fields, "a call failed");
+  // Every stream that a stop ends is told so: no news.
+  else if (status.detail.reason === "SHUTTING_DOWN") log.debug(fields, "a call ended with the coordinator");
   else if (status.code === Code.Unavailable) log.warn(fields, "a call could not be answered");
 }
 

@@ -72,7 +72,7 @@ export async function openDataDirectory(dataDir: string): Promise<string> {
     "DATA_DIRECTORY_FOREIGN",
     `the data directory ${asked} is not empty and was not made by Muster`,
     { directory: asked },
-    "Name an empty or absent directory with --data.",
+    "Name an empty or absent directory with --data-dir.",
   );
 }
 
@@ -109,7 +109,7 @@ export function inUse(directory: string, pid: number | undefined): EmbeddedPostg
     "DATA_DIRECTORY_IN_USE",
     `the data directory ${directory} is in use by ${owner}`,
     pid === undefined ? { directory } : { directory, pid: String(pid) },
-    "Name another directory with --data, or set DATABASE_URL so that several coordinators share one Postgres.",
+    "Name another directory with --data-dir, or set DATABASE_URL so that several coordinators share one Postgres.",
   );
 }
 
@@ -321,8 +321,8 @@ async function checkVersion(cluster: string, directory: string, invocation: Invo
     `the data directory ${directory} was made by Postgres ${found}, and this Muster brings Postgres ${ours}`,
     { directory, found, supported: ours },
     Number(found) > Number(ours)
-      ? "Start it with the newer Muster that made it, or name another directory with --data."
-      : "Back it up with the Muster that made it and restore into a new directory, or name another with --data.",
+      ? "Start it with the newer Muster that made it, or name another directory with --data-dir."
+      : "Back it up with the Muster that made it and restore into a new directory, or name another with --data-dir.",
   );
 }
 
@@ -383,7 +383,7 @@ function unusable(directory: string, cause: unknown): EmbeddedPostgresError {
     "DATA_DIRECTORY_UNUSABLE",
     `the data directory ${directory} cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`,
     { directory },
-    "Correct that, name another directory with --data, or set DATABASE_URL to use a Postgres of your own.",
+    "Correct that, name another directory with --data-dir, or set DATABASE_URL to use a Postgres of your own.",
     cause,
   );
 }

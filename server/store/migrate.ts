@@ -28,6 +28,18 @@ export class SchemaTooNewError extends Error {
   readonly suggestion = "Start the version of Muster that migrated it, or a newer one.";
 }
 
+/** The roles of the server have passwords that derive from another secret. */
+export class SecretMismatchError extends Error {
+  override readonly name = "SecretMismatchError";
+  readonly code = "SECRET_MISMATCH";
+  readonly suggestion =
+    "Give MUSTER_SECRET the value that the other coordinators of this Postgres have, or give the URLs of roles of your own.";
+
+  constructor(role: string) {
+    super(`the role ${role} exists on this Postgres, and its password derives from another secret`);
+  }
+}
+
 /**
  * Brings a database to the present schema: roles, migrations, partitions.
  * Under a lock, so that any number of coordinators may start at once.
@@ -40,8 +52,10 @@ export async function migrateDatabase(options: {
   readonly secret: string;
   /** Given where the user of `url` may not create roles. */
   readonly roleUrls?: Partial<Record<Role, string>>;
+  /** Nobody else uses this Postgres: passwords of another secret are replaced. Default false. */
+  readonly mayResetRoles?: boolean;
 }): Promise<Record<Role, string>> {
-  const { url, secret, roleUrls = {} } = options;
+  const { url, secret, roleUrls = {}, mayResetRoles = false } = options;
   const client = postgres(url, {
     max: 1,
     onnotice: () => {},
@@ -54,7 +68,7 @@ export async function migrateDatabase(options: {
       muster_hot: roleUrls.muster_hot ?? roleUrl(url, "muster_hot", secret),
       muster_sweep: roleUrls.muster_sweep ?? roleUrl(url, "muster_sweep", secret),
     };
-    await createRoles(client, secret, urls, roleUrls);
+    await createRoles(client, { secret, urls, given: roleUrls, mayResetRoles });
     await client.unsafe(`create schema if not exists muster authorization ${owner}`);
     // The migrator creates the schema if it is absent, and asks for the right before it looks.
     await client.unsafe(
@@ -97,9 +111,17 @@ function rolePassword(role: string, secret: string): string {
 
 async function createRoles(
   client: Sql,
-  secret: string,
-  urls: Record<Role, string>,
-  given: Partial<Record<Role, string>>,
+  {
+    secret,
+    urls,
+    given,
+    mayResetRoles,
+  }: {
+    readonly secret: string;
+    readonly urls: Record<Role, string>;
+    readonly given: Partial<Record<Role, string>>;
+    readonly mayResetRoles: boolean;
+  },
 ): Promise<void> {
   const existing = new Set(
     (await client`select rolname from pg_roles where rolname like 'muster\\_%'`).map((row) =>
@@ -117,6 +139,8 @@ async function createRoles(
     if (!existing.has(role)) {
       await client.unsafe(`create role ${role} login password '${password}'`).catch(ignoreExists);
     } else if (!(await canLogIn(urls[role]))) {
+      // Roles belong to the whole server: another Muster on it may be using them.
+      if (!mayResetRoles) throw new SecretMismatchError(role);
       await client.unsafe(`alter role ${role} login password '${password}'`);
     }
   }

@@ -179,6 +179,50 @@ describe("a worker", () => {
     });
   });
 
+  test("written by hand over the twins may send its result as JSON, and one that is malformed is a failure", async () => {
+    const key = await muster.workerKey();
+    const call = async (method: string, body: unknown) => {
+      const answer = await fetch(`${muster.server.apiAddress}/muster.v1.WorkerService/${method}`, {
+        method: "POST",
+        headers: { "content-type": "application/json", authorization: `Bearer ${key}` },
+        body: JSON.stringify(body),
+      });
+      expect(answer.status).toBe(200);
+      return JSON.parse(await answer.text());
+    };
+    const kind = "by.hand";
+    const attached = await call("Attach", {
+      hello: {
+        protocol: { major: 1 },
+        bootId: randomUUID(),
+        kinds: [kind],
+        capacity: { slots: 2, points: 2 },
+      },
+    });
+    const { linkEpoch } = attached.welcome;
+    const good = await jobs().submitJob({ job: { kind, title: "good" } });
+    const bad = await jobs().submitJob({ job: { kind, title: "bad" } });
+    const leases: { lease: unknown; title: string }[] = [];
+    while (leases.length < 2) {
+      const { frames = [] } = await call("Poll", { linkEpoch, wait: "5s" });
+      for (const frame of frames) leases.push(...(frame.offer?.leases ?? []));
+    }
+    const results = leases.map(({ lease, title }) => {
+      const result =
+        title === "good" ? { json: { by: "hand" } } : { data: Buffer.from("{").toString("base64") };
+      return { lease, resultId: randomUUID(), success: { result } };
+    });
+    const { ack } = await call("SubmitResults", { results: { results } });
+    const statuses = ack.items.map((item: { status: string }) => item.status).sort();
+    expect(statuses).toEqual(["RESULT_STATUS_COMMITTED", "RESULT_STATUS_REJECTED"]);
+    const done = await muster.reach(good.jobId, JobState.SUCCEEDED);
+    expect(done.state).toBe(JobState.SUCCEEDED);
+    const { job } = await jobs().getJob({ jobId: good.jobId });
+    expect(Buffer.from(job?.result?.content.value as Uint8Array).toString()).toBe('{"by":"hand"}');
+    const dead = await muster.reach(bad.jobId, JobState.DEAD);
+    expect(dead.error).toMatchObject({ code: "RESULT_INVALID", message: expect.stringContaining("JSON") });
+  });
+
   test("with an empty name, or one that is taken, is not registered", async () => {
     const admin = muster.client(WorkerAdminService);
     expect(await admin.createWorker({ name: "" }).catch(readError)).toMatchObject({

@@ -37,3 +37,12 @@ export function isTerminal(state: number): state is TerminalState {
 export function isLeased(state: number): boolean {
   return state === JobState.offered || state === JobState.running;
 }
+
+/** The word for a state, as people read it. */
+export function stateName(state: JobState): string {
+  return (
+    Object.entries(JobState)
+      .find(([, value]) => value === state)?.[0]
+      .toUpperCase() ?? String(state)
+  );
+}
