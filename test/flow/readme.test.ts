@@ -33,8 +33,8 @@ test("the worker and the client of the README work as they stand there", async (
   expect([lines(worker), lines(client)]).toEqual([12, 8]);
   const env = {
     ...process.env,
-    MUSTER_ADDRESS: muster.server.workerAddress,
-    MUSTER_API_ADDRESS: muster.server.apiAddress,
+    MUSTER_WORKER_ADDRESS: muster.server.workerAddress,
+    MUSTER_ADDRESS: muster.server.apiAddress,
     MUSTER_WORKER_KEY: await muster.workerKey("readme"),
     MUSTER_API_KEY: muster.key,
     XDG_STATE_HOME: folder,
