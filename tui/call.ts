@@ -38,12 +38,12 @@ export interface Call {
   readonly once: () => { readonly signal: AbortSignal; readonly timeoutMs: number };
 }
 
-/** Prepares the run of a command; `onAddress` hears which coordinator it calls. Throws usage errors. */
+/** Prepares the run of a command; `onContext` hears which coordinator it calls. Throws usage errors. */
 export function prepareCall(
   surroundings: Surroundings,
   globals: GlobalOptions,
   argv: readonly string[],
-  onAddress: (address: string) => void,
+  onContext: (context: Context) => void,
 ): Call {
   const output = new Output(surroundings, {
     format: readFormat(globals),
@@ -55,7 +55,7 @@ export function prepareCall(
   const context = (): Context => {
     if (found !== undefined) return found;
     found = findContext(globals, surroundings);
-    onAddress(found.address);
+    onContext(found);
     for (const warning of found.warnings) output.warn(warning);
     return found;
   };

@@ -1,5 +1,6 @@
 import { Command, Help, Option } from "commander";
 import { type Call, type GlobalOptions, prepareCall } from "./call.ts";
+import type { Context } from "./context.ts";
 import { usageError } from "./errors.ts";
 import { durationOption } from "./input/options.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -44,7 +45,7 @@ export interface Cli {
 export interface RunState {
   exitCode: number;
   /** The coordinator that was called; undefined when none was. */
-  address: string | undefined;
+  context: Context | undefined;
 }
 
 /** Makes what commands are registered with. */
@@ -62,8 +63,8 @@ export function makeCli(
       async (...args) => {
         const command = args.findLast((value) => value instanceof Command);
         const globals = command === undefined ? {} : globalOptions(command);
-        const call = prepareCall(surroundings, globals, argv, (address) => {
-          state.address = address;
+        const call = prepareCall(surroundings, globals, argv, (context) => {
+          state.context = context;
         });
         state.exitCode = await body(call, ...args);
       },

@@ -9,6 +9,8 @@ import type { Surroundings } from "./surroundings.ts";
 export interface Context {
   /** URL of the API, without a trailing slash. */
   readonly address: string;
+  /** ` --address <url>` if the command line named it, else empty: for commands that are suggested. */
+  readonly addressFlag: string;
   readonly key: string | undefined;
   /** Where the key came from, for messages; undefined without one. */
   readonly keySource: string | undefined;
@@ -26,8 +28,8 @@ export interface ContextOptions {
 export const defaultAddress = "http://127.0.0.1:7070";
 
 /**
- * Finds address and key: flags, then environment, then the local default with the admin key that a `muster dev`
- * or `muster server` of this user left. That key goes to addresses of this machine only.
+ * Finds address and key: flags, then environment, then the local default; without a key the admin key that the
+ * `muster dev` or `muster server` of this user at that very address left. It goes to this machine only.
  */
 export function findContext(options: ContextOptions, surroundings: Surroundings): Context {
   const { env } = surroundings;
@@ -35,19 +37,17 @@ export function findContext(options: ContextOptions, surroundings: Surroundings)
     options.address ?? (env["MUSTER_ADDRESS"] || defaultAddress),
     options.address === undefined ? "MUSTER_ADDRESS" : "--address",
   );
-  const path = options.apiKeyFile ?? (env["MUSTER_API_KEY"] ? undefined : env["MUSTER_API_KEY_FILE"]);
-  if (path) {
-    const flag = options.apiKeyFile === undefined ? "MUSTER_API_KEY_FILE" : "--api-key-file";
-    return { address, ...keyFromFile(path, flag, surroundings) };
-  }
-  const key = env["MUSTER_API_KEY"];
-  if (key) return { address, key: readKey(key, "MUSTER_API_KEY"), keySource: "MUSTER_API_KEY", warnings: [] };
-  return { address, ...localKey(address, surroundings) };
+  const addressFlag = options.address === undefined ? "" : ` --address ${quote(address)}`;
+  return { address, addressFlag, ...findKey(address, options, surroundings) };
 }
 
-/** Where a coordinator of this user leaves its admin key for the commands of this user. */
-export function localKeyPath({ env, home }: Pick<Surroundings, "env" | "home">): string {
-  return join(stateDirectory({ env, home }), "admin.key");
+/** The file where a coordinator of this user and this address leaves its admin key for the commands of this user. */
+export function localKeyPath(address: string, { env, home }: Pick<Surroundings, "env" | "home">): string {
+  const { hostname, port, protocol } = new URL(address);
+  // The same machine under three names.
+  const host = /^(\[::1\]|localhost)$/.test(hostname) ? "127.0.0.1" : hostname;
+  const name = `${host}_${port || (protocol === "https:" ? "443" : "80")}.key`;
+  return join(stateDirectory({ env, home }), "keys", name);
 }
 
 /** Where the program keeps what it must remember: `$XDG_STATE_HOME/muster`. */
@@ -63,6 +63,23 @@ export function isLoopback(address: string): boolean {
 }
 
 type Key = Pick<Context, "key" | "keySource" | "warnings">;
+
+function findKey(address: string, options: ContextOptions, surroundings: Surroundings): Key {
+  const { env } = surroundings;
+  const path = options.apiKeyFile ?? (env["MUSTER_API_KEY"] ? undefined : env["MUSTER_API_KEY_FILE"]);
+  if (path) {
+    const flag = options.apiKeyFile === undefined ? "MUSTER_API_KEY_FILE" : "--api-key-file";
+    return keyFromFile(path, flag, surroundings);
+  }
+  const key = env["MUSTER_API_KEY"];
+  if (key) return { key: readKey(key, "MUSTER_API_KEY"), keySource: "MUSTER_API_KEY", warnings: [] };
+  return localKey(address, surroundings);
+}
+
+// Safe to copy into a shell: a path may hold what it would read as its own.
+function quote(address: string): string {
+  return /^[\w.:/-]+$/.test(address) ? address : `'${address.replaceAll("'", "%27")}'`;
+}
 
 function readAddress(text: string, source: string): string {
   const full = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`;
@@ -97,7 +114,7 @@ function keyFromFile(path: string, source: string, surroundings: Surroundings): 
 function localKey(address: string, surroundings: Surroundings): Key {
   const none = { key: undefined, keySource: undefined, warnings: [] };
   if (!isLoopback(address)) return none;
-  const path = localKeyPath(surroundings);
+  const path = localKeyPath(address, surroundings);
   try {
     return { key: readKey(readFileSync(path, "utf8"), path), keySource: path, warnings: [] };
   } catch (cause) {

@@ -13,6 +13,12 @@ export interface Violation {
   readonly message: string;
 }
 
+/** The coordinator that was called, and the flag that named it, as a `Context` has them. */
+export interface Called {
+  readonly address: string;
+  readonly addressFlag: string;
+}
+
 /** What a CliError says besides its message. */
 export interface CliErrorOptions {
   /** Stable upper-snake identifier. */
@@ -71,13 +77,13 @@ export function usageError(
   });
 }
 
-/** Reads any thrown value as a report. `address` is the coordinator that was called. */
-export function reportError(error: unknown, address: string | undefined): ErrorReport {
+/** Reads any thrown value as a report. `called` is the coordinator that was called. */
+export function reportError(error: unknown, called: Called | undefined): ErrorReport {
   if (error instanceof CliError) return reportCliError(error);
   if (error instanceof Interrupted) {
     return { ...plainReport("canceled", "INTERRUPTED", error.message), exitCode: error.exitCode };
   }
-  if (error instanceof ConnectError) return reportCallError(error, address);
+  if (error instanceof ConnectError) return reportCallError(error, called);
   const message = error instanceof Error ? error.message : String(error);
   return {
     ...plainReport("internal", "UNEXPECTED", message),
@@ -118,17 +124,19 @@ function reportCliError(error: CliError): ErrorReport {
   };
 }
 
-function reportCallError(error: ConnectError, address: string | undefined): ErrorReport {
+function reportCallError(error: ConnectError, called: Called | undefined): ErrorReport {
   const { message, detail, ...read } = readError(error);
   const code = detail === undefined && isNetworkFailure(error) ? Code.Unavailable : read.code;
   const name = codeName(code);
   const exitCode = exitCodeOfStatus(code);
   if (detail === undefined) {
     const text =
-      code === Code.Unavailable && address !== undefined ? `cannot reach ${address}: ${message}` : message;
+      code === Code.Unavailable && called !== undefined
+        ? `cannot reach ${called.address}: ${message}`
+        : message;
     return {
       ...plainReport(name, name.toUpperCase(), text === "" ? name : text),
-      suggestion: suggestionFor(code),
+      suggestion: suggestionFor(code, called?.addressFlag ?? ""),
       retryable: code === Code.Unavailable || code === Code.DeadlineExceeded,
       exitCode,
     };
@@ -156,12 +164,12 @@ function isNetworkFailure({ cause }: ConnectError): boolean {
 }
 
 // What to say when what answered was not Muster, or nothing did.
-function suggestionFor(code: Code): string {
+function suggestionFor(code: Code, addressFlag: string): string {
   switch (code) {
     case Code.Unavailable:
       return "Start a coordinator with `muster dev`, or name a running one with --address or MUSTER_ADDRESS.";
     case Code.DeadlineExceeded:
-      return "Give it longer with --timeout, or look at the coordinator with `muster status`.";
+      return `Give it longer with --timeout, or look at the coordinator with \`muster status${addressFlag}\`.`;
     case Code.Unauthenticated:
     case Code.PermissionDenied:
       return "Give a key with --api-key-file, MUSTER_API_KEY_FILE or MUSTER_API_KEY.";

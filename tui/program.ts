@@ -23,7 +23,7 @@ import { interruption, type Surroundings } from "./surroundings.ts";
  * on stderr when it returns. Touches nothing but the surroundings, so it runs in a test's own process.
  */
 export async function runProgram(argv: readonly string[], surroundings: Surroundings): Promise<number> {
-  const state: RunState = { exitCode: exitCodes.done, address: undefined };
+  const state: RunState = { exitCode: exitCodes.done, context: undefined };
   try {
     const program = await makeProgram(argv, surroundings, state);
     if (argv.length === 0) {
@@ -92,7 +92,7 @@ async function makeProgram(
 
 function reportFailure(
   error: unknown,
-  { address }: RunState,
+  { context }: RunState,
   argv: readonly string[],
   surroundings: Surroundings,
 ): number {
@@ -101,7 +101,7 @@ function reportFailure(
     return error.code === "commander.help" ? exitCodes.usage : exitCodes.done;
   }
   if (signal.aborted && !(error instanceof CliError)) return interruption(signal).exitCode;
-  const report = reportError(error instanceof CommanderError ? readableUsage(error) : error, address);
+  const report = reportError(error instanceof CommanderError ? readableUsage(error) : error, context);
   if (wantsJson(argv)) stderr.write(renderReportJson(report));
   else {
     const noColor = argv.includes("--no-color");

@@ -1,3 +1,4 @@
+import { type Duration, durationMs } from "@bufbuild/protobuf/wkt";
 import type { LeaseRef } from "@muster/client/v1/job_service";
 import type { OfferedLease } from "@muster/client/v1/link";
 import type { Api, Caller } from "./api.ts";
@@ -60,9 +61,7 @@ export class Attempt implements JobContext {
   }
 
   get job(): JobInfo {
-    const { kind, title, failures, maxAttempts, labels, queue, points, requiredSkills } = this.#offer;
-    const { jobId: id, attempt } = this.lease;
-    this.#job ??= { id, kind, title, attempt, failures, maxAttempts, labels, queue, points, requiredSkills };
+    this.#job ??= jobInfoOf(this.lease, this.#offer);
     return this.#job;
   }
 
@@ -196,4 +195,15 @@ export class Attempt implements JobContext {
   #caller(): Caller {
     return { lease: this.lease, jobToken: this.#offer.jobToken, signal: this.signal };
   }
+}
+
+function jobInfoOf({ jobId: id, attempt }: LeaseRef, offer: OfferedLease): JobInfo {
+  const { kind, title, failures, maxAttempts, labels, queue, points, requiredSkills } = offer;
+  const timeouts = { softTimeoutMs: msOf(offer.softTimeout), hardTimeoutMs: msOf(offer.hardTimeout) };
+  const size = { labels, queue, points, requiredSkills };
+  return { id, kind, title, attempt, failures, maxAttempts, ...size, ...timeouts };
+}
+
+function msOf(duration: Duration | undefined): number | undefined {
+  return duration === undefined ? undefined : durationMs(duration);
 }

@@ -24,6 +24,10 @@ export interface JobInfo {
   readonly points: number;
   /** Skills that the job requires. */
   readonly requiredSkills: readonly string[];
+  /** From the start of the attempt to the warning; undefined when there is none. */
+  readonly softTimeoutMs: number | undefined;
+  /** From the start of the attempt to the request to stop; undefined when there is none. */
+  readonly hardTimeoutMs: number | undefined;
 }
 
 /** `ctx.log("text")` or `ctx.log("warn", "text")`; and raw output of processes. Never waits, never throws. */
@@ -34,6 +38,8 @@ export interface JobLog {
   stdout(chunk: Uint8Array | string): void;
   /** Standard error of a process. */
   stderr(chunk: Uint8Array | string): void;
+  /** What the handler itself says of the work, apart from what the work says. */
+  system(level: LogLevel, text: string): void;
 }
 
 /** A job to submit; `payload` is any JSON value. The other fields are those of JobSpec. */

@@ -27,7 +27,10 @@ export interface WorkerOptions {
   readonly labels?: Readonly<Record<string, string>>;
   /** Default `auto`: a stream, and polling where streams do not pass. */
   readonly transport?: TransportChoice;
-  /** Where the API listener is. Default: what the coordinator says, or else the same host, port 7070. */
+  /**
+   * Where the API listener is. Default: what the coordinator says; before that, port 7070 of the same host
+   * beside port 7071, and `address` itself beside any other.
+   */
   readonly apiAddress?: string;
   /** PEM of the authority that signed the server's certificate. Default: those of Node. */
   readonly ca?: string;

@@ -1,11 +1,12 @@
 /**
  * Why a handler is asked to stop.
- * `cancelled`: somebody no longer wants the job. `timeout`: its hard timeout, or the cap of its lease, has passed.
+ * `cancelled`: somebody no longer wants the job. `timeout`: its hard timeout has passed. `cap`: the time that its
+ * lease was given has passed.
  * `superseded`: the lease is no longer this worker's; nothing that the handler still does counts.
  * `shutdown`: the worker stops, and the job is given back. `deadline`: an exclusive job whose link was silent for
  * too long, so that another worker may get it soon.
  */
-export type StopKind = "cancelled" | "timeout" | "superseded" | "shutdown" | "deadline";
+export type StopKind = "cancelled" | "timeout" | "cap" | "superseded" | "shutdown" | "deadline";
 
 /** A Stop as plain data. */
 export interface StopOrder {

@@ -55,6 +55,17 @@ export class TextDecoding {
   }
 }
 
+/** A duration for people, in the largest unit that fits it: `250ms`, `1.5s`, `2m`, `4h`. */
+export function durationText(ms: number): string {
+  const units = [
+    ["h", 3_600_000],
+    ["m", 60_000],
+    ["s", 1000],
+  ] as const;
+  const [name, unitMs] = units.find(([, unit]) => ms >= unit) ?? ["ms", 1];
+  return `${Math.round((ms / unitMs) * 10) / 10}${name}`;
+}
+
 /** A Buffer over the same memory. */
 export function viewOf(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

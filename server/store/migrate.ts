@@ -19,6 +19,8 @@ const hotSettings: Readonly<Record<string, string>> = {
   enable_nestloop: "off",
   enable_mergejoin: "off",
   jit: "off",
+  // Planned once a connection: the shape of these plans does not depend on the parameters.
+  plan_cache_mode: "force_generic_plan",
 };
 
 /** The schema in the database is newer than this coordinator. */

@@ -86,6 +86,19 @@ export class ScriptedLink implements Link {
   }
 }
 
+/** A link that says nothing until it is closed. */
+export function plainLink(transport: "stream" | "poll"): Link {
+  const frames = new FrameQueue<never>();
+  return {
+    welcome: create(WelcomeSchema),
+    transport,
+    improveAfterMs: undefined,
+    frames,
+    send: async () => {},
+    close: () => frames.end(),
+  };
+}
+
 /** An outbox in memory whose writes a test can hold. */
 export class MemoryOutbox implements ResultOutbox {
   readonly entries = new Map<string, Uint8Array>();

@@ -127,6 +127,8 @@ function unary<I extends DescMessage, O extends DescMessage>(
   const typed: handleUnaryCall<MessageShape<I>, MessageShape<O>> = (call, callback) => {
     const run = async () => {
       const isKeyRight = call.metadata.get("authorization")[0] === `Bearer ${peer.key}`;
+      if (peer.behaviour.twins === "unimplemented")
+        throw new PeerError({ code: 12, message: "no such method", reason: "" });
       if (!isKeyRight) throw new PeerError(wrongKey);
       return create(method.output, await serve(call.request, (gone) => void call.on("cancelled", gone)));
     };

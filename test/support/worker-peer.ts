@@ -39,6 +39,8 @@ export interface PeerRefusal {
 export interface PeerBehaviour {
   /** What a stream meets: `hang` never answers it. */
   stream: "serve" | "unimplemented" | "unavailable" | "hang";
+  /** What the unary twins over gRPC meet. */
+  twins: "serve" | "unimplemented";
   /** Answers heartbeats. */
   echoes: boolean;
   /** Acknowledges reports. */
@@ -79,6 +81,7 @@ export class WorkerPeer implements AsyncDisposable {
   readonly key = "mk_worker_test_0123456789abcdef_abcdef";
   readonly behaviour: PeerBehaviour = {
     stream: "serve",
+    twins: "serve",
     echoes: true,
     acksReports: true,
     acksResults: ResultStatus.COMMITTED,

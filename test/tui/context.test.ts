@@ -1,7 +1,6 @@
-import { mkdirSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { dropLocalKey, keepLocalKey } from "../../tui/commands/coordinator.ts";
 import { findContext } from "../../tui/context.ts";
 import { makeDirectory, runCli } from "./run-cli.ts";
 
@@ -48,15 +47,26 @@ describe("findContext", () => {
   });
 
   test("uses the key of a local coordinator for this machine only", () => {
-    mkdirSync(join(directory.path, "muster"));
-    write("muster/admin.key", "mk_local\n");
+    mkdirSync(join(directory.path, "muster", "keys"), { recursive: true });
+    write("muster/keys/127.0.0.1_7070.key", "mk_local\n");
+    write("muster/keys/127.0.0.1_9.key", "mk_nine\n");
     expect(findContext({}, surroundings())).toMatchObject({
       address: "http://127.0.0.1:7070",
       key: "mk_local",
     });
-    expect(findContext({ address: "localhost:9" }, surroundings())).toMatchObject({ key: "mk_local" });
+    for (const address of ["localhost:9", "http://127.0.0.1:9/", "[::1]:9", "https://LOCALHOST:9"]) {
+      expect(findContext({ address }, surroundings()).key).toBe("mk_nine");
+    }
+    expect(findContext({ address: "localhost" }, surroundings()).key).toBeUndefined();
     expect(findContext({ address: "http://muster.example" }, surroundings()).key).toBeUndefined();
     expect(findContext({ address: "http://127.0.0.1.evil.example" }, surroundings()).key).toBeUndefined();
+  });
+
+  test("tells the flag that named the address, for commands to suggest, safe for a shell", () => {
+    const flagOf = (address: string) => findContext({ address }, surroundings()).addressFlag;
+    expect(flagOf("localhost:9")).toBe(" --address http://localhost:9");
+    expect(flagOf("http://[::1]:9/$(x)'")).toBe(" --address 'http://[::1]:9/$(x)%27'");
+    expect(findContext({}, surroundings({ MUSTER_ADDRESS: "http://a:1" })).addressFlag).toBe("");
   });
 
   test("warns of a key file that others can read", () => {
@@ -83,33 +93,6 @@ describe("findContext", () => {
     expect(() => findContext({ apiKeyFile: "two.key" }, surroundings())).toThrow(
       "two.key does not hold a key",
     );
-  });
-});
-
-describe("the key of a local coordinator", () => {
-  const coordinator = { apiAddress: "http://127.0.0.1:7070", bootstrapKey: "mk_new", adminKeyFile: null };
-  const config = { dataDir: "/nonexistent", databaseUrl: undefined };
-
-  test("is kept for this user alone, replaced, and dropped only if it is still the same", () => {
-    const kept = keepLocalKey(coordinator, config, surroundings());
-    expect(kept).toMatchObject({ key: "mk_new", path: join(directory.path, "muster", "admin.key") });
-    expect(statSync(kept?.path ?? "").mode & 0o777).toBe(0o600);
-    keepLocalKey({ ...coordinator, bootstrapKey: "mk_newer" }, config, surroundings());
-    dropLocalKey("mk_new", surroundings());
-    expect(findContext({}, surroundings()).key).toBe("mk_newer");
-    dropLocalKey("mk_newer", surroundings());
-    expect(findContext({}, surroundings()).key).toBeUndefined();
-  });
-
-  test("is read from where the coordinator keeps it, and never kept for other machines", () => {
-    mkdirSync(join(directory.path, "data"));
-    write("data/admin.key", "mk_kept\n");
-    const again = { ...coordinator, bootstrapKey: null };
-    const embedded = { dataDir: join(directory.path, "data"), databaseUrl: undefined };
-    expect(keepLocalKey(again, embedded, surroundings())?.key).toBe("mk_kept");
-    expect(keepLocalKey(again, { ...embedded, databaseUrl: "postgres://x" }, surroundings())).toBeUndefined();
-    const elsewhere = { ...coordinator, apiAddress: "http://10.0.0.1:7070" };
-    expect(keepLocalKey(elsewhere, config, surroundings())).toBeUndefined();
   });
 });
 

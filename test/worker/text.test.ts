@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { cleanText, clipBytes, clipText, splitBytes, TextDecoding } from "../../worker/text.ts";
+import { cleanText, clipBytes, clipText, durationText, splitBytes, TextDecoding } from "../../worker/text.ts";
 
 const text = () => fc.string({ unit: "binary" });
 
@@ -74,4 +74,15 @@ describe("text", () => {
     expect(decoding.push(Uint8Array.of(0x61, 0xc3))).toBe("a");
     expect(decoding.end()).toBe("\uFFFD");
   });
+});
+
+test.each([
+  [0, "0ms"],
+  [250, "250ms"],
+  [1000, "1s"],
+  [1200, "1.2s"],
+  [90_000, "1.5m"],
+  [14_400_000, "4h"],
+])("%i ms are %s for people", (ms, shown) => {
+  expect(durationText(ms)).toBe(shown);
 });

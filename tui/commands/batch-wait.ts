@@ -36,7 +36,7 @@ export async function waitForBatch(call: Call, batchId: string, wasReached = fal
   const unsuccessful = (batch?.cancelled ?? 0) + (batch?.dead ?? 0);
   if (batch !== undefined && unsuccessful === 0) return exitCodes.done;
   call.output.note(
-    `${showCount(unsuccessful)} of batch ${batchId} did not succeed: muster job list --batch ${batchId} --state dead,cancelled`,
+    `${showCount(unsuccessful)} of batch ${batchId} did not succeed: muster job list --batch ${batchId} --state dead,cancelled${call.context().addressFlag}`,
   );
   return exitCodes.jobFailed;
 }

@@ -1,6 +1,5 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
-import { isLoopback, localKeyPath } from "../context.ts";
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { CliError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Surroundings } from "../surroundings.ts";
@@ -61,36 +60,6 @@ export async function startCoordinator(
   }
 }
 
-/**
- * Leaves the admin key of a coordinator of this machine where the commands of this user look for it, with mode
- * 0600. Answers with the key and its path; undefined when the coordinator has not kept its key.
- */
-export function keepLocalKey(
-  coordinator: Pick<RunningCoordinator, "apiAddress" | "bootstrapKey" | "adminKeyFile">,
-  config: Pick<CoordinatorConfig, "dataDir" | "databaseUrl">,
-  surroundings: Surroundings,
-): { readonly key: string; readonly path: string } | undefined {
-  // Only the start that makes the key names its file; later starts keep it beside the embedded database.
-  const file =
-    coordinator.adminKeyFile ?? (config.databaseUrl === undefined ? join(config.dataDir, "admin.key") : null);
-  const key = coordinator.bootstrapKey ?? readKept(file);
-  if (key === undefined || !isLoopback(coordinator.apiAddress)) return undefined;
-  const path = localKeyPath(surroundings);
-  if (path !== file) {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    // Removed first: the mode of a file that is there already would stay.
-    rmSync(path, { force: true });
-    writeFileSync(path, `${key}\n`, { mode: 0o600, flag: "wx" });
-  }
-  return { key, path };
-}
-
-/** Takes the key away again, if it is still this one. */
-export function dropLocalKey(key: string, surroundings: Surroundings): void {
-  const path = localKeyPath(surroundings);
-  if (readKept(path) === key) rmSync(path, { force: true });
-}
-
 /** Resolves when the coordinator shall stop: `signal`, or a failure of its own, which is the answer. */
 export async function untilStopped(
   coordinator: RunningCoordinator,
@@ -117,15 +86,6 @@ export async function stopCoordinator(coordinator: RunningCoordinator, forced: A
 
 // Variables of the other commands, which a coordinator must not take for mistakes.
 const ownVariables = ["MUSTER_WORKER_KEY", "MUSTER_WORKER_KEY_FILE", "MUSTER_API_KEY", "MUSTER_API_KEY_FILE"];
-
-function readKept(path: string | null): string | undefined {
-  if (path === null) return undefined;
-  try {
-    return readFileSync(path, "utf8").trim();
-  } catch {
-    return undefined;
-  }
-}
 
 function startError(error: unknown, config: CoordinatorConfig): unknown {
   if (!(error instanceof Error)) return error;

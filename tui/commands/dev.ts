@@ -15,13 +15,12 @@ import { showDuration } from "../output/time.ts";
 import { interruption } from "../surroundings.ts";
 import {
   type CoordinatorConfig,
-  dropLocalKey,
-  keepLocalKey,
   type RunningCoordinator,
   settleConfig,
   startCoordinator,
 } from "./coordinator.ts";
 import { runWorkerDaemon } from "./daemon.ts";
+import { asideText, dropLocalKey, keepLocalKey, type LocalKey } from "./local-key.ts";
 
 interface DevOptions {
   readonly data?: string;
@@ -62,22 +61,21 @@ async function runDev(call: Call, options: DevOptions): Promise<number> {
     throw usageError("--ephemeral and --data contradict each other", "Give one of the two.");
   }
   const folder = makeFolder(call, options);
-  let key: string | undefined;
+  let kept: LocalKey | undefined;
   try {
     const config = await settleDevConfig(call, folder, options);
     const coordinator = await startDevCoordinator(call, config);
     try {
-      const kept = keepLocalKey(coordinator, config, call.surroundings);
+      kept = keepLocalKey(coordinator, config, call.surroundings);
       if (kept === undefined) throw lostKey(folder);
-      key = kept.key;
-      return await runDevWorker(call, { coordinator, folder, options, key, keyPath: kept.path });
+      return await runDevWorker(call, { coordinator, folder, options, kept });
     } finally {
       // Never left half way: its database would go on running without a directory.
       await coordinator.stop({ graceMs: stopGraceMs });
     }
   } finally {
     if (options.ephemeral === true) {
-      if (key !== undefined) dropLocalKey(key, call.surroundings);
+      if (kept !== undefined) dropLocalKey(kept);
       rmSync(folder, { recursive: true, force: true });
     }
   }
@@ -90,8 +88,7 @@ interface DevRun {
   readonly coordinator: RunningCoordinator;
   readonly folder: string;
   readonly options: DevOptions;
-  readonly key: string;
-  readonly keyPath: string;
+  readonly kept: LocalKey;
 }
 
 function makeFolder({ surroundings }: Call, options: DevOptions): string {
@@ -182,7 +179,7 @@ async function workerKey(call: Call, run: DevRun): Promise<string> {
   if (existsSync(path)) return readFileSync(path, "utf8").trim();
   const client = createMusterClient(WorkerAdminService, {
     address: run.coordinator.apiAddress,
-    key: run.key,
+    key: run.kept.key,
     httpVersion: "1.1",
   });
   const create = async (name: string): Promise<string> =>
@@ -195,31 +192,34 @@ async function workerKey(call: Call, run: DevRun): Promise<string> {
   return key;
 }
 
-function printReady(call: Call, { coordinator, folder, options, keyPath }: DevRun, slots: number): void {
+function printReady(call: Call, { coordinator, folder, options, kept }: DevRun, slots: number): void {
   const { apiAddress, workerAddress } = coordinator;
   const { paint } = call.output;
   const address = apiAddress === defaultAddress ? "" : ` --address ${apiAddress}`;
+  const keyFlag = kept.isFound ? "" : ` --api-key-file ${kept.path}`;
+  const flags = `${address}${keyFlag}`;
   const data =
     options.ephemeral === true
       ? "temporary, removed at the end"
       : relative(call.surroundings.cwd, folder) || ".";
-  const value = { apiAddress, workerAddress, keyFile: keyPath, dataDirectory: folder, slots };
+  const value = { apiAddress, workerAddress, keyFile: kept.path, dataDirectory: folder, slots };
   call.output.printValue(value, () => [
     paint("bold-green", "Muster is ready."),
     "",
     `  API      ${apiAddress}`,
     `  workers  ${workerAddress}  (one is attached: dev, ${slots} slots)`,
-    `  key      ${keyPath}  (found by your commands on this machine)`,
+    `  key      ${kept.path}  (${kept.isFound ? "found by your commands on this machine" : "another key is kept for this address"})`,
     `  data     ${data}`,
     "",
     "Try, in another terminal:",
     "",
-    `  muster job submit echo --data '{"hello":"world"}' --wait${address}`,
-    `  muster job submit shell.run --watch${address} -- sh -c 'for i in 1 2 3; do echo "step $i"; sleep 1; done'`,
-    `  muster top${address}`,
+    `  muster job submit echo --data '{"hello":"world"}' --wait${flags}`,
+    `  muster job submit shell.run --watch${flags} -- sh -c 'for i in 1 2 3; do echo "step $i"; sleep 1; done'`,
+    `  muster top${flags}`,
     "",
     "Ctrl-C stops everything.",
   ]);
+  if (kept.aside !== undefined) call.output.note(asideText(kept.aside));
 }
 
 function portInUse(error: CliError): CliError {

@@ -110,8 +110,14 @@ export function jobLine(job: Job): string {
   const on = job.workerName === "" || job.attempt === 0 ? "" : ` on ${job.workerName}`;
   const attempt = job.attempt === 0 ? "" : ` attempt ${job.attempt}${on}`;
   const cancelling = job.cancelRequested && word === "RUNNING" ? ", cancel requested" : "";
-  const why = job.error === undefined ? job.reason : `${job.error.code}: ${job.error.message}`;
+  const why = !job.error || !hasOwnError(job) ? job.reason : `${job.error.code}: ${job.error.message}`;
   return sanitize(`${word}${attempt}${cancelling}${why === "" ? "" : `: ${why}`}`);
+}
+
+// The error stays with the job through its next attempt, of which it says nothing.
+function hasOwnError({ state, failures }: Job): boolean {
+  if (state === JobState.SCHEDULED) return failures > 0;
+  return state === JobState.DEAD || state === JobState.CANCELLED;
 }
 
 /** How far a job is, for people: `74% frame 296/400`; empty without progress. */

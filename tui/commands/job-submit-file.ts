@@ -105,7 +105,7 @@ function submitError(
   call: Call,
 ): unknown {
   if (call.signal.aborted || !(error instanceof ConnectError)) return error;
-  const report = reportError(error, call.context().address);
+  const report = reportError(error, call.context());
   const violations = report.fieldViolations.map((violation) => placed(violation, file, chunk));
   if (committed.length === 0 && violations.length === 0) return error;
   const isPart = committed.length > 0;

@@ -127,7 +127,7 @@ async function submitOne(
       text: () => [jobId],
       names: () => [jobId],
     });
-    if (call.output.isTty) call.output.note(`Next: muster job watch ${jobId}`);
+    if (call.output.isTty) call.output.note(`Next: muster job watch ${jobId}${call.context().addressFlag}`);
     return exitCodes.done;
   }
   call.output.note(`Submitted ${jobId}.`);

@@ -46,20 +46,21 @@ export function printEnd(call: Call, response: WaitJobResponse): number {
     names: () => [job?.jobId ?? ""],
   });
   if (job?.state === JobState.SUCCEEDED) return exitCodes.done;
-  throw failedJob(job);
+  throw failedJob(call, job);
 }
 
 /** The error of a run that ended without success. */
-export function failedJob(job: Job | undefined): CliError {
+export function failedJob(call: Call, job: Job | undefined): CliError {
   const word = job === undefined ? "gone" : jobLooks[job.state].word;
   const id = job?.jobId ?? "";
+  const { addressFlag } = call.context();
   const why = job?.error === undefined ? [] : [{ field: job.error.code, message: job.error.message }];
   const reason = job?.reason ? [{ field: "reason", message: job.reason }] : [];
   return new CliError(`job ${id} ended ${word}`, {
     reason: `JOB_${word}`,
     exitCode: exitCodes.jobFailed,
     violations: [...why, ...reason],
-    suggestion: `See more with: muster job get ${id}, or muster job logs ${id}`,
+    suggestion: `See more with: muster job get ${id}${addressFlag}, or muster job logs ${id}${addressFlag}`,
   });
 }
 

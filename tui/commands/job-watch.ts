@@ -41,7 +41,7 @@ export async function printWatch(call: Call, jobId: string, options: WatchOption
   }
   if (call.signal.aborted) return exitCodes.interrupted;
   if (options.exitStatus === true && (last === undefined || lookOfJob(last).word !== "SUCCEEDED")) {
-    throw failedJob(last);
+    throw failedJob(call, last);
   }
   return exitCodes.done;
 }

@@ -2,13 +2,8 @@ import type { Call } from "../call.ts";
 import type { Cli, MusterCommand } from "../command.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { interruption } from "../surroundings.ts";
-import {
-  keepLocalKey,
-  settleConfig,
-  startCoordinator,
-  stopCoordinator,
-  untilStopped,
-} from "./coordinator.ts";
+import { settleConfig, startCoordinator, stopCoordinator, untilStopped } from "./coordinator.ts";
+import { asideText, keepLocalKey } from "./local-key.ts";
 
 type Flags = Readonly<Record<string, string | boolean | undefined>>;
 
@@ -89,6 +84,12 @@ async function runServer(call: Call, flags: Flags): Promise<number> {
     const file = adminKeyFile ?? kept?.path;
     output.note(
       `Admin key, shown this once: ${bootstrapKey}${file === undefined ? "" : `\nIt is kept in ${file}, for your user alone.`}`,
+    );
+  }
+  if (kept?.aside !== undefined) output.note(asideText(kept.aside));
+  if (kept?.isFound === false) {
+    output.note(
+      `Another key is kept for this address; give your commands this one with --api-key-file ${kept.path}`,
     );
   }
   const failure = await untilStopped(coordinator, call.signal);

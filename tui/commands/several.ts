@@ -28,12 +28,12 @@ export async function forEachId(
     exitCode: exitCodes.partFailed,
     suggestion: "The others are done.",
     violations: failures.map(({ id, error }) => {
-      const { message, reason } = reportError(error, call.context().address);
+      const { message, reason } = reportError(error, call.context());
       return { field: id, message: `${message} (${reason})` };
     }),
   });
 }
 
 function isUnreachable(error: unknown, call: Call): boolean {
-  return reportError(error, call.context().address).exitCode === exitCodes.unreachable;
+  return reportError(error, call.context()).exitCode === exitCodes.unreachable;
 }

@@ -36,8 +36,8 @@ function environmentLines(): string[] {
       ["XDG_STATE_HOME", "where muster/ keeps its state (~/.local/state)"],
     ]),
     "",
-    "Without a key, commands use the one that a `muster dev` or `muster server` of yours left in",
-    "$XDG_STATE_HOME/muster/admin.key, for addresses of this machine only.",
+    "Without a key, commands use the one that the `muster dev` or `muster server` of yours at the same",
+    "address left in $XDG_STATE_HOME/muster/keys/<host>_<port>.key; for addresses of this machine only.",
     "The variables of the coordinator, MUSTER_*, are listed in: muster server --help",
   ];
 }

@@ -82,7 +82,7 @@ async function feedStore(call: Call, store: TopStore, signal: AbortSignal): Prom
     } catch (error) {
       if (signal.aborted) return;
       if (store.getState().status === undefined) throw error;
-      store.lose(reportError(error, call.context().address).message, refusedPauseMs, 1, now());
+      store.lose(reportError(error, call.context()).message, refusedPauseMs, 1, now());
       await delay(refusedPauseMs, undefined, { signal }).catch(() => undefined);
     }
   }

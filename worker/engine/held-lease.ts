@@ -33,6 +33,8 @@ export class HeldLease {
   isOverdue = false;
   /** When the handler last said something, or started. */
   activeMs: number;
+  /** How long the lease may last from its offer; Infinity when nothing was said. */
+  readonly timeLeftMs: number;
   /** When the lease's cap passes, by our clock. */
   readonly capMs: number;
   readonly #clock: Clock;
@@ -45,8 +47,8 @@ export class HeldLease {
     this.phase = offer.exclusive ? "unconfirmed" : "running";
     this.#clock = clock;
     this.activeMs = clock.nowMs();
-    this.capMs =
-      offer.timeLeft === undefined ? Number.POSITIVE_INFINITY : this.activeMs + durationMs(offer.timeLeft);
+    this.timeLeftMs = offer.timeLeft === undefined ? Number.POSITIVE_INFINITY : durationMs(offer.timeLeft);
+    this.capMs = this.activeMs + this.timeLeftMs;
   }
 
   /** The handler starts now: its timeouts begin. */

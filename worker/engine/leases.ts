@@ -225,7 +225,8 @@ export class Leases {
   /** Stops what has passed the cap of its lease. To be called now and then. */
   sweep(nowMs: number): void {
     for (const lease of this.#held.values()) {
-      if (lease.phase === "running" && nowMs >= lease.capMs) this.#timeouts.hard(lease);
+      if (lease.phase === "running" && nowMs >= lease.capMs)
+        this.#overdue(lease, "cap", "the attempt passed the cap of its lease");
     }
   }
 
@@ -307,16 +308,17 @@ export class Leases {
 
   readonly #timeouts: LeaseTimeouts = {
     soft: (lease) => this.#options.post({ type: "softTimeout", leaseId: lease.ref.leaseId }),
-    hard: (lease) => {
-      if (!lease.isCurrent || lease.isOverdue) return;
-      lease.isOverdue = true;
-      const graceMs = this.killGraceMs;
-      this.#stop(lease, "timeout", "the attempt passed its hard timeout", graceMs);
-      lease.after(graceMs + giveUpMs, () =>
-        this.#giveUp(lease, { kind: "stopped", killed: false, detail: "" }, "timeout"),
-      );
-    },
+    hard: (lease) => this.#overdue(lease, "timeout", "the attempt passed its hard timeout"),
   };
+
+  #overdue(lease: HeldLease, kind: "timeout" | "cap", reason: string): void {
+    if (!lease.isCurrent || lease.isOverdue) return;
+    lease.isOverdue = true;
+    const graceMs = this.killGraceMs;
+    this.#stop(lease, kind, reason, graceMs);
+    const outcome: Outcome = { kind: "stopped", killed: false, detail: "" };
+    lease.after(graceMs + giveUpMs, () => this.#giveUp(lease, outcome, kind));
+  }
 
   /**
    * Ends the attempt of a handler that ignores the request to stop. It keeps its slot until it ends. Never
@@ -337,8 +339,9 @@ export class Leases {
 
   #add(lease: HeldLease, outcome: Outcome, stopKind: StopKind | undefined): void {
     const { results, reports, changed, post } = this.#options;
+    const { timeLeftMs } = lease;
     const lastSequence = reports.finish(lease.offer);
-    results.add(resultOf({ lease: lease.ref, outcome, stopKind, lastSequence }), (error) => {
+    results.add(resultOf({ lease: lease.ref, outcome, stopKind, timeLeftMs, lastSequence }), (error) => {
       if (lease.phase === "settled") this.#held.delete(lease.ref.leaseId);
       if (error !== undefined) {
         const fields = { jobId: lease.ref.jobId, error: String(error) };

@@ -4,6 +4,7 @@ import type { JobError } from "@muster/client/v1/job";
 import type { LeaseRef } from "@muster/client/v1/job_service";
 import type { Failure, Release, Result } from "@muster/client/v1/link";
 import type { StopKind } from "../stop.ts";
+import { durationText } from "../text.ts";
 import type { AttemptEnd, Outcome } from "./messages.ts";
 
 /*
@@ -19,6 +20,8 @@ export interface EndedAttempt {
   readonly outcome: Outcome;
   /** What it had been asked to do before, if anything. */
   readonly stopKind: StopKind | undefined;
+  /** How long the lease could last from its offer. */
+  readonly timeLeftMs: number;
   /** Last sequence that the attempt reported. */
   readonly lastSequence: number;
 }
@@ -29,7 +32,7 @@ export function resultOf(ended: EndedAttempt): Result {
     $typeName: "muster.v1.Result",
     lease: ended.lease,
     resultId: randomUUID(),
-    outcome: wireOutcome(ended.outcome, ended.stopKind),
+    outcome: wireOutcome(ended),
     lastSequence: BigInt(ended.lastSequence),
   };
 }
@@ -65,7 +68,7 @@ export function outcomeName(result: Result): Exclude<AttemptEnd["outcome"], "los
 
 const rejectedCode = "RESULT_REJECTED";
 
-function wireOutcome(outcome: Outcome, stopKind: StopKind | undefined): Result["outcome"] {
+function wireOutcome({ outcome, stopKind, timeLeftMs }: EndedAttempt): Result["outcome"] {
   switch (outcome.kind) {
     case "succeeded": {
       const content = { case: "data" as const, value: outcome.result };
@@ -85,13 +88,14 @@ function wireOutcome(outcome: Outcome, stopKind: StopKind | undefined): Result["
       return { case: "park", value };
     }
     case "stopped":
-      return stoppedOutcome(outcome, stopKind);
+      return stoppedOutcome(outcome, stopKind, timeLeftMs);
   }
 }
 
 function stoppedOutcome(
   outcome: Extract<Outcome, { kind: "stopped" }>,
   stopKind: StopKind | undefined,
+  timeLeftMs: number,
 ): Result["outcome"] {
   switch (stopKind) {
     case "cancelled":
@@ -100,6 +104,11 @@ function stoppedOutcome(
       return { case: "release", value: release("the worker stops") };
     case "deadline":
       return { case: "release", value: release("the link was silent for too long for an exclusive job") };
+    case "cap": {
+      const message = `The attempt passed the cap of its lease (${durationText(timeLeftMs)}).`;
+      const error = jobError("LEASE_EXPIRED", message, outcome.detail);
+      return { case: "failure", value: failure({ error, retryable: true, timedOut: true }) };
+    }
     case "timeout":
     case "superseded":
     case undefined: {

@@ -6,6 +6,7 @@ import { JobFailure } from "../failure.ts";
 import { type ProcessExit, type ProcessGroup, startProcessGroup } from "../process-group.ts";
 import { ProcessStartError } from "../process-start.ts";
 import { Stop } from "../stop.ts";
+import { durationText } from "../text.ts";
 import { readShellPayload, type ShellPayload } from "./shell-payload.ts";
 import { Tail } from "./tail.ts";
 
@@ -39,7 +40,8 @@ const outputGraceMs = 2000;
 
 /**
  * The built-in kind `shell.run`: starts a program, never through a shell, in a process group of its own. Output
- * is streamed as log. A request to stop kills the whole group. Exit codes other than `okExitCodes` are a
+ * is streamed as log. At the soft timeout a `system` line of the log warns; the program gets no signal, and has
+ * both timeouts in its environment from the start. A request to stop kills the whole group. Exit codes other than `okExitCodes` are a
  * retryable failure EXIT_NONZERO; a program that is not there is COMMAND_NOT_FOUND, which is not.
  */
 export function shellRun(options: ShellRunOptions): Handler<unknown, ShellResult> {
@@ -78,6 +80,7 @@ async function runGroup(
   const recorded =
     pid === 0 ? undefined : run.options.bootRecord()?.addGroup({ leaseId, pid, startTimeTicks, marker });
   group.stdin.end(payload.stdin);
+  ctx.onSoftTimeout(() => warnOfSoftTimeout(ctx));
   const { exit, stop } = await orStopped(ctx.signal, group);
   const durationMs = Math.round(performance.now() - startedMs);
   await withinMs(outputGraceMs, outputEnded, undefined);
@@ -105,13 +108,29 @@ function environment(
     const isAllowed = passedOn.includes(name) || name.startsWith("LC_") || options.envAllow.includes(name);
     if (isAllowed && value !== undefined) env[name] = value;
   }
+  const { softTimeoutMs, hardTimeoutMs } = ctx.job;
+  const { MUSTER_SOFT_TIMEOUT_MS: _soft, MUSTER_HARD_TIMEOUT_MS: _hard, ...own } = { ...env, ...payload.env };
   return {
-    ...env,
-    ...payload.env,
+    ...own,
     MUSTER_JOB_ID: ctx.job.id,
     MUSTER_ATTEMPT: String(ctx.job.attempt),
     MUSTER_IDEMPOTENCY_KEY: ctx.idempotencyKey,
+    ...(softTimeoutMs === undefined ? {} : { MUSTER_SOFT_TIMEOUT_MS: String(softTimeoutMs) }),
+    ...(hardTimeoutMs === undefined ? {} : { MUSTER_HARD_TIMEOUT_MS: String(hardTimeoutMs) }),
   };
+}
+
+// No signal: one that the program does not expect would end it.
+function warnOfSoftTimeout(ctx: JobContext): void {
+  const { softTimeoutMs, hardTimeoutMs } = ctx.job;
+  const soft =
+    softTimeoutMs === undefined ? "the soft timeout" : `soft timeout of ${durationText(softTimeoutMs)}`;
+  const leftMs = (hardTimeoutMs ?? 0) - (softTimeoutMs ?? 0);
+  const next =
+    hardTimeoutMs === undefined
+      ? "it has no hard timeout"
+      : `it will be stopped at the hard timeout in ${durationText(Math.max(0, leftMs))}`;
+  ctx.log.system("warn", `${soft} passed; ${next}\n`);
 }
 
 function follow(ctx: JobContext, group: ProcessGroup, tailBytes: number) {

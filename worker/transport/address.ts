@@ -43,11 +43,15 @@ export function parseAddress(text: string, defaultPort: number): Address {
   return { target, host, isTls, url: `${isTls ? "https" : "http"}://${target}` };
 }
 
-/** The API listener beside a worker listener: the same host, port 7070 (443 with TLS on 443 stays as it is). */
+/**
+ * The API listener beside a worker listener that says nothing of it: port 7070 of the same host beside port 7071.
+ * Beside any other port nothing is known, and 7070 may be a stranger's: the same address, which may be both.
+ */
 export function defaultApiAddress(worker: Address): Address {
-  if (worker.isTls && worker.target.endsWith(":443")) return worker;
-  const host = worker.target.slice(0, worker.target.lastIndexOf(":"));
-  return parseAddress(`${worker.isTls ? "https" : "http"}://${host}:${defaultApiPort}`, defaultApiPort);
+  const colon = worker.target.lastIndexOf(":");
+  if (worker.target.slice(colon + 1) !== String(defaultWorkerPort)) return worker;
+  const scheme = worker.isTls ? "https" : "http";
+  return parseAddress(`${scheme}://${worker.target.slice(0, colon)}:${defaultApiPort}`, defaultApiPort);
 }
 
 /** The host is this machine, so that a key in plain text meets nobody. */

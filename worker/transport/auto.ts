@@ -1,34 +1,13 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { isAnswered, refusalOf } from "./refusal.ts";
-import { GoingAwayError, type Link, type Transport } from "./transport.ts";
+import { FallbackRefusedError } from "./fallback.ts";
+import { isAnswer } from "./refusal.ts";
+import type { Link, Transport } from "./transport.ts";
 
 /** Failures of the stream in a row after which the twins are tried. */
 const streamTries = 2;
 /** How long a worker polls before it tries the stream again; doubles each time. */
 const firstPollingMs = 60_000;
 const maxPollingMs = 3_600_000;
-
-/** Tries transports in their order, beginning with the one that worked last. Throws what the first one threw. */
-export function firstThatOpens(transports: readonly Transport[]): Transport {
-  let last: Transport | undefined;
-  return {
-    async open(hello, options) {
-      const order = new Set([...(last === undefined ? [] : [last]), ...transports]);
-      let firstError: unknown;
-      for (const transport of order) {
-        try {
-          const link = await transport.open(hello, options);
-          last = transport;
-          return link;
-        } catch (error) {
-          if (isAnswer(error) || options.signal.aborted) throw error;
-          firstError ??= error;
-        }
-      }
-      throw firstError;
-    },
-  };
-}
 
 /**
  * Tries the stream first. When it could not be opened twice in a row, or at once when the server does not know
@@ -74,7 +53,7 @@ export function autoTransport(stream: Transport, twins: Transport): Transport {
         streamFailures = 0;
         return poll(hello, options).catch((pollError: unknown) => {
           // Of the two the stream's error says more, unless the twins got an answer.
-          throw isAnswer(pollError) ? pollError : error;
+          throw isAnswer(pollError) || pollError instanceof FallbackRefusedError ? pollError : error;
         });
       }
     },
@@ -94,10 +73,4 @@ function improving(link: Link, improveAfterMs: number, onImprove: () => void): L
       link.close(cause);
     },
   };
-}
-
-function isAnswer(error: unknown): boolean {
-  if (error instanceof GoingAwayError) return true;
-  if (ConnectError.from(error).code === Code.Unimplemented) return false;
-  return refusalOf(error) !== undefined || isAnswered(error);
 }

@@ -1,6 +1,7 @@
 import type { Clock } from "../clock.ts";
 import { defaultApiAddress, defaultApiPort, defaultWorkerPort, parseAddress } from "./address.ts";
-import { autoTransport, firstThatOpens } from "./auto.ts";
+import { autoTransport } from "./auto.ts";
+import { type Fallback, MainRecord, withFallback } from "./fallback.ts";
 import { pollTransport } from "./poll.ts";
 import { streamTransport } from "./stream.ts";
 import type { Transport } from "./transport.ts";
@@ -12,7 +13,10 @@ export type TransportChoice = "auto" | "stream" | "poll";
 export interface TransportOptions {
   /** Host and port of either listener. */
   readonly address: string;
-  /** Where the twins are tried last. Absent: the same host, port 7070. */
+  /**
+   * Where the twins are tried when calls do not pass at `address`. Absent: where the last Welcome says that the
+   * API is; before the first, the same host and port 7070 beside a port 7071, and nowhere else otherwise.
+   */
   readonly apiAddress: string | undefined;
   readonly key: string;
   /** PEM of the authority that signed the server's certificate. */
@@ -22,24 +26,29 @@ export interface TransportOptions {
   readonly welcomeTimeoutMs: number;
 }
 
-/** The transport of the given choice. `poll` and the second part of `auto`: gRPC there, then Connect at the API. */
+/**
+ * The transport of the given choice. `poll` and the second part of `auto`: gRPC there, then Connect: at the same
+ * address when no other is known, else at the API, as `withFallback` allows.
+ */
 export function chooseTransport(options: TransportOptions, clock: Clock): Transport {
   const { address, key, ca, welcomeTimeoutMs } = options;
-  const stream = streamTransport({ address, key, ca, welcomeTimeoutMs, clock });
-  const api =
-    options.apiAddress === undefined
-      ? defaultApiAddress(parseAddress(address, defaultWorkerPort))
-      : parseAddress(options.apiAddress, defaultApiPort);
-  const twins = [
-    pollTransport({ address, key, ca, protocol: "grpc", clock }),
-    pollTransport({ address: api.url, key, ca, protocol: "connect", clock }),
-  ];
+  const record = new MainRecord();
+  const main = parseAddress(address, defaultWorkerPort);
+  const stream = record.watch(streamTransport({ address, key, ca, welcomeTimeoutMs, clock }));
+  const fallback = (): Fallback => {
+    const named = options.apiAddress ?? record.apiAddressFor(address);
+    const api = named === undefined ? defaultApiAddress(main) : parseAddress(named, defaultApiPort);
+    const transport = pollTransport({ address: api.url, key, ca, protocol: "connect", clock });
+    return { address: api.target, isSame: api.target === main.target, transport };
+  };
+  const twins = record.watch(pollTransport({ address, key, ca, protocol: "grpc", clock }));
+  const polling = withFallback(twins, fallback, record);
   switch (options.choice) {
     case "stream":
       return stream;
     case "poll":
-      return firstThatOpens(twins);
+      return polling;
     case "auto":
-      return autoTransport(stream, firstThatOpens(twins));
+      return autoTransport(stream, polling);
   }
 }

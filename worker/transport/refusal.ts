@@ -1,6 +1,7 @@
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { readError } from "@muster/client/errors";
+import { GoingAwayError } from "./transport.ts";
 
 /** Answers of a coordinator that another try of the same worker will not change. */
 const finalCodes: readonly Code[] = [
@@ -43,7 +44,10 @@ export function isReplaced(error: unknown): boolean {
   return readError(error).detail?.reason === "LINK_REPLACED";
 }
 
-/** A Muster coordinator gave this answer, so the transport carries. */
-export function isAnswered(error: unknown): boolean {
-  return error instanceof ConnectError && readError(error).detail !== undefined;
+/** A coordinator answered: a refusal, "wait", "replaced". The transport carries, and another changes nothing. */
+export function isAnswer(error: unknown): boolean {
+  if (error instanceof GoingAwayError) return true;
+  const { code, detail } = readError(error);
+  if (code === Code.Unimplemented) return false;
+  return refusalOf(error) !== undefined || (error instanceof ConnectError && detail !== undefined);
 }

@@ -52,7 +52,8 @@ describe("muster dev", () => {
 
   test("keeps everything below the working directory, and its key for this user's commands", () => {
     expect(ready.dataDirectory).toBe(join(directory.path, ".muster", "dev"));
-    expect(ready.keyFile).toBe(join(directory.path, "state", "muster", "admin.key"));
+    const name = `127.0.0.1_${URL.parse(ready.apiAddress)?.port}.key`;
+    expect(ready.keyFile).toBe(join(directory.path, "state", "muster", "keys", name));
     expect(statSync(ready.keyFile).mode & 0o777).toBe(0o600);
     expect(readFileSync(join(directory.path, ".muster", ".gitignore"), "utf8")).toBe("*\n");
   });

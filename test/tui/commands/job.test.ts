@@ -271,6 +271,42 @@ describe("job watch", () => {
     ).toEqual(["READY", "SCHEDULED attempt 1", "SUCCEEDED attempt 2"]);
   });
 
+  test("tells an error with the states that it ended in, not with the next attempt", async () => {
+    const error = { $typeName: "muster.v1.JobError", code: "E", message: "no", detail: "" } as const;
+    peer.addJob({ jobId: "job_1", state: JobState.SCHEDULED, attempt: 1, failures: 1, error });
+    const running = startCli(["job", "watch", "job_1"], input);
+    await running.printed("SCHEDULED");
+    for (const [state, attempt] of [
+      [JobState.READY, 1],
+      [JobState.OFFERED, 2],
+      [JobState.RUNNING, 2],
+    ] as const) {
+      peer.changeJob("job_1", { state, attempt });
+      await running.printed(JobState[state]);
+    }
+    peer.changeJob("job_1", { state: JobState.DEAD });
+    expect(await running.exit).toBe(0);
+    const lines = running.stdout().trim().split("\n");
+    expect(lines.map((line) => line.slice(9))).toEqual([
+      "SCHEDULED attempt 1: E: no",
+      "READY attempt 1",
+      "OFFERED attempt 2",
+      "RUNNING attempt 2",
+      "DEAD attempt 2: E: no",
+    ]);
+  });
+
+  test("suggests commands for the same coordinator if the command line named it", async () => {
+    peer.addJob({ jobId: "job_1", state: JobState.DEAD });
+    const watch = ["job", "watch", "job_1", "--exit-status"];
+    const named = await runCli([...watch, "--address", peer.address], input);
+    const flag = `--address ${peer.address}`;
+    expect(named.stderr).toContain(
+      `fix: See more with: muster job get job_1 ${flag}, or muster job logs job_1 ${flag}\n`,
+    );
+    expect((await runCli(watch, input)).stderr).not.toContain("--address");
+  });
+
   test("streams JSON lines, and exits with 9 on --exit-status", async () => {
     peer.addJob({ jobId: "job_1", state: JobState.DEAD });
     const ran = await runCli(["job", "watch", "job_1", "-o", "jsonl", "--exit-status"], input);

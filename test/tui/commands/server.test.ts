@@ -71,7 +71,8 @@ describe("a running server", () => {
     expect(ready.apiAddress).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
     const key = /shown this once: (\S+)/.exec(running.stderr())?.[1];
     expect(readFileSync(ready.adminKeyFile, "utf8").trim()).toBe(key);
-    const kept = join(directory.path, "muster", "admin.key");
+    const name = `127.0.0.1_${URL.parse(ready.apiAddress)?.port}.key`;
+    const kept = join(directory.path, "muster", "keys", name);
     expect(readFileSync(kept, "utf8").trim()).toBe(key);
     expect(statSync(kept).mode & 0o777).toBe(0o600);
   });

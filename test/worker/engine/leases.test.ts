@@ -222,7 +222,28 @@ describe("timeouts", () => {
     await bench.clock.advance(10_000);
     expect(bench.all("stop")).toEqual([]);
     await bench.clock.advance(5_000);
-    expect(bench.all("stop")).toMatchObject([{ order: { kind: "timeout" } }]);
+    expect(bench.all("stop")).toMatchObject([
+      { order: { kind: "cap", reason: "the attempt passed the cap of its lease" } },
+    ]);
+    await bench.clock.advance(11_000);
+    expect(bench.link.results[0]?.outcome).toMatchObject({
+      case: "failure",
+      value: {
+        timedOut: true,
+        error: { code: "LEASE_EXPIRED", message: "The attempt passed the cap of its lease (12s)." },
+      },
+    });
+  });
+
+  test("says that it was the hard timeout when that passed first", async () => {
+    const bench = await EngineBench.attached();
+    const { leaseId } = await bench.offer({
+      hardTimeout: durationFromMs(2_000),
+      timeLeft: durationFromMs(4_000),
+    });
+    await bench.clock.advance(6_000);
+    await bench.settle(leaseId, { kind: "stopped", killed: false, detail: "" });
+    expect(bench.link.results[0]?.outcome).toMatchObject({ value: { error: { code: "TIMEOUT" } } });
   });
 
   test("never gives up an exclusive job whose handler still runs", async () => {

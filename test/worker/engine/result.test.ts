@@ -54,8 +54,22 @@ describe("a result", () => {
       "failed",
       { timedOut: true, retryable: true, error: { code: "TIMEOUT", detail: "why" } },
     ],
+    [
+      stopped,
+      "cap",
+      "failed",
+      {
+        timedOut: true,
+        retryable: true,
+        error: {
+          code: "LEASE_EXPIRED",
+          message: "The attempt passed the cap of its lease (4h).",
+          detail: "why",
+        },
+      },
+    ],
   ])("of %j after %s", (outcome, stopKind, name, value) => {
-    const result = resultOf({ lease, outcome, stopKind, lastSequence: 7 });
+    const result = resultOf({ lease, outcome, stopKind, timeLeftMs: 14_400_000, lastSequence: 7 });
     const read = fromBinary(ResultSchema, toBinary(ResultSchema, result));
     expect(read).toMatchObject({ lease, resultId: result.resultId, lastSequence: 7n, outcome: { value } });
     expect(outcomeName(read)).toBe(name);
@@ -67,7 +81,7 @@ describe("a result", () => {
       const outbox = new MemoryOutbox();
       const results = new PendingResults(outbox, "me");
       const outcome: Outcome = { kind: "succeeded", result: Buffer.alloc(size, "1"), prUrl: "" };
-      const result = resultOf({ lease, outcome, stopKind: undefined, lastSequence: 0 });
+      const result = resultOf({ lease, outcome, stopKind: undefined, timeLeftMs: 0, lastSequence: 0 });
       await new Promise((resolve) => results.add(result, resolve));
       const frame = results.take(1);
       const sent = fromBinary(ResultsSchema, toBinary(ResultsSchema, frame ?? create(ResultsSchema)));
@@ -84,7 +98,10 @@ describe("a result", () => {
     const add = (size: number) => {
       const outcome: Outcome = { kind: "succeeded", result: Buffer.alloc(size, "1"), prUrl: "" };
       return new Promise((resolve) =>
-        results.add(resultOf({ lease, outcome, stopKind: undefined, lastSequence: 0 }), resolve),
+        results.add(
+          resultOf({ lease, outcome, stopKind: undefined, timeLeftMs: 0, lastSequence: 0 }),
+          resolve,
+        ),
       );
     };
     for (const size of [600, 600, 5_000, 100]) await add(size);

@@ -2,6 +2,7 @@ import { mkdtemp, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { LogLevel, LogStream } from "@muster/client/v1/event";
 import { GoingAwayReason, type Result } from "@muster/client/v1/link";
 import { describe, expect, test } from "vitest";
 import { readShellPayload } from "../../../worker/kinds/shell-payload.ts";
@@ -196,6 +197,34 @@ describe("shell.run", () => {
       expect(body.case === "gap" ? Number(body.value.fromSequence) : Number(sequence)).toBe(next);
       next = Number(sequence) + 1;
     }
+  });
+
+  test("knows its timeouts from the start, and the log warns at the soft one without touching it", async () => {
+    await using it = await open();
+    const script =
+      "process.stdin.resume(); console.log(process.env.MUSTER_SOFT_TIMEOUT_MS, process.env.MUSTER_HARD_TIMEOUT_MS); setInterval(() => {}, 1000)";
+    const timeouts = { softTimeout: durationFromMs(300), hardTimeout: durationFromMs(1500) };
+    const lease = it.submit(node(script), timeouts);
+    const { outcome } = await it.peer.resultOf(lease.leaseId);
+    expect(outcome).toMatchObject({ case: "failure", value: { error: { code: "TIMEOUT" } } });
+    expect(it.text()).toContain("300 1500\n");
+    const warnings = it.peer.received
+      .flatMap(({ request: { frame } }) => (frame.case === "report" ? frame.value.items : []))
+      .flatMap(({ body }) =>
+        body.case === "log" && body.value.stream === LogStream.SYSTEM ? [body.value] : [],
+      );
+    expect(warnings).toMatchObject([
+      {
+        level: LogLevel.WARN,
+        text: "soft timeout of 300ms passed; it will be stopped at the hard timeout in 1.2s\n",
+      },
+    ]);
+  });
+
+  test("has no timeouts in its environment when the job has none", async () => {
+    const script = "console.log(Object.keys(process.env).filter((name) => name.includes('TIMEOUT')).length)";
+    const env = { MUSTER_SOFT_TIMEOUT_MS: "forged", MUSTER_HARD_TIMEOUT_MS: "forged" };
+    expect((await run({ ...node(script), env })).json.stdoutTail).toBe("0\n");
   });
 
   test("a hard timeout kills it, and the failure says so", async () => {

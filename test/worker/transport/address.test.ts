@@ -29,6 +29,9 @@ describe("an address", () => {
     ["[::1]:7071", "http://[::1]:7070"],
     ["https://h:7071", "https://h:7070"],
     ["https://h", "https://h:443"],
+    ["127.0.0.1:17171", "http://127.0.0.1:17171"],
+    ["h:7070", "http://h:7070"],
+    ["h", "http://h:7070"],
   ])("beside %s the API is at %s", (text, url) => {
     expect(defaultApiAddress(parseAddress(text, 7071)).url).toBe(url);
   });

@@ -1,15 +1,16 @@
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { makeError } from "@muster/client/errors";
-import { GoingAwayReason, HelloSchema, WelcomeSchema } from "@muster/client/v1/link";
+import { GoingAwayReason, HelloSchema } from "@muster/client/v1/link";
 import { describe, expect, test } from "vitest";
 import { systemClock } from "../../../worker/clock.ts";
-import { autoTransport, firstThatOpens } from "../../../worker/transport/auto.ts";
-import { FrameQueue } from "../../../worker/transport/frame-queue.ts";
+import { autoTransport } from "../../../worker/transport/auto.ts";
+import { MainRecord, withFallback } from "../../../worker/transport/fallback.ts";
 import { streamTransport } from "../../../worker/transport/stream.ts";
-import { GoingAwayError, type Link, type Transport } from "../../../worker/transport/transport.ts";
+import { GoingAwayError, type Transport } from "../../../worker/transport/transport.ts";
 import { WorkerPeerApi } from "../../support/worker-api.ts";
 import { WorkerBench } from "../../support/worker-bench.ts";
+import { plainLink } from "../../support/worker-link.ts";
 
 const never = new AbortController().signal;
 const open = (transport: Transport) =>
@@ -154,10 +155,11 @@ describe("auto", () => {
     await bench.peer.resultOf(lease.lease.leaseId);
   });
 
-  test("goes on to the API listener when nothing answers at the address", async () => {
+  test("goes on to the API listener where the address knows no worker service", async () => {
     await using bench = await WorkerBench.open();
     await using api = await WorkerPeerApi.start(bench.peer);
-    const worker = bench.worker({ transport: "auto", address: "127.0.0.1:1", apiAddress: api.address });
+    Object.assign(bench.peer.behaviour, { stream: "unimplemented", twins: "unimplemented" });
+    const worker = bench.worker({ transport: "auto", apiAddress: api.address });
     await worker.start();
     expect(worker.attachment?.transport).toBe("poll");
     await worker.stop();
@@ -180,10 +182,11 @@ describe("auto", () => {
 
   test("gives the stream two tries, and takes what works after", async () => {
     const said: string[] = [];
-    const grpc = scripted("grpc", said, unavailable);
+    const grpc = scripted("grpc", said, () => new ConnectError("no such method", Code.Unimplemented));
+    const api = { address: "api", isSame: false, transport: scripted("api", said, () => undefined) };
     const transport = autoTransport(
       scripted("stream", said, unavailable),
-      firstThatOpens([grpc, scripted("api", said, () => undefined)]),
+      withFallback(grpc, () => api, new MainRecord()),
     );
     await expect(open(transport)).rejects.toThrow("nobody there");
     await open(transport);
@@ -239,16 +242,3 @@ describe("auto", () => {
     expect((await open(polling)).improveAfterMs).toBeUndefined();
   });
 });
-
-function plainLink(transport: "stream" | "poll"): Link {
-  const frames = new FrameQueue<never>();
-  const close = () => frames.end();
-  return {
-    welcome: create(WelcomeSchema),
-    transport,
-    improveAfterMs: undefined,
-    frames,
-    send: async () => {},
-    close,
-  };
-}
