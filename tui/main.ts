@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { runProgram } from "./program.ts";
 import { Interrupted, type Surroundings } from "./surroundings.ts";
@@ -15,10 +16,19 @@ export async function main(): Promise<void> {
   };
   process.on("SIGINT", () => onSignal("SIGINT"));
   process.on("SIGTERM", () => onSignal("SIGTERM"));
-  // A reader that has enough, like head, is no error.
+  // A terminal that is closed ends what runs in it, in good order; what nohup started is not told.
+  let isHungUp = false;
+  if (!ignoresHangUp()) {
+    process.on("SIGHUP", () => {
+      isHungUp = true;
+      onSignal("SIGTERM");
+    });
+  }
+  // A reader that has enough, like head, is no error; nor is a terminal that has gone.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    process.exit(error.code === "EPIPE" ? 0 : 1);
+    if (!isHungUp) process.exit(error.code === "EPIPE" ? 0 : 1);
   });
+  process.stderr.on("error", () => {});
   const surroundings: Surroundings = {
     env: process.env,
     stdin: process.stdin,
@@ -35,9 +45,21 @@ export async function main(): Promise<void> {
   process.exit(exitCode);
 }
 
-// A write is called back when all before it are out.
+// A write is called back when all before it are out, or can no longer be.
 function flushed(stream: NodeJS.WriteStream): Promise<void> {
   return new Promise((resolve) => {
+    if (stream.destroyed) return resolve();
+    stream.once("error", () => resolve());
     stream.write("", () => resolve());
   });
+}
+
+// The first bit of the ignored signals, where the system tells.
+function ignoresHangUp(): boolean {
+  try {
+    const mask = /^SigIgn:\s*([0-9a-f]+)/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
+    return (BigInt(`0x${mask}`) & 1n) === 1n;
+  } catch {
+    return false;
+  }
 }

@@ -38,8 +38,8 @@ export interface JobLog {
   stdout(chunk: Uint8Array | string): void;
   /** Standard error of a process. */
   stderr(chunk: Uint8Array | string): void;
-  /** What the handler itself says of the work, apart from what the work says. */
-  system(level: LogLevel, text: string): void;
+  /** What the worker says of the work, apart from what the work says. */
+  system(text: string): void;
 }
 
 /** A job to submit; `payload` is any JSON value. The other fields are those of JobSpec. */

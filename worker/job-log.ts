@@ -9,16 +9,14 @@ export function jobLog(maxBytes: number, report: (body: ReportBody) => void): Jo
   const write = (stream: LogSource, level: LogLevel, text: string) => {
     for (const piece of splitBytes(text, maxBytes)) report({ kind: "log", stream, level, text: piece });
   };
-  const say = (stream: LogSource, level: string | undefined, text: string | undefined) =>
-    write(stream, isLevel(level) ? level : "info", cleanText(String(text)));
   const log = (first: string, second?: string) => {
     const [level, text] = second === undefined ? ["info", first] : [first, second];
-    say("log", level, text);
+    write("log", isLevel(level) ? level : "info", cleanText(String(text)));
   };
   return Object.assign(log, {
     stdout: (chunk: Uint8Array | string) => write("stdout", "info", outputs.stdout.push(chunk)),
     stderr: (chunk: Uint8Array | string) => write("stderr", "info", outputs.stderr.push(chunk)),
-    system: (level: LogLevel, text: string) => say("system", level, text),
+    system: (text: string) => write("system", "info", cleanText(text)),
     flush: () => {
       write("stdout", "info", outputs.stdout.end());
       write("stderr", "info", outputs.stderr.end());

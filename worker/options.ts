@@ -138,7 +138,7 @@ function addressProblem(address: unknown, defaultPort: number): string | undefin
 
 // Never shows the key. A key that was made elsewhere has no form that we know.
 function keyProblem(key: unknown): string | undefined {
-  if (typeof key !== "string" || key === "") return "must not be empty: make one with `muster worker token`";
+  if (typeof key !== "string" || key === "") return "must not be empty: make one with `muster worker create`";
   if (!/^[\x21-\x7e]{1,512}$/.test(key))
     return "must be printable ASCII without spaces: was it copied whole?";
   if (key.startsWith("mk_") && !/^mk_[a-z]+(_[A-Za-z0-9-]+){3,}$/.test(key)) {

@@ -11,6 +11,7 @@ import { sanitizeLines } from "../output/sanitize.ts";
 import { jobLooks } from "../output/states.ts";
 import { showDuration } from "../output/time.ts";
 import { isPassing } from "../stream/reconnect.ts";
+import { whyWaiting } from "./job-waiting.ts";
 
 /** Answers of a call that waits at the server for a while at a time. */
 export interface Waiting {
@@ -23,11 +24,20 @@ export interface Waiting {
  */
 export async function waitForJob(call: Call, jobId: string, wasReached = false): Promise<number> {
   const jobs = call.client(JobService);
+  let said: string | undefined;
+  const sayWhy = async ({ job }: WaitJobResponse): Promise<void> => {
+    const why = job === undefined ? undefined : await whyWaiting(call, job);
+    // The time until the next try changes; the rest of the sentence is what is news.
+    const news = why?.replace(/, in .*/, "");
+    if (why !== undefined && news !== said) call.output.note(why);
+    said = news;
+  };
   const response = await waitUntilDone<WaitJobResponse>(
     call,
     `job ${jobId}`,
     wasReached,
     (timeoutMs, options) => jobs.waitJob({ jobId, timeout: durationFromMs(timeoutMs) }, options),
+    sayWhy,
   );
   return printEnd(call, response);
 }
@@ -73,20 +83,24 @@ export async function waitUntilDone<Response extends Waiting>(
   what: string,
   wasReached: boolean,
   wait: (timeoutMs: number, options: { signal: AbortSignal; timeoutMs: number }) => Promise<Response>,
+  /** Called when it goes on for longer than one would wait without asking why. */
+  still?: (response: Response) => Promise<void>,
 ): Promise<Response> {
   const { timeout } = call.globals;
   const endMs = timeout === undefined ? Number.POSITIVE_INFINITY : call.surroundings.now() + timeout;
   let lostAttempts = 0;
   let isReached = wasReached;
+  let slices = 0;
   for (;;) {
     const leftMs = Math.max(0, endMs - call.surroundings.now());
     // The first answer comes at once: whether it is there at all must not show only after a long wait.
-    const sliceMs = isReached ? Math.max(1, Math.min(longestSliceMs, leftMs)) : 1;
+    const sliceMs = isReached ? Math.max(1, Math.min(slices < 8 ? firstSliceMs : longestSliceMs, leftMs)) : 1;
     try {
       const response = await wait(sliceMs, { signal: call.signal, timeoutMs: sliceMs + answerMs });
       if (lostAttempts > 0) call.output.note("Connected again.");
       [isReached, lostAttempts] = [true, 0];
       if (response.done) return response;
+      if (slices++ > 0) await still?.(response).catch(() => {});
       if (call.surroundings.now() >= endMs) throw timedOut(what, timeout ?? 0);
     } catch (error) {
       call.signal.throwIfAborted();
@@ -105,11 +119,13 @@ export async function waitUntilDone<Response extends Waiting>(
   }
 }
 
-// Short enough that proxies do not end the call.
+// At first often enough to say why it waits; then short enough that proxies do not end the call.
+const firstSliceMs = 3_000;
 const longestSliceMs = 50_000;
 const answerMs = 10_000;
 
-function timedOut(what: string, timeoutMs: number, cause?: unknown): CliError {
+/** The error of a wait whose --timeout is up: exit code 7. */
+export function timedOut(what: string, timeoutMs: number, cause?: unknown): CliError {
   return new CliError(`${what} has not ended after ${showDuration(timeoutMs)}`, {
     reason: "WAIT_TIMED_OUT",
     exitCode: exitCodes.timedOut,

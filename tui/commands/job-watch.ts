@@ -12,7 +12,7 @@ import { showClock, showDuration } from "../output/time.ts";
 import type { ReconnectOptions } from "../stream/reconnect.ts";
 import { watchJob } from "../stream/watch-job.ts";
 import { jobLine, progressText } from "./job-show.ts";
-import { failedJob } from "./job-wait.ts";
+import { failedJob, timedOut } from "./job-wait.ts";
 
 /** What `job watch` shows, and how it ends. */
 export interface WatchOptions {
@@ -31,7 +31,9 @@ export interface LogsOptions {
 /** Prints what becomes of a job until its run has ended. Answers with the exit code. */
 export async function printWatch(call: Call, jobId: string, options: WatchOptions): Promise<number> {
   const { output } = call;
-  const stream = watchJob(call.client(JobService), jobId, { ...reconnecting(call), events: true });
+  const until = untilTimeout(call);
+  const watching = { ...reconnecting(call), signal: until.signal, events: true };
+  const stream = watchJob(call.client(JobService), jobId, watching);
   const textOf = makeWatchText(call, options);
   let last: Job | undefined;
   for await (const response of stream) {
@@ -40,6 +42,7 @@ export async function printWatch(call: Call, jobId: string, options: WatchOption
     output.printOne({ schema: WatchJobResponseSchema, message: response, text: () => textOf(response) });
   }
   if (call.signal.aborted) return exitCodes.interrupted;
+  until.check(`job ${jobId}`);
   if (options.exitStatus === true && (last === undefined || lookOfJob(last).word !== "SUCCEEDED")) {
     throw failedJob(call, last);
   }
@@ -52,14 +55,18 @@ export async function printLogs(call: Call, jobId: string, options: LogsOptions)
   const writer = makeLogWriter(call, options);
   const jobs = call.client(JobService);
   if (options.follow === true) {
-    for await (const { body } of watchJob(jobs, jobId, { ...reconnecting(call), events: true })) {
+    const until = untilTimeout(call);
+    const watching = { ...reconnecting(call), signal: until.signal, events: true };
+    for await (const { body } of watchJob(jobs, jobId, watching)) {
       if (body.case === "event") writer.write(body.value);
       if (body.case !== "job" || !isTerminal(body.value.state)) continue;
       writer.end();
       output.note(`Job ${jobId}: ${jobLine(body.value)}`);
     }
     writer.end();
-    return call.signal.aborted ? exitCodes.interrupted : exitCodes.done;
+    if (call.signal.aborted) return exitCodes.interrupted;
+    until.check(`job ${jobId}`);
+    return exitCodes.done;
   }
   let after: { readonly attempt: number; readonly sequence: bigint } | undefined;
   do {
@@ -70,6 +77,19 @@ export async function printLogs(call: Call, jobId: string, options: LogsOptions)
   } while (after !== undefined);
   writer.end();
   return exitCodes.done;
+}
+
+// --timeout ends a watch too; `check` throws when it did.
+function untilTimeout(call: Call): { readonly signal: AbortSignal; check(what: string): void } {
+  const { timeout } = call.globals;
+  if (timeout === undefined) return { signal: call.signal, check: () => {} };
+  const late = AbortSignal.timeout(timeout);
+  return {
+    signal: AbortSignal.any([call.signal, late]),
+    check(what) {
+      if (late.aborted) throw timedOut(what, timeout);
+    },
+  };
 }
 
 /** Says on stderr when a stream is lost and when it is back. */

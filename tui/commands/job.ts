@@ -19,6 +19,7 @@ import { sanitize } from "../output/sanitize.ts";
 import { attemptTable, jobDetail, jobLine, jobTable } from "./job-show.ts";
 import { registerJobSubmit } from "./job-submit.ts";
 import { waitForJob } from "./job-wait.ts";
+import { whyWaiting } from "./job-waiting.ts";
 import { type LogsOptions, printLogs, printWatch, type WatchOptions } from "./job-watch.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
 import { forEachId } from "./several.ts";
@@ -93,6 +94,8 @@ function registerGet(job: MusterCommand, cli: Cli): void {
           text: () => (found === undefined ? [] : jobDetail(found, call.output, call.surroundings.now())),
           names: () => (found === undefined ? [] : [found.jobId]),
         });
+        const why = found === undefined ? undefined : await whyWaiting(call, found);
+        if (why !== undefined) call.output.note(why);
         return exitCodes.done;
       }),
     );

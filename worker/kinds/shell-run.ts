@@ -41,8 +41,9 @@ const outputGraceMs = 2000;
 /**
  * The built-in kind `shell.run`: starts a program, never through a shell, in a process group of its own. Output
  * is streamed as log. At the soft timeout a `system` line of the log warns; the program gets no signal, and has
- * both timeouts in its environment from the start. A request to stop kills the whole group. Exit codes other than `okExitCodes` are a
- * retryable failure EXIT_NONZERO; a program that is not there is COMMAND_NOT_FOUND, which is not.
+ * both timeouts in its environment from the start. A request to stop kills the whole group. Exit codes other than
+ * `okExitCodes` are a retryable failure EXIT_NONZERO; a program that is not there is COMMAND_NOT_FOUND, which is
+ * not.
  */
 export function shellRun(options: ShellRunOptions): Handler<unknown, ShellResult> {
   return defineHandler<unknown, ShellResult>(async (ctx) => {
@@ -122,6 +123,7 @@ function environment(
 
 // No signal: one that the program does not expect would end it.
 function warnOfSoftTimeout(ctx: JobContext): void {
+  if (ctx.signal.aborted) return;
   const { softTimeoutMs, hardTimeoutMs } = ctx.job;
   const soft =
     softTimeoutMs === undefined ? "the soft timeout" : `soft timeout of ${durationText(softTimeoutMs)}`;
@@ -130,7 +132,7 @@ function warnOfSoftTimeout(ctx: JobContext): void {
     hardTimeoutMs === undefined
       ? "it has no hard timeout"
       : `it will be stopped at the hard timeout in ${durationText(Math.max(0, leftMs))}`;
-  ctx.log.system("warn", `${soft} passed; ${next}\n`);
+  ctx.log.system(`${soft} passed; ${next}`);
 }
 
 function follow(ctx: JobContext, group: ProcessGroup, tailBytes: number) {

@@ -2,7 +2,7 @@ import { mkdtemp, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { LogLevel, LogStream } from "@muster/client/v1/event";
+import { LogStream } from "@muster/client/v1/event";
 import { GoingAwayReason, type Result } from "@muster/client/v1/link";
 import { describe, expect, test } from "vitest";
 import { readShellPayload } from "../../../worker/kinds/shell-payload.ts";
@@ -215,8 +215,7 @@ describe("shell.run", () => {
       );
     expect(warnings).toMatchObject([
       {
-        level: LogLevel.WARN,
-        text: "soft timeout of 300ms passed; it will be stopped at the hard timeout in 1.2s\n",
+        text: "soft timeout of 300ms passed; it will be stopped at the hard timeout in 1.2s",
       },
     ]);
   });

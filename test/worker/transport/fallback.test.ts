@@ -130,7 +130,8 @@ async function openStranger() {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const bound = server.address();
   const address = `http://127.0.0.1:${typeof bound === "object" ? bound?.port : ""}`;
-  return { keys, address, [Symbol.asyncDispose]: () => new Promise((resolve) => server.close(resolve)) };
+  const close = () => new Promise<void>((resolve) => server.close(() => resolve()));
+  return { keys, address, [Symbol.asyncDispose]: close };
 }
 
 describe("a worker whose coordinator is down", () => {
