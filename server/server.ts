@@ -110,7 +110,7 @@ async function start(
   const submits = createSubmitBatcher({
     hot: db.hot,
     newId,
-    submitted: (orgId, shapes) => dispatcher.wake(orgId, shapes),
+    submitted: (orgId, ready) => dispatcher.announce(orgId, ready),
   });
   const coordinator: Coordinator = {
     coordinatorId: randomUUID(),

@@ -13,11 +13,23 @@ const maxClaim = 500;
 /** Claims of one org under way at once. With two the second would see rows that the first has locked, and skip them. */
 const maxClaimsInFlight = 1;
 
+/** Jobs to ask for when it is not known how many are ready. */
+const firstProbe = 4;
+
+/** A shape that may have ready jobs. */
+interface ReadyLine {
+  readonly shape: InternedShape;
+  /** How many jobs the next claim asks for at most: a hint, so that one new job does not lock a hundred links. */
+  expected: number;
+  /** Grows with each piece of news, so that a claim that found nothing does not forget what came meanwhile. */
+  news: number;
+}
+
 /** What dispatch knows of an org. */
 interface OrgLine {
   readonly links: Map<string, Link>;
   /** Shapes that may have ready jobs: a hint, made right by the poll. */
-  readonly ready: Map<bigint, InternedShape>;
+  readonly ready: Map<bigint, ReadyLine>;
   inFlight: number;
   isScheduled: boolean;
   /** Something changed while claims were under way. */
@@ -83,11 +95,23 @@ export class Dispatcher {
     return [...this.#orgs].filter(([, org]) => org.links.size > 0).map(([orgId]) => orgId);
   }
 
-  /** Capacity became free, or jobs became ready. */
-  wake(orgId: string, shapes: readonly InternedShape[] = []): void {
+  /** Capacity became free. */
+  wake(orgId: string): void {
+    const org = this.#orgs.get(orgId);
+    if (org && org.links.size > 0) this.#schedule(orgId, org);
+  }
+
+  /** Jobs became ready: so many of a shape, or an unknown number. */
+  announce(orgId: string, ready: Iterable<{ readonly shape: InternedShape; readonly count: number }>): void {
     const org = this.#orgs.get(orgId);
     if (!org || org.links.size === 0) return;
-    for (const shape of shapes) org.ready.set(shape.shapeId, shape);
+    for (const { shape, count } of ready) {
+      const line = org.ready.get(shape.shapeId);
+      if (line) {
+        line.expected += count;
+        line.news++;
+      } else org.ready.set(shape.shapeId, { shape, expected: count, news: 0 });
+    }
     this.#schedule(orgId, org);
   }
 
@@ -97,7 +121,10 @@ export class Dispatcher {
     if (!org || org.links.size === 0 || this.#isStopped) return;
     try {
       const [rows] = await runInOrg(this.#context.db.hot, orgId, [call(readReadyShapes, { org: orgId })]);
-      this.wake(orgId, rows?.map(shapeOfRow));
+      this.announce(
+        orgId,
+        (rows ?? []).map((row) => ({ shape: shapeOfRow(row), count: Number.POSITIVE_INFINITY })),
+      );
     } catch (error) {
       this.#context.log.warn(
         { err: error, orgId },
@@ -140,7 +167,7 @@ export class Dispatcher {
   async #cycle(orgId: string, org: OrgLine): Promise<void> {
     if (this.#isStopped || org.inFlight >= maxClaimsInFlight) return;
     const free = [...org.links.values()].filter((link) => link.freeSlots() > 0);
-    const servable = [...org.ready.values()].filter((shape) => candidates(shape, free).length > 0);
+    const servable = [...org.ready.values()].filter(({ shape }) => candidates(shape, free).length > 0);
     if (servable.length === 0) return;
     org.inFlight++;
     let claimed = 0;
@@ -150,7 +177,7 @@ export class Dispatcher {
         free.reduce((sum, link) => sum + link.freeSlots(), 0),
       );
       const heads = await this.#heads(orgId, org, servable, demand);
-      const plan = assign(heads, org.ready, free);
+      const plan = assign(heads, new Map(servable.map(({ shape }) => [shape.shapeId, shape])), free);
       if (plan.length > 0) claimed = await this.#claim(orgId, org, plan);
     } catch (error) {
       this.#context.log.warn({ err: error, orgId }, "a claim failed; the next poll tries again");
@@ -167,23 +194,29 @@ export class Dispatcher {
   async #heads(
     orgId: string,
     org: OrgLine,
-    servable: readonly InternedShape[],
+    servable: readonly ReadyLine[],
     demand: number,
   ): Promise<bigint[]> {
     const [only, ...others] = servable;
-    if (only && others.length === 0) return Array.from({ length: demand }, () => only.shapeId);
-    const shapes = servable.map((shape) => shape.shapeId.toString());
+    if (only && others.length === 0) {
+      return Array.from({ length: Math.min(demand, only.expected) }, () => only.shape.shapeId);
+    }
+    const shapes = servable.map(({ shape }) => shape.shapeId.toString());
+    const news = servable.map((line) => line.news);
     const [rows] = await runInOrg(this.#context.db.hot, orgId, [
       call(peekReady, { org: orgId, shapes, limit: demand }),
     ]);
     const heads = (rows ?? []).map(headOf);
     const found = new Set(heads.map((head) => head.shapeId));
-    for (const shape of servable) if (!found.has(shape.shapeId)) org.ready.delete(shape.shapeId);
+    for (const [index, line] of servable.entries()) {
+      if (!found.has(line.shape.shapeId) && line.news === news[index]) org.ready.delete(line.shape.shapeId);
+    }
     return heads.sort(inOrder).map((head) => head.shapeId);
   }
 
   async #claim(orgId: string, org: OrgLine, plan: readonly PlannedClaim[]): Promise<number> {
     const nonce = this.#context.newId();
+    const news = plan.map(({ shape }) => org.ready.get(shape.shapeId)?.news);
     try {
       const results = await runInOrg(
         this.#context.db.hot,
@@ -206,8 +239,16 @@ export class Dispatcher {
       for (const [index, { shape, slots }] of plan.entries()) {
         const rows = results[index] ?? [];
         grants.push(...rows.map(grantOf));
-        // Fewer than asked: the line is empty, as far as this claim could see.
-        if (rows.length < slots.length) org.ready.delete(shape.shapeId);
+        const line = org.ready.get(shape.shapeId);
+        if (!line) continue;
+        line.expected -= rows.length;
+        if (rows.length === slots.length) {
+          // As many as were expected, and there may be more: ask for a few, then for more.
+          if (line.expected < 1) line.expected = Math.max(firstProbe, 4 * rows.length);
+        } else if (line.news === news[index]) {
+          // Fewer than asked: the line is empty, as far as this claim could see.
+          org.ready.delete(shape.shapeId);
+        } else line.expected = Number.POSITIVE_INFINITY;
       }
       this.#offer(org, grants);
       this.#context.wakes.changed(

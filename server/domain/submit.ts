@@ -58,8 +58,11 @@ export type SubmitAnswer =
 export interface SubmitOptions {
   readonly hot: Sql;
   readonly newId: () => string;
-  /** Called after commit with the shapes that were inserted. */
-  readonly submitted: (orgId: string, shapes: readonly InternedShape[]) => void;
+  /** Called after commit with what was inserted: so many jobs of a shape. */
+  readonly submitted: (
+    orgId: string,
+    ready: readonly { readonly shape: InternedShape; readonly count: number }[],
+  ) => void;
 }
 
 /** Makes the batcher of submissions: T1. */
@@ -94,10 +97,20 @@ async function flushSubmissions(
     await runInOrg(options.hot, orgId, insertions(options, orgId, submissions, shapes));
   }
   for (const shape of shapes) known.add(`${orgId}:${shape.shapeId}`);
-  options.submitted(orgId, [
-    ...new Set(submissions.flatMap((one) => one.jobs.map((job) => job.template.shape))),
-  ]);
+  options.submitted(orgId, countShapes(submissions));
   return answers;
+}
+
+function countShapes(submissions: readonly Submission[]) {
+  const counts = new Map<bigint, { readonly shape: InternedShape; count: number }>();
+  for (const { jobs } of submissions) {
+    for (const { template } of jobs) {
+      const counted = counts.get(template.shape.shapeId);
+      if (counted) counted.count++;
+      else counts.set(template.shape.shapeId, { shape: template.shape, count: 1 });
+    }
+  }
+  return [...counts.values()];
 }
 
 function fresh(submission: Submission): SubmitAnswer {
