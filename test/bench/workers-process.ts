@@ -18,7 +18,10 @@ const handlers = {
     if (done === to) write({ jobs: to - from, ms: performance.now() - fromMs });
     return null;
   },
-  "bench.stamp": () => ({ startedMs: performance.timeOrigin + performance.now() }),
+  "bench.stamp": () => {
+    write({ startedMs: performance.timeOrigin + performance.now() });
+    return null;
+  },
 };
 const workers = keys.map(
   (key: string, index: number) =>
