@@ -1,4 +1,4 @@
-import type { Sql } from "postgres";
+import type { HotPool } from "../store/hot-pool.ts";
 import { call, type OrgTx, runInOrg, transact } from "../store/statement.ts";
 import {
   type AuditRow,
@@ -56,7 +56,7 @@ export type SubmitAnswer =
 
 /** What the flush of submissions works with. */
 export interface SubmitOptions {
-  readonly hot: Sql;
+  readonly hot: HotPool;
   readonly newId: () => string;
   /** Called after commit with what was inserted: so many jobs of a shape. */
   readonly submitted: (

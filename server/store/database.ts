@@ -1,6 +1,8 @@
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
 import postgres, { type Sql } from "postgres";
+import { readArray } from "./arrays.ts";
 import { drizzle, sql } from "./drizzle.ts";
+import { HotPool } from "./hot-pool.ts";
 import { setOrg, setOrgs } from "./statement.ts";
 
 /** The login roles that a coordinator uses, least privilege first. */
@@ -16,9 +18,9 @@ export interface Database {
   /** Sweeps. */
   readonly sweep: PostgresJsDatabase;
   /** Flushes: prepared statements alone. */
-  readonly hot: Sql;
+  readonly hot: HotPool;
   /** Sweeps that work by prepared statements. */
-  readonly sweepClient: Sql;
+  readonly sweepClient: HotPool;
   /** Closes all connections, waiting up to 5 s for what runs. */
   close(): Promise<void>;
 }
@@ -30,15 +32,16 @@ export function openDatabase(options: {
   readonly hotConnections: number;
 }): Database {
   const app = client(options.urls.muster_app, options.appConnections, "muster app");
-  const hot = client(options.urls.muster_hot, options.hotConnections, "muster hot");
+  const hot = pool(options.urls.muster_hot, options.hotConnections, "muster hot");
+  const sweepPool = pool(options.urls.muster_sweep, 2, "muster sweep");
   const sweep = client(options.urls.muster_sweep, 2, "muster sweep");
   return {
     app: drizzle(app),
     sweep: drizzle(sweep),
     hot,
-    sweepClient: sweep,
+    sweepClient: sweepPool,
     async close() {
-      await Promise.all([app, hot, sweep].map((one) => one.end({ timeout: 5 })));
+      await Promise.all([app.end({ timeout: 5 }), sweep.end({ timeout: 5 }), hot.end(5), sweepPool.end(5)]);
     },
   };
 }
@@ -85,12 +88,28 @@ export function errorCode(error: unknown): string {
   return "";
 }
 
+/**
+ * Settings of every client. The driver asks for the types of arrays at each
+ * connection, and nobody catches that question when the server goes away just
+ * then: the process would end. So it does not ask; lists are written and read
+ * by `arrays.ts`.
+ */
+export const ownArrays = {
+  fetch_types: false,
+  types: { texts: { to: 1009, from: [1009, 2951], serialize: (value: string) => value, parse: readArray } },
+};
+
+function pool(url: string, size: number, name: string): HotPool {
+  return new HotPool(Array.from({ length: size }, () => client(url, 1, name)));
+}
+
 function client(url: string, max: number, name: string): Sql {
   return postgres(url, {
     max,
     onnotice: () => {},
     connection: { application_name: name },
     connect_timeout: 10,
+    ...ownArrays,
     // A statement is planned once a connection; connections are kept.
     max_lifetime: null,
   });

@@ -61,6 +61,7 @@ export async function migrateDatabase(options: {
   const client = postgres(url, {
     max: 1,
     onnotice: () => {},
+    fetch_types: false,
     connection: { application_name: "muster migrate" },
   });
   try {
@@ -173,7 +174,7 @@ function ignoreExists(error: unknown): void {
 }
 
 async function canLogIn(url: string): Promise<boolean> {
-  const client = postgres(url, { max: 1, onnotice: () => {}, connect_timeout: 10 });
+  const client = postgres(url, { max: 1, onnotice: () => {}, fetch_types: false, connect_timeout: 10 });
   try {
     await client`select 1`;
     return true;

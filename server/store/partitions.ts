@@ -36,6 +36,7 @@ export async function addPartitions(url: string, nowMs: number): Promise<void> {
   const client = postgres(url, {
     max: 1,
     onnotice: () => {},
+    fetch_types: false,
     connection: { application_name: "muster partitions" },
   });
   try {

@@ -1,6 +1,8 @@
 import type { SQL, Table } from "drizzle-orm";
 import type { Row, Sql } from "postgres";
+import { writeArray } from "./arrays.ts";
 import { getTableColumns, PgDialect, Placeholder, sql } from "./drizzle.ts";
+import type { HotPool } from "./hot-pool.ts";
 
 /** A statement built once from the schema and executed prepared, by its parameters' names. */
 export interface Statement {
@@ -54,14 +56,19 @@ export interface OrgTx {
 }
 
 /** Runs a transaction of one org step by step. */
-export function transact<T>(client: Sql, orgId: string, body: (tx: OrgTx) => Promise<T>): Promise<T> {
-  const result = client.begin(async (tx) => {
-    await tx.unsafe(setOrg(orgId));
-    // After a lost connection the driver may go on with another one: there no
-    // org is set, and row-level security refuses every statement.
-    return { value: await body({ orgId, run: (one) => execute(tx, one) }) };
-  });
-  return result.then(({ value }) => value);
+export async function transact<T>(pool: HotPool, orgId: string, body: (tx: OrgTx) => Promise<T>): Promise<T> {
+  const { sql, release } = await pool.acquire();
+  try {
+    const { value } = await sql.begin(async (tx) => {
+      await tx.unsafe(setOrg(orgId));
+      // After a lost connection the driver may go on with another one: there no
+      // org is set, and row-level security refuses every statement.
+      return { value: await body({ orgId, run: (one) => execute(tx, one) }) };
+    });
+    return value;
+  } finally {
+    release();
+  }
 }
 
 /** What a statement is executed on: a pool, a reserved connection or a transaction. */
@@ -71,7 +78,8 @@ type Connection = Pick<Sql, "unsafe">;
 export function execute(sql: Connection, { statement, values }: Call): Promise<Row[]> {
   const parameters = statement.names.map((name) => {
     if (!(name in values)) throw new Error(`parameter ${name} is missing`);
-    return asText(values[name]);
+    const value = values[name];
+    return Array.isArray(value) ? writeArray(value) : value;
   });
   return runUnsafe(sql, statement.text, parameters);
 }
@@ -81,19 +89,19 @@ export function execute(sql: Connection, { statement, values }: Call): Promise<R
  * a single round trip. Rejects if any of them failed; then nothing happened,
  * unless the connection was lost, which leaves the outcome unknown.
  */
-export async function runInOrg(client: Sql, orgId: string, calls: readonly Call[]): Promise<Row[][]> {
-  const connection = await client.reserve();
+export async function runInOrg(pool: HotPool, orgId: string, calls: readonly Call[]): Promise<Row[][]> {
+  const { sql, release } = await pool.acquire();
   try {
-    const begun = connection.unsafe(`begin; ${setOrg(orgId)}`).execute();
-    const running = calls.map((one) => execute(connection, one));
-    const committed = connection.unsafe("commit").execute();
+    const begun = sql.unsafe(`begin; ${setOrg(orgId)}`).execute();
+    const running = calls.map((one) => execute(sql, one));
+    const committed = sql.unsafe("commit").execute();
     const settled = await Promise.allSettled([begun, ...running, committed]);
     const failed = settled.find((result) => result.status === "rejected");
     if (failed) throw failed.reason;
     if ((await committed).command !== "COMMIT") throw new Error("the transaction was rolled back");
     return await Promise.all(running);
   } finally {
-    connection.release();
+    release();
   }
 }
 
@@ -111,14 +119,6 @@ export function setOrgs(orgIds: readonly string[]): string {
 function checkedUuid(text: string): string {
   if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)) throw new Error("not a UUID");
   return text;
-}
-
-// The driver takes the type of an array's first element for that of the array, where it knows one: of
-// booleans. Written as an array literal, the list is left alone.
-function asText(value: unknown): unknown {
-  const isOfBooleans = Array.isArray(value) && value.some((one) => typeof one === "boolean");
-  if (!isOfBooleans) return value;
-  return `{${value.map((one) => (one === null ? "NULL" : String(one))).join(",")}}`;
 }
 
 // postgres.js types parameters as a closed union; what we send is checked by the statement's casts.

@@ -40,7 +40,9 @@ describe("a migration", () => {
       suggestion: expect.stringContaining("MUSTER_SECRET"),
     });
     // Nobody was locked out.
-    await db.database.hot`select 1`;
+    const { sql, release } = await db.database.hot.acquire();
+    await sql`select 1`;
+    release();
   });
 
   test("refuses a schema that is newer than this version", async () => {
