@@ -15,6 +15,7 @@ const jobsTotal = Number(flagValue("--jobs") ?? 60_000);
 const workerCount = Number(flagValue("--workers") ?? 100);
 const slots = Number(flagValue("--slots") ?? 20);
 const samples = Number(flagValue("--samples") ?? 200);
+if (jobsTotal < 20_000) throw new Error("--jobs must be at least 20,000: fewer end while the workers attach");
 
 const folder = mkdtempSync(join(tmpdir(), "muster-bench-"));
 chmodSync(folder, 0o755);
