@@ -128,12 +128,17 @@ async function start(
       cancel: (orgId) => void attempt("push cancels", () => pushCancels({ coordinator, dispatcher }, orgId)),
     },
   };
-  const attempt = async (what: string, body: () => Promise<unknown>) => {
-    try {
-      await body();
-    } catch (error) {
-      log.warn({ err: error }, `could not ${what}`);
-    }
+  // What nobody awaits: a stop waits for it before it closes the database.
+  const attempts = new Set<Promise<void>>();
+  const attempt = (what: string, body: () => Promise<unknown>): Promise<void> => {
+    const running = body()
+      .then(
+        () => {},
+        (error: unknown) => log.warn({ err: error }, `could not ${what}`),
+      )
+      .then(() => void attempts.delete(running));
+    attempts.add(running);
+    return running;
   };
   const dispatcher = new Dispatcher({ db, newId, wakes: coordinator.wakes, log, nowMs: steadyMs });
   cleanups.push(() => dispatcher.stop());
@@ -252,6 +257,7 @@ async function start(
     await dispatcher.stop();
     for (const session of [...sessions]) session.goAway("restart", "the coordinator stops");
     await Promise.all([submits.drain(), link.accepts.drain(), link.results.drain(), link.reports.drain()]);
+    await Promise.all(attempts);
     const reason = shuttingDown();
     const closing = [api.stop({ graceMs }), workers.stop({ graceMs })];
     shutdown.abort(reason);

@@ -178,10 +178,10 @@ export class LinkSession {
     this.#parts.sessions.delete(this);
     this.#parts.dispatcher.detach(this.link);
     this.#sink.end();
-    const { coordinator, log } = this.#parts;
-    closeLink(coordinator.db, this.link.orgId, this.link).catch((error: unknown) => {
-      log.debug({ err: error }, "a link could not be marked as closed; its silence says it too");
-    });
+    const { coordinator } = this.#parts;
+    void this.#parts.attempt("mark a link as closed", () =>
+      closeLink(coordinator.db, this.link.orgId, this.link),
+    );
   }
 
   /** Called each second: offers that were not answered, leases of a boot that is not proven dead. */
