@@ -227,3 +227,8 @@ export class Link {
     return unseen;
   }
 }
+
+/** Whether the result has come. A function: the state may change while a promise is awaited. */
+export function hasResult(held: Held): boolean {
+  return held.state === "result";
+}

@@ -7,10 +7,11 @@ import type {
   Heartbeat,
   OfferReply,
   Report,
+  Result,
   Results,
 } from "@muster/client/v1/link";
 import type { Held } from "../dispatch/link.ts";
-import { Link, storedHeld } from "../dispatch/link.ts";
+import { hasResult, Link, storedHeld } from "../dispatch/link.ts";
 import type { Caller } from "../domain/context.ts";
 import { endLeases, type Fence } from "../domain/leases.ts";
 import { type Attached, attachLink, type Hello, type StoredLease } from "../domain/links.ts";
@@ -21,6 +22,7 @@ import { fenceOf, readCoolDown, readLease } from "./frames-in.ts";
 import { frame, goingAway, leaseRef, offersOf, welcomeOf } from "./frames-out.ts";
 import { commitReport, commitResults, type EventAckInit, type Sender } from "./intake.ts";
 import type { LinkParts } from "./parts.ts";
+import { untilDone } from "./until-done.ts";
 
 /** Where frames go: a stream's mailbox, or what a poll fetches. Never waits. */
 export interface FrameSink {
@@ -334,10 +336,14 @@ export class LinkSession {
   async #commitAccept(held: Held, heartbeatSequence: number): Promise<boolean> {
     if (held.state === "offered") held.state = "accepted";
     held.acceptedAtHeartbeat = Math.max(heartbeatSequence, this.link.heartbeatSequence);
-    const accept = { ...held.fence, isDone: () => isResult(held) };
-    const isCurrent = await this.#parts.accepts.add(this.link.orgId, accept);
+    const accept = { ...held.fence, isDone: () => hasResult(held) };
+    let isCurrent = true;
+    await untilDone(this, this.#parts.log, async () => {
+      isCurrent = await this.#parts.accepts.add(this.link.orgId, accept);
+      return true;
+    });
     if (held.state === "accepted") held.state = "running";
-    if (!isCurrent && !isResult(held)) this.revoke(held.fence.leaseId, "superseded");
+    if (!isCurrent && !hasResult(held)) this.revoke(held.fence.leaseId, "superseded");
     return isCurrent;
   }
 
@@ -359,17 +365,28 @@ export class LinkSession {
   }
 
   #report(report: Report): void {
-    void this.#parts.attempt("commit a report", async () => {
-      const items = await this.commitReport(report);
-      if (items.length > 0) this.#sink.send(frame({ case: "eventAck", value: { items } }));
-    });
+    void this.#parts.attempt("commit a report", () =>
+      untilDone(this, this.#parts.log, async () => {
+        const items = await this.commitReport(report);
+        if (items.length > 0) this.#sink.send(frame({ case: "eventAck", value: { items } }));
+        return true;
+      }),
+    );
   }
 
+  // A worker sends its results once a link. What the database cannot take now is tried again here: without an
+  // answer the worker's slot would stay taken.
   #results({ results }: Results): void {
-    void this.#parts.attempt("commit results", async () => {
-      const items = await commitResults(this.#parts, this.#sender(), results);
-      if (items.length > 0) this.#sink.send(frame({ case: "resultAck", value: { items } }));
-    });
+    let left: readonly Result[] = results;
+    void this.#parts.attempt("commit results", () =>
+      untilDone(this, this.#parts.log, async () => {
+        const items = await commitResults(this.#parts, this.#sender(), left);
+        if (items.length > 0) this.#sink.send(frame({ case: "resultAck", value: { items } }));
+        const answered = new Set(items.map((item) => item.resultId));
+        left = left.filter((result) => !answered.has(result.resultId));
+        return left.length === 0;
+      }),
+    );
   }
 
   #sender(): Sender {
@@ -380,9 +397,4 @@ export class LinkSession {
     const grace = durationFromMs(this.#parts.config.killGraceMs);
     this.#sink.send(frame({ case: "cancel", value: { lease: leaseRef(fence), reason, grace } }));
   }
-}
-
-// The state may change while a promise is awaited; the compiler does not see that.
-function isResult(held: Held): boolean {
-  return held.state === "result";
 }
