@@ -63,6 +63,11 @@ export const workers = muster.table(
     workerId: uuid("worker_id").notNull(),
     name: text("name").notNull(),
     disabledAt: at("disabled_at"),
+    /** An operator wants it to take nothing new; stands until somebody resumes it. */
+    drainRequestedAt: at("drain_requested_at"),
+    /** It gets no offers until an operator clears it: it lost too much, or two processes fight for it. */
+    quarantinedAt: at("quarantined_at"),
+    quarantineReason: text("quarantine_reason"),
     skills: jsonb("skills").$type<{ name: string; digest: string }[]>().notNull().default([]),
     kinds: text("kinds").array().notNull().default([]),
     slots: integer("slots").notNull().default(0),
@@ -90,8 +95,39 @@ export const links = muster.table(
     transport: text("transport").$type<"stream" | "poll">().notNull(),
     isAttached: boolean("is_attached").notNull(),
     isDraining: boolean("is_draining").notNull(),
+    /** Since when it leaves a cancel without an answer; null: it answers. */
+    suspectAt: at("suspect_at"),
+    /** How often another process took the link over while it was live, since `flips_since`. */
+    flips: integer("flips").notNull().default(0),
+    flipsSince: at("flips_since"),
   },
   (t) => [primaryKey({ columns: [t.orgId, t.workerId] })],
+);
+
+/** Which jobs a worker lost lately: three in ten minutes and it is the cause. A sweep drops old rows. */
+export const workerLosses = muster.table(
+  "worker_losses",
+  {
+    orgId: orgId(),
+    workerId: uuid("worker_id").notNull(),
+    jobId: uuid("job_id").notNull(),
+    lostAt: at("lost_at").notNull().default(now),
+  },
+  (t) => [primaryKey({ columns: [t.orgId, t.workerId, t.jobId] })],
+);
+
+/** What a worker is told, whichever coordinator holds its link; deleted when it is acknowledged. */
+export const commands = muster.table(
+  "commands",
+  {
+    orgId: orgId(),
+    workerId: uuid("worker_id").notNull(),
+    /** UUIDv7: they sort by age. */
+    commandId: uuid("command_id").notNull(),
+    action: text("action").$type<"drain" | "resume">().notNull(),
+    createdAt: at("created_at").notNull().default(now),
+  },
+  (t) => [primaryKey({ columns: [t.orgId, t.workerId, t.commandId] })],
 );
 
 /** Repositories and their cap on open pull requests. */
