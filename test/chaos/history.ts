@@ -21,12 +21,15 @@ export type ClientLine =
       readonly at: number;
       /** Idempotency key: names the submission. */
       readonly key: string;
+      /** Whose it is, where a run has several orgs. */
+      readonly org?: string;
       readonly jobs: readonly AskedJob[];
     }
   | {
       readonly type: "submitted";
       readonly at: number;
       readonly key: string;
+      readonly org?: string;
       /** In the order of the intent. */
       readonly jobIds: readonly string[];
       readonly batchId: string | null;
@@ -70,7 +73,9 @@ export type EffectLine =
       readonly leaseId: string;
       /** What the handler made of it: `succeeded`, `failed`, `stopped:<kind of the stop>`. */
       readonly outcome: string;
-    };
+    }
+  /** Where it is seen: the coordinator said that the result of this lease is committed. */
+  | { readonly type: "acknowledged"; readonly at: number; readonly leaseId: string };
 
 /** A line of the runner's file. */
 export interface FaultLine {
@@ -120,6 +125,8 @@ export interface ChangeLine {
 /** A row of the history. */
 export interface AttemptLine {
   readonly jobId: string;
+  /** Whose it is, where a run has several orgs. */
+  readonly org?: string;
   readonly attempt: number;
   readonly generation: number;
   readonly workerId: string | null;
@@ -145,6 +152,8 @@ export type FinalLine =
       readonly state: number;
       readonly attempt: number;
       readonly reason: string | null;
+      readonly leaseId?: string | null;
+      readonly org?: string;
     }
   | {
       readonly type: "batch";
