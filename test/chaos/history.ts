@@ -181,10 +181,14 @@ export function openHistory<T>(
   name: string,
 ): { readonly write: (line: T) => void; readonly close: () => void } {
   const file = openSync(join(folder, `${name}.jsonl`), "a");
+  let isClosed = false;
   return {
     write: (line) => {
-      writeSync(file, `${JSON.stringify(line)}\n`);
+      if (!isClosed) writeSync(file, `${JSON.stringify(line)}\n`);
     },
-    close: () => closeSync(file),
+    close: () => {
+      if (!isClosed) closeSync(file);
+      isClosed = true;
+    },
   };
 }
