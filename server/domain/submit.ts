@@ -237,10 +237,11 @@ async function resolveKeys(
     const submission = submissions[index];
     const owner = owners.get(nameOf(key));
     if (!submission || !owner || !isFresh(answers[index])) continue;
-    // The owner may be of this very flush: if it was refused, so is its repetition.
-    const refusal = answers[positions.get(owner.target) ?? -1];
-    const isRefused = refusal !== undefined && "error" in refusal;
-    answers[index] = isRefused ? refusal : await answerTaken(tx, submission, key, owner);
+    // The owner may be of this very flush, and not inserted yet: what becomes of it becomes of its repetition.
+    const own = answers[positions.get(owner.target) ?? -1];
+    const isRepeated = own !== undefined && ("error" in own || owner.print === key.fingerprint);
+    if (!isRepeated) answers[index] = await answerTaken(tx, submission, key, owner);
+    else answers[index] = "error" in own ? own : { ...own, isReplayed: true };
   }
   const refused = lost.map(({ index }) => index);
   const given = wanted.filter(({ index, key }) => refused.includes(index) && taken.has(nameOf(key)));
