@@ -98,6 +98,16 @@ export const errorReasons = {
     "Only a dead or cancelled job can be run again.",
     "Submit a new job instead.",
   ),
+  JOB_NOT_PARKABLE: r(
+    "failed_precondition",
+    "Only a job that waits can be parked.",
+    "Wait until it has ended or waits again; one that runs can be cancelled with `muster job cancel`.",
+  ),
+  JOB_NOT_PARKED: r(
+    "failed_precondition",
+    "The job is not parked.",
+    "Look at it with `muster job get`: nothing holds it that unpark could end.",
+  ),
   SUPERSEDED: r(
     "failed_precondition",
     "The lease is no longer current: the job has gone on without it.",

@@ -1,18 +1,21 @@
 import { createHash } from "node:crypto";
-import { readFinal, releaseDeadLetters, requestCancel, reviveJob } from "../store/job-changes.ts";
-import { lockJobs } from "../store/leases.ts";
+import { lockAsked, readFinal, releaseDeadLetters, requestCancel, reviveJob } from "../store/job-changes.ts";
 import { call, type OrgTx, transact } from "../store/statement.ts";
 import type { JobTemplate, NewJob } from "../store/submit.ts";
 import { insertAuditRows, insertNewShapes } from "../store/submit.ts";
-import type { Transition } from "../store/transition.ts";
-import { appendTally, writeTransitions } from "../store/transitions.ts";
+import { appendTally } from "../store/transitions.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { DomainError, failedPrecondition, notFound } from "./errors.ts";
 import { encodeId } from "./ids.ts";
-import { type LockedJob, lockedJob } from "./locked-job.ts";
+import { auditRow, lockOne, takeRequest, writeSettled } from "./job-rows.ts";
+import { checkedState } from "./job-views.ts";
+import type { LockedJob } from "./locked-job.ts";
 import type { JobRequest } from "./rules/job-spec.ts";
+import type { JobEvent } from "./rules/lifecycle.ts";
 import { internShape } from "./rules/shapes.ts";
-import { isLeased, JobState, Outcome, stateName } from "./rules/states.ts";
+import { isTerminal, JobState, stateName } from "./rules/states.ts";
+import { refusal } from "./rules/transition-table.ts";
+import { isSettled, noRemains, settle } from "./settle.ts";
 import type { Lease, Submission, SubmitKey } from "./submit.ts";
 
 /** One job to submit. */
@@ -81,60 +84,45 @@ export async function cancelJob(
     isForced,
   }: { readonly jobId: string; readonly reason: string; readonly isForced: boolean },
 ): Promise<CancelOutcome> {
-  const outcome = await transact(c.db.hot, caller.orgId, async (tx): Promise<CancelOutcome> => {
-    const job = await lockOne(tx, jobId);
-    if (!job) {
-      await finalOf(tx, jobId);
-      return "already-terminal";
-    }
-    const details = { state: job.state, isForced };
-    const audited = insertAuditRows(tx.orgId, [
-      auditRow(c, caller, "job.cancel", encodeId("job", jobId), details, reason),
-    ]);
-    if (job.state === JobState.running && !isForced) {
-      await Promise.all([
-        tx.run(call(requestCancel, { org: tx.orgId, job: jobId, reason })),
-        tx.run(audited),
-      ]);
-      return "requested";
-    }
-    const writes = writeTransitions(tx.orgId, [cancelled(job, reason)], { n: 1, tally: c.newId() });
-    await Promise.all([...writes, audited].map((one) => tx.run(one)));
-    return "cancelled";
-  });
-  if (outcome !== "already-terminal") {
-    c.wakes.changed(caller.orgId, [jobId]);
-    c.wakes.cancel(caller.orgId);
-  }
-  return outcome;
+  return endJob(c, caller, jobId, reason, () => ({ type: "cancel-requested", isForced }));
+}
+
+/** T18: cancels a job whose deadline has passed, like a cancel; one that was given another run meanwhile is left alone. */
+export async function cancelOverdueJob(c: Coordinator, caller: Caller, jobId: string): Promise<void> {
+  await endJob(c, caller, jobId, "the deadline passed", (job) =>
+    job.isOverdue ? { type: "deadline-passed" } : null,
+  );
 }
 
 /** T19, and T3 by hand: replays a dead or cancelled run; wakes a job that waits for its next try or is parked. */
 export async function retryJob(
   c: Coordinator,
   caller: Caller,
-  { jobId, reason }: { readonly jobId: string; readonly reason: string },
+  {
+    jobId,
+    reason,
+    requestId = "",
+  }: { readonly jobId: string; readonly reason: string; readonly requestId?: string },
 ): Promise<void> {
   await transact(c.db.hot, caller.orgId, async (tx) => {
-    const job = await lockOne(tx, jobId);
+    let job = await lockOne(tx, jobId);
+    if (!job) {
+      // Two that replay at once take turns: the second finds the run of the first.
+      await tx.run(call(lockAsked, { org: tx.orgId, job: jobId }));
+      job = await lockOne(tx, jobId);
+    }
+    if (!(await takeRequest(c, tx, "retry", jobId, requestId))) return;
     const audited = insertAuditRows(tx.orgId, [
       auditRow(c, caller, "job.retry", encodeId("job", jobId), { state: job?.state ?? null }, reason),
     ]);
     if (job) {
-      if (job.state !== JobState.scheduled && job.state !== JobState.parked) {
-        throw failedPrecondition("JOB_NOT_REPLAYABLE", {
-          jobId: encodeId("job", jobId),
-          state: stateName(job.state),
-        });
-      }
-      const writes = writeTransitions(tx.orgId, [woken(job)], { n: 1, tally: c.newId() });
-      await Promise.all([...writes, audited].map((one) => tx.run(one)));
+      const answer = settle(job, { type: "hurried" }, noRemains, c.random());
+      if (!isSettled(answer)) throw notReplayable(jobId, job.state);
+      await writeSettled(c, tx, answer, [audited]);
       return;
     }
     const final = await finalOf(tx, jobId);
-    if (final.state === JobState.succeeded) {
-      throw failedPrecondition("JOB_NOT_REPLAYABLE", { jobId: encodeId("job", jobId), state: "SUCCEEDED" });
-    }
+    if (refusal(final.state, "replayed")) throw notReplayable(jobId, final.state);
     const shape = internShape(final.shape);
     const values = { org: tx.orgId, job: jobId, attempt: final.attempt, generation: final.generation + 1 };
     await Promise.all([
@@ -147,6 +135,41 @@ export async function retryJob(
   });
   c.wakes.ready(caller.orgId);
   c.wakes.changed(caller.orgId, [jobId]);
+}
+
+async function endJob(
+  c: Coordinator,
+  caller: Caller,
+  jobId: string,
+  reason: string,
+  eventOf: (job: LockedJob) => Extract<JobEvent, { type: "cancel-requested" | "deadline-passed" }> | null,
+): Promise<CancelOutcome> {
+  const outcome = await transact(c.db.hot, caller.orgId, async (tx): Promise<CancelOutcome> => {
+    const job = await lockOne(tx, jobId);
+    if (!job) {
+      await finalOf(tx, jobId);
+      return "already-terminal";
+    }
+    const event = eventOf(job);
+    if (!event) return "already-terminal";
+    const answer = settle(job, event, { ...noRemains, reason }, c.random());
+    if (!isSettled(answer)) return "already-terminal";
+    const isForced = event.type === "cancel-requested" && event.isForced;
+    const audited = insertAuditRows(tx.orgId, [
+      auditRow(c, caller, "job.cancel", encodeId("job", jobId), { state: job.state, isForced }, reason),
+    ]);
+    if (isTerminal(answer.transition.state)) {
+      await writeSettled(c, tx, answer, [audited]);
+      return "cancelled";
+    }
+    await Promise.all([tx.run(call(requestCancel, { org: tx.orgId, job: jobId, reason })), tx.run(audited)]);
+    return "requested";
+  });
+  if (outcome !== "already-terminal") {
+    c.wakes.changed(caller.orgId, [jobId]);
+    c.wakes.cancel(caller.orgId);
+  }
+  return outcome;
 }
 
 async function submit(c: Coordinator, caller: Caller, submission: Submission) {
@@ -265,21 +288,8 @@ function held(caller: Caller, parent: Lease | null): Submission["parent"] {
   return { ...parent, workerId: caller.workerId };
 }
 
-function auditRow(
-  c: Coordinator,
-  caller: Caller,
-  action: string,
-  target: string,
-  details: Record<string, unknown>,
-  reason = "",
-) {
-  const { actor, requestId } = caller;
-  return { auditId: c.newId(), actor, action, target, reason, requestId, details };
-}
-
-async function lockOne(tx: OrgTx, jobId: string): Promise<LockedJob | null> {
-  const rows = await tx.run(call(lockJobs, { org: tx.orgId, jobs: [jobId], low: jobId, high: jobId }));
-  return rows[0] ? lockedJob(rows[0]) : null;
+function notReplayable(jobId: string, state: JobState): DomainError {
+  return failedPrecondition("JOB_NOT_REPLAYABLE", { jobId: encodeId("job", jobId), state: stateName(state) });
 }
 
 async function finalOf(tx: OrgTx, jobId: string) {
@@ -288,7 +298,7 @@ async function finalOf(tx: OrgTx, jobId: string) {
   return {
     attempt: Number(row["attempt"]),
     generation: Number(row["generation"]),
-    state: Number(row["state"]),
+    state: checkedState(Number(row["state"])),
     shape: {
       kind: String(row["kind"]),
       queue: String(row["queue"]),
@@ -306,36 +316,4 @@ async function finalOf(tx: OrgTx, jobId: string) {
 function uncounted(state: number) {
   const dead = state === JobState.dead ? -1 : 0;
   return { submitted: 0, succeeded: 0, cancelled: state === JobState.cancelled ? -1 : 0, dead };
-}
-
-// A run that ends without a lease takes the next attempt number for its final row.
-function cancelled(job: LockedJob, reason: string): Transition {
-  const isHeld = isLeased(job.state);
-  const attempt = isHeld ? job.attempt : job.attempt + 1;
-  return {
-    ...job,
-    state: JobState.cancelled,
-    attempt,
-    renewsReadyAt: false,
-    wakeInMs: null,
-    reason,
-    dead: null,
-    ended: {
-      attempt,
-      outcome: Outcome.cancelled,
-      grantedAtSeconds: isHeld ? job.grantedAtSeconds : null,
-      workerId: isHeld ? job.workerId : null,
-      leaseId: isHeld ? job.leaseId : null,
-      resultId: null,
-      result: null,
-      error: null,
-      prUrl: null,
-      lastSequence: null,
-    },
-  };
-}
-
-function woken(job: LockedJob): Transition {
-  const state = job.waitingOn > 0 ? JobState.blocked : JobState.ready;
-  return { ...job, state, renewsReadyAt: true, wakeInMs: null, reason: null, dead: null, ended: null };
 }

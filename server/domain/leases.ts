@@ -6,19 +6,14 @@ import type { StoredError, Transition } from "../store/transition.ts";
 import { writeTransitions } from "../store/transitions.ts";
 import { Batcher } from "./batcher.ts";
 import type { Coordinator } from "./context.ts";
-import { lockedJob } from "./locked-job.ts";
+import { type LockedJob, lockedJob } from "./locked-job.ts";
+import { type Fence, isCurrentLease } from "./rules/fences.ts";
 import type { InternedShape } from "./rules/shapes.ts";
 import { JobState, Outcome } from "./rules/states.ts";
 import type { LeaseEvent } from "./rules/transitions.ts";
-import { noRemains, type Remains, settle } from "./settle.ts";
+import { isSettled, noRemains, type Remains, settle } from "./settle.ts";
 
-/** What every write of a worker about a job repeats. */
-export interface Fence {
-  readonly jobId: string;
-  readonly attempt: number;
-  readonly leaseId: string;
-  readonly workerId: string;
-}
+export type { Fence } from "./rules/fences.ts";
 
 /** An accept on its way to the database; skipped when the result is there already. */
 export type Accept = Fence & { readonly isDone: () => boolean };
@@ -103,9 +98,9 @@ export async function endLeases(
       for (const leaseId of [...byLease.keys()]) if (!confirmed.has(leaseId)) byLease.delete(leaseId);
       if (byLease.size === 0) return new Map();
     }
-    return settleLocked(c, tx, fences, (leaseId) => {
-      const end = byLease.get(leaseId);
-      return end
+    return settleLocked(c, tx, fences, (job) => {
+      const end = job.leaseId === null ? undefined : byLease.get(job.leaseId);
+      return end && isCurrentLease(job, end.fence)
         ? { event: end.event, remains: { ...noRemains, reason: end.reason, error: lossError(end) } }
         : null;
     });
@@ -139,7 +134,7 @@ async function commitResults(
   if (simple.length > 0) {
     const finished = await finish(c, orgId, simple);
     for (const result of simple) {
-      if (finished.has(result.fence.leaseId)) {
+      if (finished.has(result.resultId)) {
         answers.set(result.resultId, { status: "committed", state: JobState.succeeded });
       } else others.add(result);
     }
@@ -172,7 +167,7 @@ async function finish(c: LeaseContext, orgId: string, results: readonly LeaseRes
       n: 1,
     }),
   ]);
-  return new Set(rows?.map((row) => String(row["lease"])));
+  return new Set(rows?.map((row) => String(row["result"])));
 }
 
 async function settleResults(
@@ -180,13 +175,14 @@ async function settleResults(
   tx: OrgTx,
   results: readonly LeaseResult[],
 ): Promise<Map<string, ResultAnswer>> {
-  const byLease = new Map(results.map((result) => [result.fence.leaseId, result]));
+  // Who names another's lease in the same flush takes no part in what is done to it.
+  const ofJob = Map.groupBy(results, (result) => result.fence.jobId);
   const settled = await settleLocked(
     c,
     tx,
     results.map((result) => result.fence),
-    (leaseId) => {
-      const result = byLease.get(leaseId);
+    (job) => {
+      const result = ofJob.get(job.jobId)?.find(({ fence }) => isCurrentLease(job, fence));
       return result ? { event: result.event, remains: result } : null;
     },
   );
@@ -196,7 +192,7 @@ async function settleResults(
   for (const result of results) {
     const end = settled.get(result.fence.leaseId);
     // One lease, two results of different ids: the second found the lease ended.
-    if (end && byLease.get(result.fence.leaseId) === result) {
+    if (end && end.transition.ended?.resultId === result.resultId) {
       answers.set(result.resultId, { status: "committed", state: end.transition.state });
       if (result.prUrl !== null && end.project !== null) {
         pulls.push({ url: result.prUrl, project: end.project, jobId: result.fence.jobId });
@@ -218,29 +214,26 @@ async function settleLocked(
   c: LeaseContext,
   tx: OrgTx,
   fences: readonly Fence[],
-  eventOf: (leaseId: string) => { readonly event: LeaseEvent; readonly remains: Remains } | null,
+  eventOf: (job: LockedJob) => { readonly event: LeaseEvent; readonly remains: Remains } | null,
 ): Promise<Map<string, Settled>> {
   const rows = await tx.run(call(lockLeases, { ...fenceArrays(tx.orgId, fences), ...bounds(fences) }));
   const settled = new Map<string, Settled>();
   const shapes: InternedShape[] = [];
   for (const row of rows) {
     const job = lockedJob(row);
-    const end = job.leaseId === null ? null : eventOf(job.leaseId);
-    if (!end || job.leaseId === null || !isPossible(job.state, end.event)) continue;
-    const { transition, shape } = settle(job, end.event, end.remains, c.random());
-    if (shape) shapes.push(shape);
-    settled.set(job.leaseId, { transition, project: job.project });
+    const end = eventOf(job);
+    if (!end || job.leaseId === null) continue;
+    // Refused: who judges an offer by an old view loses against an accept that is committed.
+    const answer = settle(job, end.event, end.remains, c.random());
+    if (!isSettled(answer)) continue;
+    if (answer.shape) shapes.push(answer.shape);
+    settled.set(job.leaseId, { transition: answer.transition, project: job.project });
   }
   const transitions = [...settled.values()].map((one) => one.transition);
   const writes = writeTransitions(tx.orgId, transitions, { n: 2, tally: c.newId() });
   const calls = shapes.length > 0 ? [insertNewShapes(tx.orgId, shapes), ...writes] : writes;
   await Promise.all(calls.map((one) => tx.run(one)));
   return settled;
-}
-
-// T6 and T7 are of offers alone: who judges by an old view loses against an accept that is committed.
-function isPossible(state: JobState, { type }: LeaseEvent): boolean {
-  return state === JobState.offered || (type !== "offer-timed-out" && type !== "declined");
 }
 
 // Zero rows means: the caller lost. Read why, and keep what it brought.

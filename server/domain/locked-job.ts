@@ -1,19 +1,21 @@
 import type { Row } from "postgres";
+import type { JobFacts } from "./rules/lifecycle.ts";
 import type { Shape } from "./rules/shapes.ts";
 import type { JobState } from "./rules/states.ts";
-import type { LeasedJob } from "./rules/transitions.ts";
 
 /** A live row whose lock is held, with the policy of its job. */
-export interface LockedJob extends LeasedJob {
+export interface LockedJob extends JobFacts {
   readonly jobId: string;
   readonly batchId: string | null;
-  readonly state: JobState;
   readonly attempt: number;
   readonly generation: number;
   readonly shapeId: bigint;
   readonly leaseId: string | null;
   readonly workerId: string | null;
-  readonly waitingOn: number;
+  /** When the row was read, by the database's clock: milliseconds since 1970. */
+  readonly readAtMs: number;
+  /** Its deadline has passed. */
+  readonly isOverdue: boolean;
   readonly grantedAtSeconds: number | null;
   readonly reason: string | null;
   readonly kind: string;
@@ -34,6 +36,9 @@ export function lockedJob(row: Row): LockedJob {
     leaseId: text(row["lease"]),
     workerId: text(row["worker"]),
     waitingOn: Number(row["waiting"]),
+    readyInMs: row["ready_in"] === null ? null : Number(row["ready_in"]),
+    readAtMs: Number(row["read_at"]),
+    isOverdue: row["overdue"] === true,
     grantedAtSeconds: row["granted"] === null ? null : Number(row["granted"]),
     reason: text(row["reason"]),
     kind: String(row["kind"]),

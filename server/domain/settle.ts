@@ -1,9 +1,11 @@
 import { createHash } from "node:crypto";
 import type { StoredError, Transition } from "../store/transition.ts";
 import type { LockedJob } from "./locked-job.ts";
-import { avoidWorker, type InternedShape, internShape } from "./rules/shapes.ts";
-import { isTerminal, JobState } from "./rules/states.ts";
-import { type Decision, decide, type LeaseEvent } from "./rules/transitions.ts";
+import { isRefused, type JobEvent, transit } from "./rules/lifecycle.ts";
+import { avoidWorker, type InternedShape, internShape, type Shape } from "./rules/shapes.ts";
+import { isLeased, isTerminal, JobState } from "./rules/states.ts";
+import type { Refusal } from "./rules/transition-table.ts";
+import { type Decision, lostCoolDownMs, succeededAnyway } from "./rules/transitions.ts";
 
 /** What an attempt left behind. */
 export interface Remains {
@@ -27,38 +29,41 @@ export const noRemains: Remains = {
   reason: null,
 };
 
-/** What an event makes of a locked job: the row to write, and the shape if it changed. */
-export function settle(
-  job: LockedJob,
-  event: LeaseEvent,
-  remains: Remains,
-  random: number,
-): { readonly transition: Transition; readonly shape: InternedShape | null } {
-  const decision = decide(job, event, random);
-  const isEnded = isTerminal(decision.state);
-  const shape = isEnded ? null : nextShape(job, event, decision);
+/** A decision about a locked job: the row to write, and its shape if it changed. */
+export interface Settled {
+  readonly transition: Transition;
+  readonly shape: InternedShape | null;
+}
+
+/** What an event makes of a locked job, or why it is none of its state. */
+export function settle(job: LockedJob, event: JobEvent, remains: Remains, random: number): Settled | Refusal {
+  const decision = transit(job, event, random);
+  if (isRefused(decision)) return decision;
+  const shape = isTerminal(decision.state) ? null : nextShape(job, decision);
+  const attempt = job.attempt + decision.attemptStep;
+  const isHeld = isLeased(job.state);
   const transition: Transition = {
     jobId: job.jobId,
     batchId: job.batchId,
     state: decision.state,
-    attempt: job.attempt,
+    attempt,
     generation: job.generation,
     shapeId: shape?.shapeId ?? job.shapeId,
     failures: decision.failures,
     losses: decision.losses,
     releases: decision.releases,
     renewsReadyAt: decision.renewsReadyAt,
-    wakeInMs: decision.wakeInMs,
-    reason: remains.reason ?? (job.isCancelRequested ? job.reason : null),
+    wakeInMs: decision.wakeInMs ?? (avoids(shape ?? job.shape, decision) ? lostCoolDownMs : null),
+    reason: reasonOf(job, decision, remains),
     ended:
       decision.outcome === null
         ? null
         : {
-            attempt: job.attempt,
+            attempt,
             outcome: decision.outcome,
-            grantedAtSeconds: job.grantedAtSeconds,
-            workerId: job.workerId,
-            leaseId: job.leaseId,
+            grantedAtSeconds: isHeld ? job.grantedAtSeconds : null,
+            workerId: isHeld ? job.workerId : null,
+            leaseId: isHeld ? job.leaseId : null,
             resultId: remains.resultId,
             result: decision.state === JobState.succeeded ? remains.result : null,
             error: remains.error,
@@ -77,14 +82,31 @@ export function settle(
   return { transition, shape };
 }
 
-function nextShape(job: LockedJob, event: LeaseEvent, decision: Decision): InternedShape | null {
+/** True when `settle` decided. */
+export function isSettled(answer: Settled | Refusal): answer is Settled {
+  return "transition" in answer;
+}
+
+function reasonOf(job: LockedJob, decision: Decision, remains: Remains): string | null {
+  if (!job.isCancelRequested) return remains.reason;
+  return decision.state === JobState.succeeded ? succeededAnyway : (remains.reason ?? job.reason);
+}
+
+// Whom a job avoids is reckoned again at each return: a loss is remembered while the job is offered again at
+// once, until its cool-down is over; after a wait of any other sort it may go anywhere.
+function nextShape(job: LockedJob, decision: Decision): InternedShape | null {
   if (decision.avoidsWorker && job.workerId !== null) {
     const avoid = avoidWorker(job.shape.avoid, job.workerId);
     return internShape({ ...job.shape, avoid, isAlone: decision.runsAlone });
   }
-  // A new try after a failure of the job's own may go anywhere again.
-  if (event.type === "failed" && job.shape.avoid.length > 0) return internShape({ ...job.shape, avoid: [] });
-  return null;
+  if (job.shape.avoid.length === 0) return null;
+  if (decision.state === JobState.ready && isLeased(job.state) && decision.losses > 0) return null;
+  return internShape({ ...job.shape, avoid: [] });
+}
+
+// What a ready job avoids lapses by its wake_at: without one it would avoid for good.
+function avoids({ avoid }: Shape, decision: Decision): boolean {
+  return decision.state === JobState.ready && avoid.length > 0;
 }
 
 // Equal errors share it, whatever numbers they mention.

@@ -1,6 +1,6 @@
 import type { Dispatcher } from "../dispatch/dispatcher.ts";
 import type { Coordinator } from "../domain/context.ts";
-import { cancelJob } from "../domain/jobs.ts";
+import { cancelOverdueJob } from "../domain/jobs.ts";
 import { systemCaller } from "../domain/keys.ts";
 import type { LinkSession } from "../link/session.ts";
 import { upsertCoordinator } from "../store/coordinators.ts";
@@ -86,8 +86,7 @@ async function cancelOverdue(c: Coordinator, orgId: string): Promise<void> {
     call(findOverdue, { org: orgId, limit: sweepRows }),
   ]);
   for (const row of rows) {
-    const request = { jobId: String(row["job"]), reason: "the deadline passed", isForced: false };
-    await cancelJob(c, systemCaller(orgId), request);
+    await cancelOverdueJob(c, systemCaller(orgId), String(row["job"]));
   }
 }
 

@@ -10,6 +10,7 @@ import { discardDeadLetter, listDeadLetters } from "../domain/dead-letters.ts";
 import { listJobEvents } from "../domain/event-views.ts";
 import { getJob, listJobs } from "../domain/job-views.ts";
 import { type CancelOutcome as Cancelled, cancelJob, retryJob, submitJob } from "../domain/jobs.ts";
+import { parkJob, unparkJob } from "../domain/parking.ts";
 import { JobState } from "../domain/rules/states.ts";
 import { textViolations } from "../domain/rules/texts.ts";
 import type { JobFilter } from "../store/job-lists.ts";
@@ -27,6 +28,7 @@ import {
   readLease,
   readOptionalId,
   readReason,
+  readTime,
   refuseProblems,
   required,
   writeId,
@@ -78,10 +80,22 @@ export function jobService(parts: ApiParts): ServiceImpl<typeof JobService> {
     },
 
     async retryJob(request, context) {
-      const { jobId, reason } = readChange(request);
+      const change = readChange(request);
+      const { jobId } = change;
       const caller = callerOf(context);
-      await retryJob(c, caller, { jobId, reason });
+      await retryJob(c, caller, change);
       return { job: jobMessage(await getJob(c, caller, { jobId, externalId: null, isFull: false })) };
+    },
+
+    async parkJob(request, context) {
+      const problems: Problems = [];
+      const until = readTime(problems, "until", request.until);
+      const change = readChange(request, problems);
+      return { job: jobMessage(await parkJob(c, callerOf(context), { ...change, until })) };
+    },
+
+    async unparkJob(request, context) {
+      return { job: jobMessage(await unparkJob(c, callerOf(context), readChange(request))) };
     },
 
     waitJob: (request, context) => waitJob(parts, callerOf(context), request, context.signal),
@@ -129,21 +143,17 @@ const cancelOutcomes: Readonly<Record<Cancelled, CancelOutcome>> = {
   "already-terminal": CancelOutcome.ALREADY_TERMINAL,
 };
 
-/** The job that a change is asked of, and why. */
-function readChange(request: {
-  readonly jobId: string;
-  readonly reason: string;
-  readonly requestId?: string;
-}): {
-  readonly jobId: string;
-  readonly reason: string;
-} {
-  const problems: Problems = [];
+/** The job that a change is asked of, why, and under which id; refuses all that is wrong, `problems` too. */
+function readChange(
+  request: { readonly jobId: string; readonly reason: string; readonly requestId?: string },
+  problems: Problems = [],
+): { readonly jobId: string; readonly reason: string; readonly requestId: string } {
+  const { requestId = "" } = request;
   const jobId = readId(problems, "job", request.jobId, "jobId") ?? "";
   const reason = readReason(problems, request.reason);
-  problems.push(...textViolations("requestId", request.requestId ?? "", { min: 0, max: 200 }));
+  problems.push(...textViolations("requestId", requestId, { min: 0, max: 200 }));
   refuseProblems(problems);
-  return { jobId, reason };
+  return { jobId, reason, requestId };
 }
 
 function checkOneOf(

@@ -17,6 +17,8 @@ export const methodAccess: Readonly<Record<string, Readonly<Record<string, Acces
     ListJobs: ["read"],
     CancelJob: ["submit", "operate"],
     RetryJob: ["submit", "operate"],
+    ParkJob: ["operate"],
+    UnparkJob: ["operate"],
     WaitJob: ["read"],
     WatchJob: ["read"],
     ListAttempts: ["read"],

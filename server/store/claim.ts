@@ -1,9 +1,13 @@
-import { JobState } from "../domain/rules/states.ts";
+import { liveSources, targetOf } from "../domain/rules/transition-table.ts";
 import { sql } from "./drizzle.ts";
 import { changeNames as ch, clock, jobNames as j, linkNames as l, queueNames as q } from "./names.ts";
 import { changes, jobQueue, jobs } from "./schema.ts";
 import { links } from "./schema-fleet.ts";
+import { stateNumber, stateNumbers } from "./state-numbers.ts";
 import { param, statement } from "./statement.ts";
+
+const ready = stateNumbers(liveSources("claimed"));
+const offered = stateNumber(targetOf("claimed"));
 
 /**
  * Shows the heads of the ready lines of shapes, without locks: up to `limit`
@@ -15,7 +19,7 @@ export const peekReady = statement(sql`
   from unnest(${param("shapes")}::bigint[]) as s(shape_id)
   cross join lateral (
     select r.${q.jobId}, r.${q.priority}, r.${q.readyAt} from ${jobQueue} r
-    where r.${q.orgId} = ${param("org")}::uuid and r.${q.shapeId} = s.shape_id and r.${q.state} = 3
+    where r.${q.orgId} = ${param("org")}::uuid and r.${q.shapeId} = s.shape_id and r.${q.state} = ${ready}
     order by r.${q.priority} desc, r.${q.readyAt}, r.${q.jobId} limit ${param("limit")}::int
   ) h`);
 
@@ -38,14 +42,14 @@ export const claimShape = statement(sql`
   ), picked as materialized (
     select array(
       select r.${q.jobId} from ${jobQueue} r
-      where r.${q.orgId} = ${param("org")}::uuid and r.${q.shapeId} = ${param("shape")}::bigint and r.${q.state} = 3
+      where r.${q.orgId} = ${param("org")}::uuid and r.${q.shapeId} = ${param("shape")}::bigint and r.${q.state} = ${ready}
       order by r.${q.priority} desc, r.${q.readyAt}, r.${q.jobId} limit ${param("limit")}::int
       for update skip locked
     ) as ids
   ), bounds as materialized (
     select min(i::text)::uuid as low, max(i::text)::uuid as high from unnest((select ids from picked)) i
   ), claimed as (
-    update ${jobQueue} c set ${q.state} = ${sql.raw(String(JobState.offered))}, ${q.attempt} = c.${q.attempt} + 1,
+    update ${jobQueue} c set ${q.state} = ${offered}, ${q.attempt} = c.${q.attempt} + 1,
       ${q.leaseId} = md5(${param("nonce")}::text || c.${q.jobId}::text)::uuid,
       ${q.workerId} = (${param("slots")}::uuid[])[p.slot], ${q.grantedAt} = ${clock}, ${q.wakeAt} = null
     from unnest((select ids from picked)) with ordinality as p(job_id, slot)
@@ -55,7 +59,7 @@ export const claimShape = statement(sql`
   ), changed as (
     insert into ${changes} (${ch.orgId}, ${ch.n}, ${ch.jobIds}, ${ch.states}, ${ch.attempts}, ${ch.workerIds})
     select ${param("org")}::uuid, ${param("n")}::smallint, array_agg(${q.jobId}),
-      array_agg(${sql.raw(String(JobState.offered))}::smallint), array_agg(${q.attempt}), array_agg(${q.workerId})
+      array_agg(${offered}::smallint), array_agg(${q.attempt}), array_agg(${q.workerId})
     from claimed having count(*) > 0
   )
   select c.${q.jobId} as job, c.${q.attempt} as attempt, c.${q.leaseId} as lease, c.${q.workerId} as worker,

@@ -1,4 +1,5 @@
 import { JobState } from "../domain/rules/states.ts";
+import { targetOf } from "../domain/rules/transition-table.ts";
 import { sql } from "./drizzle.ts";
 import {
   attemptNames as a,
@@ -10,10 +11,11 @@ import {
   queueNames as q,
 } from "./names.ts";
 import { attempts, batches, changes, deadLetters, jobQueue, jobs } from "./schema.ts";
+import { stateNumber } from "./state-numbers.ts";
 import { names, param, statement } from "./statement.ts";
 
 const dl = names(deadLetters);
-const ready = sql.raw(String(JobState.ready));
+const ready = stateNumber(targetOf("replayed"));
 
 /** T15: notes that a running job is to stop. Parameters: org, job, reason. */
 export const requestCancel = statement(sql`
@@ -21,11 +23,17 @@ export const requestCancel = statement(sql`
     update ${jobQueue} x set ${q.cancelRequestedAt} = coalesce(x.${q.cancelRequestedAt}, ${clock}),
       ${q.reason} = coalesce(nullif(${param("reason")}::text, ''), x.${q.reason})
     where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = ${param("job")}::uuid
+      and x.${q.state} = ${stateNumber(JobState.running)}
     returning x.${q.jobId}, x.${q.state}, x.${q.attempt}, x.${q.workerId}
   )
   insert into ${changes} (${ch.orgId}, ${ch.n}, ${ch.jobIds}, ${ch.states}, ${ch.attempts}, ${ch.workerIds})
   select ${param("org")}::uuid, 1, array_agg(${q.jobId}), array_agg(${q.state}), array_agg(${q.attempt}),
     array_agg(${q.workerId}) from asked having count(*) > 0`);
+
+/** Keeps others from replaying a job meanwhile: its row is locked until the commit. Parameters: org, job. */
+export const lockAsked = statement(sql`
+  select x.${j.jobId} as job from ${jobs} x
+  where x.${j.orgId} = ${param("org")}::uuid and x.${j.jobId} = ${param("job")}::uuid for no key update`);
 
 /** The end of the latest run of a job, with what its shape is made of. Parameters: org, job. */
 export const readFinal = statement(sql`
@@ -39,7 +47,7 @@ export const readFinal = statement(sql`
 
 /**
  * T19: a new run of a dead or cancelled job. An expired deadline is dropped.
- * Two that replay at once collide on the primary key of the live row.
+ * The caller holds the lock of `lockAsked`, so that nobody else replays it.
  * Parameters: org, job, shape, attempt, generation, state (of the run that ended).
  */
 export const reviveJob = statement(sql`
@@ -53,8 +61,8 @@ export const reviveJob = statement(sql`
     returning ${q.jobId}, ${q.attempt}, ${q.batchId}
   ), counted as (
     update ${batches} w set ${b.pending} = w.${b.pending} + 1,
-      ${b.dead} = w.${b.dead} - case when ${param("state")}::int = ${sql.raw(String(JobState.dead))} then 1 else 0 end,
-      ${b.cancelled} = w.${b.cancelled} - case when ${param("state")}::int = ${sql.raw(String(JobState.cancelled))} then 1 else 0 end
+      ${b.dead} = w.${b.dead} - case when ${param("state")}::int = ${stateNumber(JobState.dead)} then 1 else 0 end,
+      ${b.cancelled} = w.${b.cancelled} - case when ${param("state")}::int = ${stateNumber(JobState.cancelled)} then 1 else 0 end
     where w.${b.orgId} = ${param("org")}::uuid and w.${b.batchId} = (select ${q.batchId} from revived)
   )
   insert into ${changes} (${ch.orgId}, ${ch.n}, ${ch.jobIds}, ${ch.states}, ${ch.attempts}, ${ch.workerIds})

@@ -1,5 +1,7 @@
 import type { SQL } from "drizzle-orm";
 import { JobState, Outcome } from "../domain/rules/states.ts";
+import { liveSources, targetOf } from "../domain/rules/transition-table.ts";
+import { succeededAnyway } from "../domain/rules/transitions.ts";
 import { sql } from "./drizzle.ts";
 import {
   attemptNames as a,
@@ -13,10 +15,12 @@ import {
   tallyNames as t,
 } from "./names.ts";
 import { attempts, batches, changes, jobQueue, jobs, progress, shapes, tallies } from "./schema.ts";
+import { stateNumber, stateNumbers } from "./state-numbers.ts";
 import { names, param, statement } from "./statement.ts";
 
 const pr = names(progress);
-const raw = (value: number) => sql.raw(String(value));
+const running = stateNumber(targetOf("accepted"));
+const succeeded = stateNumber(targetOf("succeeded"));
 
 // The fence: what every write of a worker repeats. The worker is compared in a
 // form that no index serves: with stale statistics the small index of leased
@@ -31,20 +35,20 @@ const fenced = sql`x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any($
 /** T5: offered leases that their worker accepted become running. Parameters: the fence, n. */
 export const acceptLeases = statement(sql`
   with accepted as (
-    update ${jobQueue} x set ${q.state} = ${raw(JobState.running)} from ${fences}
-    where ${fenced} and x.${q.state} = ${raw(JobState.offered)}
+    update ${jobQueue} x set ${q.state} = ${running} from ${fences}
+    where ${fenced} and x.${q.state} in (${stateNumbers(liveSources("accepted"))})
     returning x.${q.jobId}, x.${q.attempt}, x.${q.leaseId}, x.${q.workerId}
   ), changed as (
     insert into ${changes} (${ch.orgId}, ${ch.n}, ${ch.jobIds}, ${ch.states}, ${ch.attempts}, ${ch.workerIds})
     select ${param("org")}::uuid, ${param("n")}::smallint, array_agg(${q.jobId}),
-      array_agg(${raw(JobState.running)}::smallint), array_agg(${q.attempt}), array_agg(${q.workerId})
+      array_agg(${running}::smallint), array_agg(${q.attempt}), array_agg(${q.workerId})
     from accepted having count(*) > 0
   )
   select ${q.leaseId} as lease from accepted`);
 
 /**
  * T8: successes under current leases end their runs, all effects in one
- * statement. Parameters: the fence, results bytea as text[], ids uuid[] (of
+ * statement; returns the results that did it. Parameters: the fence, results bytea as text[], ids uuid[] (of
  * the results), sequences bigint[], reported uuid[] (jobs that have a
  * progress row), tally, n.
  */
@@ -54,16 +58,16 @@ export const finishLeases = statement(sql`
       ${param("workers")}::uuid[], ${param("results")}::text[], ${param("ids")}::uuid[], ${param("sequences")}::bigint[])
       as f(job_id, attempt, lease_id, worker_id, result, result_id, last_sequence)
   ), ended as (
-    delete from ${jobQueue} x using f where ${fenced}
+    delete from ${jobQueue} x using f where ${fenced} and x.${q.state} in (${stateNumbers(liveSources("succeeded"))})
     returning x.*, f.result, f.result_id, f.last_sequence
   ), kept as (
     insert into ${attempts} (${a.orgId}, ${a.jobId}, ${a.attempt}, ${a.generation}, ${a.grantedAt}, ${a.workerId},
       ${a.leaseId}, ${a.resultId}, ${a.outcome}, ${a.state}, ${a.failures}, ${a.losses}, ${a.releases}, ${a.final},
       ${a.result}, ${a.reason}, ${a.lastSequence})
     select ${q.orgId}, ${q.jobId}, ${q.attempt}, ${q.generation}, ${q.grantedAt}, ${q.workerId}, ${q.leaseId}, result_id,
-      ${raw(Outcome.succeeded)}, ${raw(JobState.succeeded)}, ${q.failures}, ${q.losses}, ${q.releases}, true,
+      ${sql.raw(String(Outcome.succeeded))}, ${succeeded}, ${q.failures}, ${q.losses}, ${q.releases}, true,
       convert_to(result, 'UTF8'),
-      case when ${q.cancelRequestedAt} is not null then 'succeeded after a cancel request' end, last_sequence
+      case when ${q.cancelRequestedAt} is not null then ${sql.raw(`'${succeededAnyway}'`)} end, last_sequence
     from ended
   ), counted as (
     update ${batches} w set ${b.pending} = w.${b.pending} - d.n, ${b.succeeded} = w.${b.succeeded} + d.n
@@ -79,21 +83,26 @@ export const finishLeases = statement(sql`
   ), changed as (
     insert into ${changes} (${ch.orgId}, ${ch.n}, ${ch.jobIds}, ${ch.states}, ${ch.attempts}, ${ch.workerIds})
     select ${param("org")}::uuid, ${param("n")}::smallint, array_agg(${q.jobId}),
-      array_agg(${raw(JobState.succeeded)}::smallint), array_agg(${q.attempt}), array_agg(${q.workerId})
+      array_agg(${succeeded}::smallint), array_agg(${q.attempt}), array_agg(${q.workerId})
     from ended having count(*) > 0
   )
-  select ${q.leaseId} as lease from ended`);
+  select result_id as result from ended`);
 
 // The history is reached by its ids too; the bounds leave out the partitions that cannot hold them.
 const among = (column: SQL) => sql`${column} = any(${param("jobs")}::uuid[])
   and ${column} >= ${param("low")}::uuid and ${column} <= ${param("high")}::uuid`;
+
+// A parked row keeps as its ready_at until when a run_at or a backoff holds it, whatever its own wake_at is.
+const readyIn = sql`case when x.${q.state} = ${stateNumber(JobState.parked)}
+  then ceil(extract(epoch from x.${q.readyAt} - ${clock}) * 1000)::float8 end`;
 
 /** What a decision needs of a job's row and its policy. */
 const decisionColumns = sql`x.${q.jobId} as job, x.${q.attempt} as attempt, x.${q.generation} as generation,
   x.${q.leaseId} as lease, x.${q.workerId} as worker, x.${q.shapeId} as shape, x.${q.state} as state,
   x.${q.failures} as failures, x.${q.losses} as losses, x.${q.releases} as releases, x.${q.batchId} as batch,
   x.${q.cancelRequestedAt} is not null as cancelling, x.${q.waitingOn} as waiting, x.${q.reason} as reason,
-  extract(epoch from x.${q.grantedAt})::float8 as granted,
+  extract(epoch from x.${q.grantedAt})::float8 as granted, ${readyIn} as ready_in,
+  coalesce(x.${q.deadline} <= ${clock}, false) as overdue, (extract(epoch from ${clock}) * 1000)::float8 as read_at,
   d.${j.maxAttempts} as tries, d.${j.backoffInitialMs} as backoff_initial, d.${j.backoffMaxMs} as backoff_max,
   d.${j.backoffFactor} as backoff_factor, d.${j.atMostOnce} as at_most_once, d.${j.kind} as kind,
   d.${j.project} as project, h.${s.avoid} as avoid, h.${s.alone} as alone, d.${j.queue} as queue, d.${j.skills} as skills,

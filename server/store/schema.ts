@@ -165,12 +165,12 @@ export const lateResults = muster.table(
   (t) => [primaryKey({ columns: [t.orgId, t.resultId] })],
 );
 
-/** Idempotency keys (7 days) and external ids (as long as the job). */
+/** Idempotency keys and ids of requests (7 days), and external ids (as long as the job). */
 export const jobKeys = muster.table(
   "job_keys",
   {
     orgId: orgId(),
-    type: text("type").$type<"idempotency" | "external">().notNull(),
+    type: text("type").$type<"idempotency" | "external" | "request">().notNull(),
     key: text("key").notNull(),
     targetId: uuid("target_id").notNull(),
     fingerprint: bytea("fingerprint").notNull(),

@@ -1,6 +1,6 @@
+import { initialState } from "../domain/rules/lifecycle.ts";
 import type { JobSettings } from "../domain/rules/settings.ts";
 import type { InternedShape } from "../domain/rules/shapes.ts";
-import { JobState } from "../domain/rules/states.ts";
 import { sql } from "./drizzle.ts";
 import {
   batchNames as b,
@@ -14,9 +14,13 @@ import {
 } from "./names.ts";
 import { batches, changes, jobKeys, jobQueue, jobs, shapes } from "./schema.ts";
 import { auditLog } from "./schema-fleet.ts";
+import { stateNumber } from "./state-numbers.ts";
 import { type Call, call, names, param, statement } from "./statement.ts";
 
 const au = names(auditLog);
+// T1 by the table: where a job starts that waits for no other, before its run_at and after.
+const scheduled = stateNumber(initialState({ waitingOn: 0, readyInMs: 1 }));
+const ready = stateNumber(initialState({ waitingOn: 0, readyInMs: null }));
 
 /** What many jobs of a flush have in common: sent once. */
 export interface JobTemplate {
@@ -50,8 +54,7 @@ export interface NewJob {
 
 const insertJobs = statement(sql`
   with d as (
-    select p.*, t.*, case when p.run_at > extract(epoch from ${clock}) then ${sql.raw(String(JobState.scheduled))}
-      else ${sql.raw(String(JobState.ready))} end::smallint as state
+    select p.*, t.*, case when p.run_at > extract(epoch from ${clock}) then ${scheduled} else ${ready} end::smallint as state
     from unnest(${param("jobs")}::uuid[], ${param("templates")}::int[], ${param("batches")}::uuid[],
       ${param("parents")}::uuid[], ${param("titles")}::text[], ${param("payloads")}::text[], ${param("labels")}::text[],
       ${param("runs")}::float8[], ${param("deadlines")}::float8[], ${param("externals")}::text[], ${param("keys")}::text[])
@@ -83,8 +86,8 @@ const insertJobs = statement(sql`
   )
   insert into ${jobQueue} (${q.orgId}, ${q.jobId}, ${q.shapeId}, ${q.readyAt}, ${q.wakeAt}, ${q.deadline}, ${q.batchId},
     ${q.points}, ${q.reclaimAfterMs}, ${q.leaseTtlMs}, ${q.state}, ${q.priority})
-  select ${param("org")}::uuid, job_id, shape_id, case when state = 3 then ${clock} end,
-    case when state = 2 then to_timestamp(run_at) end, to_timestamp(deadline), batch_id, points, reclaim, ttl, state,
+  select ${param("org")}::uuid, job_id, shape_id, case when state = ${ready} then ${clock} end,
+    case when state = ${scheduled} then to_timestamp(run_at) end, to_timestamp(deadline), batch_id, points, reclaim, ttl, state,
     priority
   from d`);
 

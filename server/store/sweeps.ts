@@ -1,4 +1,5 @@
 import { JobState } from "../domain/rules/states.ts";
+import { liveSources } from "../domain/rules/transition-table.ts";
 import { sql } from "./drizzle.ts";
 import {
   changeNames as ch,
@@ -11,6 +12,7 @@ import {
 } from "./names.ts";
 import { changes, jobKeys, jobQueue, tallies } from "./schema.ts";
 import { links, workers } from "./schema-fleet.ts";
+import { stateNumbers } from "./state-numbers.ts";
 import { names, param, statement } from "./statement.ts";
 
 const w = names(workers);
@@ -21,15 +23,26 @@ const nobody = sql.raw(`'${nilUuid}'::uuid`);
 /** Rows that one pass of a sweep takes. */
 export const sweepRows = 1_000;
 
-/** T3: jobs whose time has come. Returns them. Parameters: org, limit. */
+/**
+ * T3: jobs whose time has come. One that was parked goes back to what it
+ * waited for before: its `ready_at` says until when. Returns them.
+ * Parameters: org, limit.
+ */
 export const promoteDue = statement(sql`
-  with promoted as (
-    update ${jobQueue} x set ${q.state} = case when x.${q.waitingOn} > 0 then ${raw(JobState.blocked)} else ${raw(JobState.ready)} end,
-      ${q.readyAt} = coalesce(x.${q.readyAt}, ${clock}), ${q.wakeAt} = null, ${q.reason} = null
-    where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(array(
-      select d.${q.jobId} from ${jobQueue} d where d.${q.orgId} = ${param("org")}::uuid and d.${q.wakeAt} <= ${clock}
-        and d.${q.state} in (${raw(JobState.scheduled)}, ${raw(JobState.parked)})
-      order by d.${q.wakeAt} limit ${param("limit")}::int for update skip locked))
+  with found as materialized (
+    select d.${q.jobId} as job_id, case when d.${q.waitingOn} > 0 then ${raw(JobState.blocked)}
+      when d.${q.state} = ${raw(JobState.parked)} and d.${q.readyAt} > ${clock} then ${raw(JobState.scheduled)}
+      else ${raw(JobState.ready)} end as target
+    from ${jobQueue} d where d.${q.orgId} = ${param("org")}::uuid and d.${q.wakeAt} <= ${clock}
+      and d.${q.state} in (${stateNumbers(liveSources("due"))})
+    order by d.${q.wakeAt} limit ${param("limit")}::int for update skip locked
+  ), promoted as (
+    update ${jobQueue} x set ${q.state} = f.target, ${q.reason} = null,
+      ${q.wakeAt} = case when f.target = ${raw(JobState.scheduled)} then x.${q.readyAt} end,
+      ${q.readyAt} = case when f.target <> ${raw(JobState.ready)} then null
+        when x.${q.state} = ${raw(JobState.parked)} then ${clock} else coalesce(x.${q.readyAt}, ${clock}) end
+    from found f
+    where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(array(select job_id from found)) and x.${q.jobId} = f.job_id
     returning x.${q.jobId}, x.${q.state}, x.${q.attempt}
   ), changed as (
     insert into ${changes} (${ch.orgId}, ${ch.n}, ${ch.jobIds}, ${ch.states}, ${ch.attempts}, ${ch.workerIds})

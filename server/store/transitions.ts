@@ -10,18 +10,25 @@ import {
   tallyNames as t,
 } from "./names.ts";
 import { attempts, batches, changes, deadLetters, jobQueue, progress, tallies } from "./schema.ts";
+import { stateNumber } from "./state-numbers.ts";
 import { type Call, call, names, param, statement } from "./statement.ts";
 import type { Transition } from "./transition.ts";
 
 const dl = names(deadLetters);
 const pr = names(progress);
 
+const ready = stateNumber(JobState.ready);
+const parked = stateNumber(JobState.parked);
+const scheduled = stateNumber(JobState.scheduled);
+
+// A row that is parked while it waits for a time keeps that time as its ready_at: unpark goes back to it.
 const moveJobs = statement(sql`
   update ${jobQueue} x set ${q.state} = d.state, ${q.shapeId} = d.shape, ${q.failures} = d.failures,
     ${q.losses} = d.losses, ${q.releases} = d.releases, ${q.attempt} = d.attempt, ${q.leaseId} = null,
     ${q.workerId} = null, ${q.grantedAt} = null, ${q.reason} = d.reason,
-    ${q.readyAt} = case when d.state <> ${param("ready")}::smallint and d.renews then null
-      when d.state = ${param("ready")}::smallint and (d.renews or x.${q.readyAt} is null) then ${clock}
+    ${q.readyAt} = case when d.state = ${parked} and x.${q.state} = ${scheduled} then x.${q.wakeAt}
+      when d.state <> ${ready} and d.renews then null
+      when d.state = ${ready} and (d.renews or x.${q.readyAt} is null) then ${clock}
       else x.${q.readyAt} end,
     ${q.wakeAt} = ${clock} + d.wake * interval '1 millisecond'
   from unnest(${param("jobs")}::uuid[], ${param("states")}::smallint[], ${param("shapes")}::bigint[],
@@ -131,7 +138,6 @@ export function writeTransitions(
 function moveLive(org: string, live: readonly Transition[]): Call {
   return call(moveJobs, {
     org,
-    ready: JobState.ready,
     jobs: live.map((one) => one.jobId),
     states: live.map((one) => one.state),
     shapes: live.map((one) => one.shapeId.toString()),

@@ -2,14 +2,15 @@ import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Grant } from "../../server/dispatch/link.ts";
 import { getJob } from "../../server/domain/job-views.ts";
-import { cancelJob, retryJob, submitBatch, submitJob } from "../../server/domain/jobs.ts";
+import { cancelJob, cancelOverdueJob, retryJob, submitBatch, submitJob } from "../../server/domain/jobs.ts";
 import {
   createAcceptBatcher,
   createResultBatcher,
   endLeases,
   type LeaseResult,
 } from "../../server/domain/leases.ts";
-import { JobState } from "../../server/domain/rules/states.ts";
+import { JobState, Outcome } from "../../server/domain/rules/states.ts";
+import type { LeaseEvent } from "../../server/domain/rules/transitions.ts";
 import { promoteDueJobs } from "../../server/maintain/due.ts";
 import {
   createTestDatabase,
@@ -92,6 +93,46 @@ describe("a lease", () => {
     expect(kept[0]?.["n"]).toBe(1);
   });
 
+  test("answers each result of one flush by its own fence and id", async () => {
+    const { orgId, grant, worker, dispatcher, caller, read } = await oneOffered();
+    const other = await submitJob(c, caller, { job: jobRequest(), idempotencyKey: null, parent: null });
+    await dispatcher.refresh(orgId);
+    const second = (await worker.offers(2)).find(({ fence }) => fence.jobId === other.jobId);
+    if (!second) throw new Error("offered");
+    const foreign = { ...grant.fence, workerId: randomUUID() };
+    const results = createResultBatcher(c);
+    // The first flush is on its way while the others gather in the next one.
+    const [, wrong, right, again, wrongFailure] = await Promise.all([
+      results.add(orgId, success(second)),
+      results.add(orgId, success(grant, { fence: foreign })),
+      results.add(orgId, success(grant)),
+      results.add(orgId, success(grant)),
+      results.add(orgId, { ...failure(grant, false), fence: foreign }),
+    ]);
+    expect(wrong).toEqual({ status: "superseded", currentAttempt: 1 });
+    expect(wrongFailure).toEqual({ status: "superseded", currentAttempt: 1 });
+    expect([right?.status, again?.status].sort()).toEqual(["committed", "superseded"]);
+    expect((await read()).state).toBe(JobState.succeeded);
+  });
+
+  test("is not failed by who names it in one flush with its holder", async () => {
+    const { orgId, grant, read, dispatcher, worker, caller } = await oneOffered();
+    const other = await submitJob(c, caller, { job: jobRequest(), idempotencyKey: null, parent: null });
+    await dispatcher.refresh(orgId);
+    const second = (await worker.offers(2)).find(({ fence }) => fence.jobId === other.jobId);
+    if (!second) throw new Error("offered");
+    const results = createResultBatcher(c);
+    const [, , released, foreign] = await Promise.all([
+      results.add(orgId, success(second)),
+      results.add(orgId, success(second)),
+      results.add(orgId, success(grant, { event: { type: "released" }, result: null })),
+      results.add(orgId, { ...failure(grant, false), fence: { ...grant.fence, workerId: randomUUID() } }),
+    ]);
+    expect(released).toEqual({ status: "committed", state: JobState.ready });
+    expect(foreign).toEqual({ status: "superseded", currentAttempt: 1 });
+    expect(await read()).toMatchObject({ state: JobState.ready, releases: 1, failures: 0 });
+  });
+
   test.each(["jobId", "leaseId", "workerId", "attempt"] as const)("is fenced by its %s", async (part) => {
     const { orgId, grant, read } = await oneOffered();
     const wrong = part === "attempt" ? { attempt: 2 } : { [part]: randomUUID() };
@@ -157,6 +198,88 @@ describe("a cancel", () => {
     expect((await read()).isCancelRequested).toBe(true);
     await createResultBatcher(c).add(orgId, failure(grant));
     expect((await read()).state).toBe(JobState.cancelled);
+  });
+});
+
+describe("a cancel that meets a lease", () => {
+  const cancelled = async (isAccepted: boolean, isForced: boolean) => {
+    const one = await oneOffered();
+    if (isAccepted) {
+      await createAcceptBatcher(c).add(one.orgId, { ...one.grant.fence, isDone: () => false });
+    }
+    const answer = await cancelJob(c, one.caller, { jobId: one.jobId, reason: "stop", isForced });
+    const attempts = () =>
+      db.admin`select attempt, outcome, state, final, worker_id is not null as held, reason from muster.attempts
+        where org_id = ${one.orgId} order by attempt`;
+    return { ...one, answer, attempts };
+  };
+
+  test.each([
+    ["withdraws an offer that was not accepted", false, false],
+    ["by force fences off a lease that runs", true, true],
+  ])("%s", async (_, isAccepted, isForced) => {
+    const { orgId, grant, answer, attempts, read } = await cancelled(isAccepted, isForced);
+    expect(answer).toBe("cancelled");
+    expect(await attempts()).toEqual([
+      {
+        attempt: 1,
+        outcome: Outcome.cancelled,
+        state: JobState.cancelled,
+        final: true,
+        held: true,
+        reason: "stop",
+      },
+    ]);
+    expect(await createAcceptBatcher(c).add(orgId, { ...grant.fence, isDone: () => false })).toBe(false);
+    const late = await createResultBatcher(c).add(orgId, success(grant));
+    expect(late).toEqual({ status: "superseded", currentAttempt: 1 });
+    expect((await read()).state).toBe(JobState.cancelled);
+    expect(await attempts()).toHaveLength(1);
+  });
+
+  test("loses against a success, which says so", async () => {
+    const { orgId, grant, answer, attempts, read } = await cancelled(true, false);
+    expect(answer).toBe("requested");
+    await createResultBatcher(c).add(orgId, success(grant));
+    expect((await read()).state).toBe(JobState.succeeded);
+    expect((await attempts())[0]?.["reason"]).toBe("succeeded after a cancel request");
+  });
+
+  test("loses against a success with a pull request, which says so too", async () => {
+    const { orgId, grant, attempts, read } = await cancelled(true, false);
+    await createResultBatcher(c).add(orgId, success(grant, { prUrl: "https://example.com/pull/1" }));
+    expect((await read()).state).toBe(JobState.succeeded);
+    expect((await attempts())[0]?.["reason"]).toBe("succeeded after a cancel request");
+  });
+
+  test.each<[string, LeaseEvent]>([
+    ["released", { type: "released" }],
+    ["parked", { type: "parked", wakeAfterMs: 1_000 }],
+    ["lost", { type: "lost", isFleetEvent: false }],
+    ["stopped", { type: "cancelled" }],
+  ])("ends a run that is then %s", async (_, event) => {
+    const { orgId, grant, read } = await cancelled(true, false);
+    await endLeases(c, orgId, [{ fence: grant.fence, event, reason: "over" }]);
+    expect((await read()).state).toBe(JobState.cancelled);
+  });
+
+  test("of a job that waits takes the next number for its final row", async () => {
+    const { orgId, caller, jobId, grant, read } = await oneOffered();
+    const lost = { type: "lost", isFleetEvent: false } as const;
+    await endLeases(c, orgId, [{ fence: grant.fence, event: lost, reason: "gone" }]);
+    await cancelJob(c, caller, { jobId, reason: "stop", isForced: false });
+    expect(await read()).toMatchObject({ state: JobState.cancelled, attempt: 2 });
+  });
+});
+
+describe("a deadline", () => {
+  test("does not end a run that began after it was found", async () => {
+    const { caller, jobId, read } = await oneOffered({ deadline: new Date(db.nowMs() + 1_000) });
+    await db.advanceClock(2_000);
+    await cancelJob(c, caller, { jobId, reason: "stop", isForced: false });
+    await retryJob(c, caller, { jobId, reason: "again" });
+    await cancelOverdueJob(c, caller, jobId);
+    expect(await read()).toMatchObject({ state: JobState.ready, generation: 2 });
   });
 });
 

@@ -261,8 +261,8 @@ describe.each([
     expect(names(byService)).toEqual([
       "muster/v1/job_service.proto",
       "google/protobuf/duration.proto",
-      "muster/v1/event.proto",
       "google/protobuf/timestamp.proto",
+      "muster/v1/event.proto",
       "muster/v1/job.proto",
     ]);
     expect(names(byMethod)).toEqual(["muster/v1/job_service.proto"]);

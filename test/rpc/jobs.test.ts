@@ -299,6 +299,32 @@ describe("steering jobs", () => {
     expect((await service.retryJob({ jobId })).job).toMatchObject({ state: State.READY, generation: 2 });
   });
 
+  test("parks a job until a time and unparks it, however often a request is sent", async () => {
+    const { service } = await jobs();
+    const { jobId } = await service.submitJob({ job: { kind: "a" } });
+    const until = timestampFromDate(new Date(Date.now() + 600_000));
+    const asked = { jobId, reason: "quota", until, requestId: "park-1" };
+    for (const { job } of [await service.parkJob(asked), await service.parkJob(asked)]) {
+      expect(job).toMatchObject({ jobId, state: State.PARKED, reason: "quota" });
+      expect(Math.abs(Number((job?.wakeTime?.seconds ?? 0n) - until.seconds))).toBeLessThan(5);
+    }
+    const error = await failure(service.parkJob({ jobId }));
+    expect([error.code, error.detail?.reason]).toEqual([Code.FailedPrecondition, "JOB_NOT_PARKABLE"]);
+    expect(error.detail?.metadata).toMatchObject({ jobId, state: "PARKED" });
+    expect((await service.unparkJob({ jobId })).job).toMatchObject({ state: State.READY, reason: "" });
+    expect((await failure(service.unparkJob({ jobId }))).detail?.reason).toBe("JOB_NOT_PARKED");
+  });
+
+  test("refuses a park with wrong fields, all at once", async () => {
+    const { service } = await jobs();
+    const wrong = { jobId: "bat_1", reason: "a\0", until: { seconds: -1n }, requestId: "x".repeat(201) };
+    const fields = (await failure(service.parkJob(wrong))).detail?.violations.map((one) => one.field);
+    expect(fields?.sort()).toEqual(["jobId", "reason", "requestId", "until"]);
+    const { jobId } = await service.submitJob({ job: { kind: "a" } });
+    const past = { jobId, until: timestampFromDate(new Date(0)) };
+    expect(violationsOf(await failure(service.parkJob(past)))[0]).toMatch(/^until must lie ahead/);
+  });
+
   test("refuses a long or unprintable reason", async () => {
     const { service } = await jobs();
     const jobId = encodeId("job", db.newId());

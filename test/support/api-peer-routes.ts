@@ -186,6 +186,20 @@ function addJobRoutes(router: ConnectRouter, api: Api, signals: Signals): void {
       api.changeJob(jobId, { state: JobState.READY, generation: job.generation + 1 });
       return { job: found(api.jobs, jobId, "job") };
     },
+    parkJob: ({ jobId, reason, until }) => {
+      found(api.jobs, jobId, "job");
+      api.changeJob(jobId, {
+        state: JobState.PARKED,
+        reason,
+        ...(until === undefined ? {} : { wakeTime: until }),
+      });
+      return { job: found(api.jobs, jobId, "job") };
+    },
+    unparkJob: ({ jobId }) => {
+      found(api.jobs, jobId, "job");
+      api.changeJob(jobId, { state: JobState.READY, reason: "" });
+      return { job: found(api.jobs, jobId, "job") };
+    },
     waitJob: async ({ jobId, timeout }, { signal }) => {
       const timeIsUp = AbortSignal.timeout(timeoutMs(timeout));
       for (;;) {

@@ -16,6 +16,7 @@ import { exitCodes } from "../exit-codes.ts";
 import { listOption, pairOption, wholeOption } from "../input/options.ts";
 import { didYouMean } from "../input/suggest.ts";
 import { sanitize } from "../output/sanitize.ts";
+import { registerJobPark } from "./job-park.ts";
 import { attemptTable, jobDetail, jobLine, jobTable } from "./job-show.ts";
 import { registerJobSubmit } from "./job-submit.ts";
 import { waitForJob } from "./job-wait.ts";
@@ -45,6 +46,7 @@ export function registerJob(cli: Cli): void {
   registerGet(job, cli);
   registerFollow(job, cli);
   registerSteer(job, cli);
+  registerJobPark(job, cli);
   job
     .command("attempts <job>")
     .description("List the executions of a job, oldest first: where, when, and how each ended.")

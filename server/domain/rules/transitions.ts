@@ -1,13 +1,10 @@
 import { type Backoff, backoffDelayMs } from "./backoff.ts";
 import { JobState, Outcome, type TerminalState } from "./states.ts";
 
-/**
- * The table (state, event) → state, T1 to T20 of the lease contract.
- *
- *  BLOCKED, SCHEDULED ──► READY ──► OFFERED ──► RUNNING ──► SUCCEEDED
- *      ▲                   ▲ ▲         │ decline  │ ├──► CANCELLED
- *      │ failed, retryable │ └─────────┘ timeout  │ └──► DEAD
- *      └───────────────────┴── PARKED ◄───────────┘ lost, released → READY
+/*
+ * What ends a lease, T6 to T13 of the lease contract: which of the moves in
+ * `transition-table.ts` is made, and what it counts. Events of jobs that hold
+ * no lease are in `lifecycle.ts`.
  *
  * Pure: the caller holds the row's lock and writes what is decided here.
  */
@@ -62,7 +59,16 @@ export interface Decision {
   /** The next attempt runs without neighbours. */
   readonly runsAlone: boolean;
   readonly deadCause: DeadCause | null;
+  /** Added to the attempt number: by a claim, and by the end of a run that held no lease. */
+  readonly attemptStep: 0 | 1;
+  /** Added to the generation: by a replay. */
+  readonly generationStep: 0 | 1;
+  /** A worker that runs it is to be asked to stop. */
+  readonly isCancelRequested: boolean;
 }
+
+/** The reason of a success that was to be cancelled: commit order decided. */
+export const succeededAnyway = "succeeded after a cancel request";
 
 /** Losses after which a job is taken for the cause. */
 export const poisonLosses = 5;
@@ -85,6 +91,9 @@ export function decide(job: LeasedJob, event: LeaseEvent, random: number): Decis
     avoidsWorker: false,
     runsAlone: job.isAlone,
     deadCause: null,
+    attemptStep: 0,
+    generationStep: 0,
+    isCancelRequested: false,
   };
   const end = (state: TerminalState, outcome: Outcome, deadCause: DeadCause | null = null): Decision => ({
     ...base,
@@ -110,8 +119,8 @@ export function decide(job: LeasedJob, event: LeaseEvent, random: number): Decis
       if (!job.isCancelRequested) return decide(job, { type: "released" }, random);
       return end(JobState.cancelled, Outcome.cancelled);
     case "released": {
-      if (job.isCancelRequested) return end(JobState.cancelled, Outcome.released);
       const releases = job.releases + 1;
+      if (job.isCancelRequested) return { ...end(JobState.cancelled, Outcome.released), releases };
       if (releases <= freeReleases) return { ...base, outcome: Outcome.released, releases };
       const wakeInMs = backoffDelayMs(releases - freeReleases, job.backoff, random);
       return { ...base, state: JobState.scheduled, outcome: Outcome.released, releases, wakeInMs };
@@ -132,8 +141,8 @@ export function decide(job: LeasedJob, event: LeaseEvent, random: number): Decis
       if (job.isCancelRequested) return end(JobState.cancelled, Outcome.offerTimedOut);
       return { ...base, outcome: Outcome.offerTimedOut };
     case "lost": {
-      if (job.isCancelRequested) return end(JobState.cancelled, Outcome.lost);
       const losses = job.losses + (event.isFleetEvent ? 0 : 1);
+      if (job.isCancelRequested) return { ...end(JobState.cancelled, Outcome.lost), losses };
       if (job.isAtMostOnce) return { ...end(JobState.dead, Outcome.lost, "lost"), losses };
       if (!event.isFleetEvent && (job.isAlone || losses >= poisonLosses)) {
         return { ...end(JobState.dead, Outcome.lost, "poison"), losses };

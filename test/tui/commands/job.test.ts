@@ -141,6 +141,41 @@ describe("job cancel and retry", () => {
   });
 });
 
+describe("job park and unpark", () => {
+  test("hold jobs until a time, and let them go on", async () => {
+    addJobs(2);
+    const parked = await runCli(
+      ["job", "park", "job_0000", "job_0001", "--for", "10m", "--reason", "quota"],
+      input,
+    );
+    expect(parked).toMatchObject({
+      exitCode: 0,
+      stdout: "job_0000\tPARKED: quota\njob_0001\tPARKED: quota\n",
+    });
+    const wakeMs = Number(peer.jobs.get("job_0000")?.wakeTime?.seconds) * 1_000;
+    expect(Math.abs(wakeMs - Date.now() - 600_000)).toBeLessThan(30_000);
+    const until = await runCli(["job", "park", "job_0001", "--until", "2099-01-02T03:04:05Z"], input);
+    expect(until.exitCode).toBe(0);
+    expect(peer.jobs.get("job_0001")?.wakeTime?.seconds).toBe(BigInt(Date.UTC(2099, 0, 2, 3, 4, 5) / 1_000));
+    const going = await runCli(["job", "unpark", "job_0000", "-o", "name"], input);
+    expect(going).toMatchObject({ exitCode: 0, stdout: "job_0000\n" });
+    expect(peer.jobs.get("job_0000")?.state).toBe(JobState.READY);
+  });
+
+  test("refuse what makes no sense before anything is asked", async () => {
+    addJobs(1);
+    for (const wrong of [
+      ["--for", "10m", "--until", "in 5m"],
+      ["--for", "soon"],
+      ["--until", "monday"],
+      ["--for", "0"],
+    ]) {
+      expect((await runCli(["job", "park", "job_0000", ...wrong], input)).exitCode).toBe(2);
+    }
+    expect(peer.calls).not.toContain("ParkJob");
+  });
+});
+
 describe("job wait", () => {
   test("ends with 7 when --timeout is up first", async () => {
     addJobs(1);

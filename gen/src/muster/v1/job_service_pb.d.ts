@@ -5,7 +5,7 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Attempt, DeadLetter, Job, JobSpec, JobState } from "./job_pb.js";
-import type { Duration } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { AttemptEvent } from "./event_pb.js";
 
 /**
@@ -414,6 +414,122 @@ export declare type RetryJobResponse = Message<"muster.v1.RetryJobResponse"> & {
  * Use `create(RetryJobResponseSchema)` to create a new message.
  */
 export declare const RetryJobResponseSchema: GenMessage<RetryJobResponse>;
+
+/**
+ * ParkJobRequest names a job to park.
+ *
+ * @generated from message muster.v1.ParkJobRequest
+ */
+export declare type ParkJobRequest = Message<"muster.v1.ParkJobRequest"> & {
+  /**
+   * `job_…`. It must be BLOCKED, SCHEDULED or READY.
+   *
+   * @generated from field: string job_id = 1;
+   */
+  jobId: string;
+
+  /**
+   * For people; at most 500 characters.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * When it goes on by itself: ahead, at most a year. Absent: not before it is
+   * unparked.
+   *
+   * @generated from field: google.protobuf.Timestamp until = 3;
+   */
+  until?: Timestamp | undefined;
+
+  /**
+   * Repeating a call with the same id is safe.
+   *
+   * @generated from field: string request_id = 4;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message muster.v1.ParkJobRequest.
+ * Use `create(ParkJobRequestSchema)` to create a new message.
+ */
+export declare const ParkJobRequestSchema: GenMessage<ParkJobRequest>;
+
+/**
+ * ParkJobResponse holds the job after it.
+ *
+ * @generated from message muster.v1.ParkJobResponse
+ */
+export declare type ParkJobResponse = Message<"muster.v1.ParkJobResponse"> & {
+  /**
+   * The job.
+   *
+   * @generated from field: muster.v1.Job job = 1;
+   */
+  job?: Job | undefined;
+};
+
+/**
+ * Describes the message muster.v1.ParkJobResponse.
+ * Use `create(ParkJobResponseSchema)` to create a new message.
+ */
+export declare const ParkJobResponseSchema: GenMessage<ParkJobResponse>;
+
+/**
+ * UnparkJobRequest names a job to unpark.
+ *
+ * @generated from message muster.v1.UnparkJobRequest
+ */
+export declare type UnparkJobRequest = Message<"muster.v1.UnparkJobRequest"> & {
+  /**
+   * `job_…`. It must be PARKED.
+   *
+   * @generated from field: string job_id = 1;
+   */
+  jobId: string;
+
+  /**
+   * For people; at most 500 characters.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * Repeating a call with the same id is safe.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message muster.v1.UnparkJobRequest.
+ * Use `create(UnparkJobRequestSchema)` to create a new message.
+ */
+export declare const UnparkJobRequestSchema: GenMessage<UnparkJobRequest>;
+
+/**
+ * UnparkJobResponse holds the job after it.
+ *
+ * @generated from message muster.v1.UnparkJobResponse
+ */
+export declare type UnparkJobResponse = Message<"muster.v1.UnparkJobResponse"> & {
+  /**
+   * The job.
+   *
+   * @generated from field: muster.v1.Job job = 1;
+   */
+  job?: Job | undefined;
+};
+
+/**
+ * Describes the message muster.v1.UnparkJobResponse.
+ * Use `create(UnparkJobResponseSchema)` to create a new message.
+ */
+export declare const UnparkJobResponseSchema: GenMessage<UnparkJobResponse>;
 
 /**
  * WaitJobRequest names a job to wait for.
@@ -948,6 +1064,28 @@ export declare const JobService: GenService<{
     methodKind: "unary";
     input: typeof RetryJobRequestSchema;
     output: typeof RetryJobResponseSchema;
+  },
+  /**
+   * Parks a job that waits: it is held, without spending an attempt, until a
+   * time or until it is unparked.
+   *
+   * @generated from rpc muster.v1.JobService.ParkJob
+   */
+  parkJob: {
+    methodKind: "unary";
+    input: typeof ParkJobRequestSchema;
+    output: typeof ParkJobResponseSchema;
+  },
+  /**
+   * Lets a parked job go on where it was: to what it depends on, to its time,
+   * or to a worker.
+   *
+   * @generated from rpc muster.v1.JobService.UnparkJob
+   */
+  unparkJob: {
+    methodKind: "unary";
+    input: typeof UnparkJobRequestSchema;
+    output: typeof UnparkJobResponseSchema;
   },
   /**
    * Waits until a job has ended, or until the time is up.

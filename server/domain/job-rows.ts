@@ -1,0 +1,69 @@
+import { lockJobs } from "../store/leases.ts";
+import { type Call, call, type OrgTx } from "../store/statement.ts";
+import { type AuditRow, insertNewShapes, takeKeys } from "../store/submit.ts";
+import { writeTransitions } from "../store/transitions.ts";
+import type { Caller, Coordinator } from "./context.ts";
+import { type LockedJob, lockedJob } from "./locked-job.ts";
+import type { Settled } from "./settle.ts";
+
+/*
+ * What the verbs that steer one job have in common: lock its row, decide,
+ * write, audit.
+ */
+
+/** Locks the live row of a job; null when it has none. */
+export async function lockOne(tx: OrgTx, jobId: string): Promise<LockedJob | null> {
+  const rows = await tx.run(call(lockJobs, { org: tx.orgId, jobs: [jobId], low: jobId, high: jobId }));
+  return rows[0] ? lockedJob(rows[0]) : null;
+}
+
+/** Writes what was decided about a locked job, and `others`, in the transaction of the lock. */
+export async function writeSettled(
+  c: Coordinator,
+  tx: OrgTx,
+  { transition, shape }: Settled,
+  others: readonly Call[],
+): Promise<void> {
+  const writes = writeTransitions(tx.orgId, [transition], { n: 1, tally: c.newId() });
+  const shapes = shape ? [insertNewShapes(tx.orgId, [shape])] : [];
+  await Promise.all([...shapes, ...writes, ...others].map((one) => tx.run(one)));
+}
+
+/**
+ * Takes the id of a request, so that its repetition finds it taken and changes
+ * nothing. True when it was free, and for a request without one. A refusal of
+ * the verb gives it back with the transaction.
+ */
+export async function takeRequest(
+  c: Coordinator,
+  tx: OrgTx,
+  verb: string,
+  jobId: string,
+  requestId: string,
+): Promise<boolean> {
+  if (requestId === "") return true;
+  const rows = await tx.run(
+    call(takeKeys, {
+      org: tx.orgId,
+      types: ["request"],
+      keys: [`${verb}:${jobId}:${requestId}`],
+      targets: [jobId],
+      prints: [""],
+      lives: [c.config.idempotencyTtlMs],
+    }),
+  );
+  return rows.length > 0;
+}
+
+/** The audit row of a call. */
+export function auditRow(
+  c: Coordinator,
+  caller: Caller,
+  action: string,
+  target: string,
+  details: Record<string, unknown>,
+  reason = "",
+): AuditRow {
+  const { actor, requestId } = caller;
+  return { auditId: c.newId(), actor, action, target, reason, requestId, details };
+}
