@@ -1,4 +1,4 @@
-import { isConnectionLost, isSerialisation } from "../store/database.ts";
+import { isConnectionLost, isSerialisation } from "../store/connection-errors.ts";
 import { DomainError, overloaded, unavailable } from "./errors.ts";
 
 /** What became of one item of several: its answer, or why it has none. */

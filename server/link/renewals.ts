@@ -60,7 +60,7 @@ export class Renewals {
     this.#isFlushing = true;
     this.#lastMs = performance.now();
     try {
-      const current = await renewLinks(this.#db.app, [...renewed.keys()]);
+      const current = await renewLinks(this.#db.beats, [...renewed.keys()]);
       for (const [link, waiting] of renewed) {
         for (const { resolve } of waiting) resolve(current.has(link.workerId));
       }

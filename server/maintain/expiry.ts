@@ -1,6 +1,6 @@
 import type { Coordinator } from "../domain/context.ts";
 import { endLeases, type Fence } from "../domain/leases.ts";
-import { isConnectionLost } from "../store/database.ts";
+import { isConnectionLost } from "../store/connection-errors.ts";
 import { call, runInOrg } from "../store/statement.ts";
 import { confirmLost, countLinks, findLost, sweepRows } from "../store/sweeps.ts";
 

@@ -5,7 +5,7 @@ import { makeError } from "@muster/client/errors";
 import { ErrorDetailSchema } from "@muster/client/v1/error";
 import type { Log } from "../domain/context.ts";
 import { DomainError, type ErrorCode, internal, unavailable } from "../domain/errors.ts";
-import { isConnectionLost, isSerialisation } from "../store/database.ts";
+import { isConnectionLost, isSerialisation } from "../store/connection-errors.ts";
 import { callBodyKey } from "./call-body.ts";
 import { explainForeignError, type FailedCall } from "./foreign-errors.ts";
 import { requestIdKey } from "./request-id.ts";

@@ -1,43 +1,109 @@
-import type { Sql } from "postgres";
+import { Connection, ConnectionLostError, type ConnectionOptions } from "./connection.ts";
+import { isConnectionLost } from "./connection-errors.ts";
+import { drizzle } from "./drizzle.ts";
 
-/** A connection that is somebody's until it is given back. */
-export interface HotConnection {
-  /** A client of one connection: what it is given goes out in order. */
-  readonly sql: Sql;
-  release(): void;
+/** Somebody who waits for a connection. */
+interface Waiting {
+  readonly resolve: (connection: Connection) => void;
+  readonly reject: (error: unknown) => void;
+  readonly timer: NodeJS.Timeout;
 }
 
 /**
- * The connections of the flushes: clients of one connection each, so that a
- * whole transaction can be sent in one go. The driver's own reservation of a
- * connection never comes to an end on a new one that need not ask for types.
- * If the connection is lost in the middle, the rest goes to its successor,
- * where no org is set: row-level security refuses it.
+ * A fixed number of connections, each somebody's alone while it is in use, so
+ * that a whole transaction can be sent in one go. Every use comes to an end,
+ * whatever the other side does: a connection that does not answer in time is
+ * cut, and one that was lost is replaced by the next use.
  */
 export class HotPool {
-  readonly #all: readonly Sql[];
-  readonly #idle: Sql[];
-  readonly #waiting: ((sql: Sql) => void)[] = [];
+  readonly #options: ConnectionOptions & { readonly isDrizzle: boolean };
+  readonly #open = new Set<Connection>();
+  readonly #idle: Connection[] = [];
+  readonly #waiting: Waiting[] = [];
+  #free: number;
+  #isEnded = false;
 
-  constructor(clients: readonly Sql[]) {
-    this.#all = clients;
-    this.#idle = [...clients];
+  /** @param options `isDrizzle`: rows are read as Drizzle expects them. */
+  constructor(options: ConnectionOptions & { readonly size: number; readonly isDrizzle: boolean }) {
+    this.#options = options;
+    this.#free = options.size;
   }
 
-  /** Resolves with a connection of one's own, in the order of asking. */
-  async acquire(): Promise<HotConnection> {
-    const sql = this.#idle.pop() ?? (await new Promise<Sql>((resolve) => this.#waiting.push(resolve)));
-    return { sql, release: () => this.#release(sql) };
+  /**
+   * Runs the body on a connection of its own, in the order of asking. Rejects
+   * when none is free for half the time that a use may take, and when the use
+   * takes longer than that.
+   */
+  async use<T>(body: (connection: Connection) => Promise<T>): Promise<T> {
+    const connection = await this.#take();
+    const { timeoutMs } = this.#options;
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      connection.cut();
+    }, timeoutMs);
+    try {
+      return await body(connection);
+    } catch (cause) {
+      if (isConnectionLost(cause)) connection.cut();
+      if (!isLate) throw cause;
+      throw new ConnectionLostError(`the database did not answer within ${timeoutMs} ms`, { cause });
+    } finally {
+      clearTimeout(timer);
+      this.#release(connection);
+    }
   }
 
   /** Closes all connections, waiting up to `timeoutSeconds` for what runs. */
   async end(timeoutSeconds: number): Promise<void> {
-    await Promise.all(this.#all.map((sql) => sql.end({ timeout: timeoutSeconds })));
+    this.#isEnded = true;
+    for (const { reject, timer } of this.#waiting.splice(0)) {
+      clearTimeout(timer);
+      reject(new ConnectionLostError("the connections are closed"));
+    }
+    await Promise.all([...this.#open].map((connection) => connection.close(timeoutSeconds)));
   }
 
-  #release(sql: Sql): void {
+  #take(): Promise<Connection> {
+    if (this.#isEnded) return Promise.reject(new ConnectionLostError("the connections are closed"));
+    if (this.#free > 0) {
+      this.#free--;
+      return Promise.resolve(this.#next());
+    }
+    const waitMs = this.#options.timeoutMs / 2;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
+        reject(new ConnectionLostError(`no connection to the database was free within ${waitMs} ms`));
+      }, waitMs);
+      const waiting = { resolve, reject, timer };
+      this.#waiting.push(waiting);
+    });
+  }
+
+  #next(): Connection {
+    for (let idle = this.#idle.pop(); idle; idle = this.#idle.pop()) if (!idle.isLost) return idle;
+    const opened: Connection = new Connection({
+      ...this.#options,
+      lost: () => {
+        this.#open.delete(opened);
+        this.#options.lost?.();
+      },
+    });
+    this.#open.add(opened);
+    // For what it does to the client: times stay text, which Drizzle reads itself.
+    if (this.#options.isDrizzle) drizzle(opened.sql);
+    return opened;
+  }
+
+  #release(connection: Connection): void {
+    if (!connection.isLost) this.#idle.push(connection);
     const next = this.#waiting.shift();
-    if (next) next(sql);
-    else this.#idle.push(sql);
+    if (!next) {
+      this.#free++;
+      return;
+    }
+    clearTimeout(next.timer);
+    next.resolve(this.#next());
   }
 }

@@ -2,8 +2,8 @@ import { createHmac } from "node:crypto";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import postgres, { type Sql } from "postgres";
+import { errorCode } from "./connection-errors.ts";
 import type { Role } from "./database.ts";
-import { errorCode } from "./database.ts";
 import { drizzle, migrate, readMigrationFiles } from "./drizzle.ts";
 import { ensurePartitions } from "./partitions.ts";
 

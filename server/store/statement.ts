@@ -3,6 +3,7 @@ import type { Row, Sql } from "postgres";
 import { writeArray } from "./arrays.ts";
 import { getTableColumns, PgDialect, Placeholder, sql } from "./drizzle.ts";
 import type { HotPool } from "./hot-pool.ts";
+import { inTransaction } from "./transaction.ts";
 
 /** A statement built once from the schema and executed prepared, by its parameters' names. */
 export interface Statement {
@@ -56,19 +57,12 @@ export interface OrgTx {
 }
 
 /** Runs a transaction of one org step by step. */
-export async function transact<T>(pool: HotPool, orgId: string, body: (tx: OrgTx) => Promise<T>): Promise<T> {
-  const { sql, release } = await pool.acquire();
-  try {
-    const { value } = await sql.begin(async (tx) => {
-      await tx.unsafe(setOrg(orgId));
-      // After a lost connection the driver may go on with another one: there no
-      // org is set, and row-level security refuses every statement.
-      return { value: await body({ orgId, run: (one) => execute(tx, one) }) };
-    });
-    return value;
-  } finally {
-    release();
-  }
+export function transact<T>(pool: HotPool, orgId: string, body: (tx: OrgTx) => Promise<T>): Promise<T> {
+  return pool.use((connection) =>
+    inTransaction(connection, `begin; ${setOrg(orgId)}`, () =>
+      body({ orgId, run: (one) => execute(connection.sql, one) }),
+    ),
+  );
 }
 
 /** What a statement is executed on: a pool, a reserved connection or a transaction. */
@@ -89,9 +83,8 @@ export function execute(sql: Connection, { statement, values }: Call): Promise<R
  * a single round trip. Rejects if any of them failed; then nothing happened,
  * unless the connection was lost, which leaves the outcome unknown.
  */
-export async function runInOrg(pool: HotPool, orgId: string, calls: readonly Call[]): Promise<Row[][]> {
-  const { sql, release } = await pool.acquire();
-  try {
+export function runInOrg(pool: HotPool, orgId: string, calls: readonly Call[]): Promise<Row[][]> {
+  return pool.use(async ({ sql }) => {
     const begun = sql.unsafe(`begin; ${setOrg(orgId)}`).execute();
     const running = calls.map((one) => execute(sql, one));
     const committed = sql.unsafe("commit").execute();
@@ -100,9 +93,7 @@ export async function runInOrg(pool: HotPool, orgId: string, calls: readonly Cal
     if (failed) throw failed.reason;
     if ((await committed).command !== "COMMIT") throw new Error("the transaction was rolled back");
     return await Promise.all(running);
-  } finally {
-    release();
-  }
+  });
 }
 
 /** The statements that name the tenant of a transaction. */

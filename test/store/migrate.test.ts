@@ -40,9 +40,7 @@ describe("a migration", () => {
       suggestion: expect.stringContaining("MUSTER_SECRET"),
     });
     // Nobody was locked out.
-    const { sql, release } = await db.database.hot.acquire();
-    await sql`select 1`;
-    release();
+    await db.database.hot.use(async ({ sql }) => await sql`select 1`);
   });
 
   test("refuses a schema that is newer than this version", async () => {
