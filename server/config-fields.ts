@@ -125,6 +125,13 @@ export const configFields = {
   ),
   hotConnections: whole("hot-connections", 4, 1, 64, "Database connections that claim and finish jobs."),
   appConnections: whole("app-connections", 10, 1, 200, "Database connections that answer calls."),
+  databaseTimeoutMs: duration(
+    "database-timeout",
+    "6s",
+    "100ms",
+    "10m",
+    "Time for one use of a database connection; then it is cut and the call fails.",
+  ),
   artifactsDir: besideDataDir("artifacts-dir", "Directory of the artifacts."),
 
   shutdownGraceMs: duration(

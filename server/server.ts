@@ -97,6 +97,7 @@ async function start(
     urls,
     appConnections: config.appConnections,
     hotConnections: config.hotConnections,
+    timeoutMs: config.databaseTimeoutMs,
   });
   cleanups.push(() => db.close());
 

@@ -79,6 +79,7 @@ describe("defaults", () => {
       idempotencyTtlMs: 604_800_000,
       hotConnections: 4,
       appConnections: 10,
+      databaseTimeoutMs: 6_000,
       artifactsDir: "/home/ada/.local/state/muster/artifacts",
       shutdownGraceMs: 30_000,
       logLevel: "info",
