@@ -6,6 +6,7 @@ import { WorkerService } from "@muster/client/v1/worker_service";
 import { advertisedApiAddress, type Config } from "./config.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
 import { Feed } from "./dispatch/feed.ts";
+import { PeerWakes } from "./dispatch/wakes.ts";
 import type { Coordinator, Log } from "./domain/context.ts";
 import { createIdGenerator } from "./domain/ids.ts";
 import { authenticate, bootstrap, createKeyContext, derivePepper } from "./domain/keys.ts";
@@ -21,6 +22,7 @@ import { Renewals } from "./link/renewals.ts";
 import { workerService } from "./link/service.ts";
 import type { LinkSession } from "./link/session.ts";
 import { createLog } from "./log.ts";
+import { pushCommands } from "./maintain/commands.ts";
 import { type Loop, runLoops } from "./maintain/loop.ts";
 import { pushCancels, sweeps } from "./maintain/sweeps.ts";
 import { createArtifactRoute } from "./outbound/artifact-route.ts";
@@ -32,7 +34,7 @@ import { HealthState } from "./rpc/health.ts";
 import { startApiListener } from "./rpc/listener.ts";
 import { reflectSchema } from "./rpc/reflection.ts";
 import { apiRoutes, apiServices } from "./rpc/routes.ts";
-import { readCluster, removeCoordinator } from "./store/coordinators.ts";
+import { hasPeers, readCluster, removeCoordinator } from "./store/coordinators.ts";
 import { type Database, openDatabase, type Role } from "./store/database.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "./store/embedded.ts";
 import { migrateDatabase } from "./store/migrate.ts";
@@ -111,10 +113,29 @@ async function start(
   const submits = createSubmitBatcher({
     hot: db.hot,
     newId,
-    submitted: (orgId, ready) => dispatcher.announce(orgId, ready),
+    submitted(orgId, ready) {
+      dispatcher.announce(orgId, ready);
+      peers.tell("ready", orgId);
+    },
   });
+  const coordinatorId = randomUUID();
+  const peers = new PeerWakes({
+    url: urls.muster_app,
+    coordinatorId,
+    local: {
+      ready: (orgId) => void dispatcher.refresh(orgId),
+      changed: (orgId, jobIds) => feed.nudge(orgId, jobIds),
+      cancel: (orgId) => void attempt("push cancels", () => pushCancels({ coordinator, dispatcher }, orgId)),
+      command: (orgId) =>
+        void attempt("push commands", () => pushCommands({ coordinator, dispatcher }, orgId)),
+    },
+    hasPeers: () => hasPeers(db.sweep, coordinatorId, 15_000),
+    nowMs: steadyMs,
+    log,
+  });
+  cleanups.push(() => peers.stop());
   const coordinator: Coordinator = {
-    coordinatorId: randomUUID(),
+    coordinatorId,
     db,
     config,
     newId,
@@ -123,11 +144,7 @@ async function start(
     log,
     submits,
     settings,
-    wakes: {
-      ready: (orgId) => void dispatcher.refresh(orgId),
-      changed: (orgId, jobIds) => feed.nudge(orgId, jobIds),
-      cancel: (orgId) => void attempt("push cancels", () => pushCancels({ coordinator, dispatcher }, orgId)),
-    },
+    wakes: peers,
   };
   // What nobody awaits: a stop waits for it before it closes the database.
   const attempts = new Set<Promise<void>>();
@@ -237,6 +254,7 @@ async function start(
         sessions,
         apiAddress: address.api,
         nowMs: steadyMs,
+        checkPeers: () => peers.check(),
         prunePolls: () => worker.polls.prune(),
         ensurePartitions: () => addPartitions(url, nowMs()),
       }),

@@ -1,6 +1,7 @@
 import type { Fence } from "../domain/leases.ts";
 import type { StoredLease } from "../domain/links.ts";
 import type { Shape } from "../domain/rules/shapes.ts";
+import type { StoredCommand } from "../store/commands.ts";
 
 /** A lease that was just granted, with all that its worker needs. */
 export interface Grant {
@@ -25,6 +26,7 @@ export interface Grant {
 export interface LinkPort {
   offer(sequence: number, grants: readonly Grant[]): void;
   cancel(fence: Fence, reason: string): void;
+  command(command: StoredCommand): void;
   goAway(reason: "restart" | "revoked" | "replaced" | "too-slow", detail: string): void;
 }
 

@@ -21,6 +21,8 @@ export interface Wakes {
   changed(orgId: string, jobIds: readonly string[]): void;
   /** A cancel waits for a worker of the org. */
   cancel(orgId: string): void;
+  /** A command waits for a worker of the org. */
+  command(orgId: string): void;
 }
 
 /** What every verb works with. Made once, by `server.ts`. */

@@ -1,4 +1,5 @@
-import { inOrg } from "../store/database.ts";
+import { commandsOf, dropCommands, putCommand, type StoredCommand } from "../store/commands.ts";
+import { inOrg, type Tx } from "../store/database.ts";
 import { leasesOf } from "../store/held-leases.ts";
 import { type DeclaredWorker, lockWorker, openLink } from "../store/links.ts";
 import type { Caller, Coordinator } from "./context.ts";
@@ -37,6 +38,10 @@ export interface Attached {
   readonly workerId: string;
   readonly workerName: string;
   readonly linkEpoch: number;
+  /** An operator wants it to take nothing new. */
+  readonly isDrainWanted: boolean;
+  /** What the worker is to be told: its Hello does not say that it does so. */
+  readonly command: StoredCommand | null;
   readonly verdicts: readonly { readonly lease: Lease; readonly verdict: Verdict }[];
   /** All leases that the store says the worker has. */
   readonly leases: readonly StoredLease[];
@@ -64,9 +69,16 @@ export async function attachLink(c: Coordinator, caller: Caller, hello: Hello): 
     const { worker, link } = await lockWorker(tx, orgId, workerId);
     if (!worker) throw notFound("WORKER_NOT_FOUND", encodeId("worker", workerId));
     if (worker.disabledAt) throw new DomainError("WORKER_DISABLED", { details: { worker: worker.name } });
-    const { bootId, hostBootId, transport, isDraining } = hello;
+    const { bootId, hostBootId, transport } = hello;
+    const isDrainWanted = worker.drainRequestedAt !== null;
+    const isDraining = hello.isDraining || isDrainWanted;
     const row = { workerId, bootId, hostBootId, transport, isDraining, coordinatorId: c.coordinatorId };
     const linkEpoch = await openLink(tx, orgId, row, hello.declared);
+    const command = await commandAtHello(c, tx, caller.orgId, {
+      workerId,
+      isDrainWanted,
+      isSaid: hello.isDraining,
+    });
     const leases = await leasesOf(tx, orgId, [workerId]);
     const stored = new Map(leases.map((lease) => [keyOf(lease), lease]));
     const inOutbox = new Set(hello.outbox.map(keyOf));
@@ -79,6 +91,8 @@ export async function attachLink(c: Coordinator, caller: Caller, hello: Hello): 
       workerId,
       workerName: worker.name,
       linkEpoch,
+      isDrainWanted,
+      command,
       leases,
       verdicts: [...hello.held, ...hello.outbox].map((lease) => ({
         lease,
@@ -91,6 +105,27 @@ export async function attachLink(c: Coordinator, caller: Caller, hello: Hello): 
         : lost.map((lease) => ({ lease, waitMs: Math.max(0, lease.reclaimAfterMs - (link?.silentMs ?? 0)) })),
     };
   });
+}
+
+// A Hello that does what is wanted acknowledges it. A later boot is told again while the wish stands.
+async function commandAtHello(
+  c: Coordinator,
+  tx: Tx,
+  orgId: string,
+  of: { readonly workerId: string; readonly isDrainWanted: boolean; readonly isSaid: boolean },
+): Promise<StoredCommand | null> {
+  const { workerId, isDrainWanted } = of;
+  if (isDrainWanted === of.isSaid) {
+    await dropCommands(tx, orgId, workerId);
+    return null;
+  }
+  if (!isDrainWanted) {
+    const [left] = await commandsOf(tx, orgId, [workerId]);
+    return left ?? null;
+  }
+  const command = { commandId: c.newId(), workerId, action: "drain" as const };
+  await putCommand(tx, orgId, command);
+  return command;
 }
 
 function verdictOn(lease: StoredLease | undefined, isInOutbox: boolean): Verdict {

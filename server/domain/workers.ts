@@ -30,6 +30,19 @@ export interface WorkerView {
   readonly seenAt: Date | null;
   readonly linkEpoch: number | null;
   readonly transport: "stream" | "poll" | null;
+  /** An operator wants it to take nothing new. */
+  readonly isDrainRequested: boolean;
+  /** Since when, and why, it gets no offers until an operator resumes it. */
+  readonly quarantinedAt: Date | null;
+  readonly quarantineReason: string | null;
+  /** Since when it leaves a cancel without an answer. */
+  readonly suspectAt: Date | null;
+}
+
+/** A worker by its id or by its name: exactly one of them is given. */
+export interface WorkerName {
+  readonly workerId: string | null;
+  readonly name: string | null;
 }
 
 /**
@@ -61,24 +74,24 @@ export async function createWorker(
 }
 
 /** Reads a worker by its id or by its name: exactly one of them is given. */
-export async function getWorker(
-  c: Coordinator,
-  caller: Caller,
-  { workerId, name }: { readonly workerId: string | null; readonly name: string | null },
-): Promise<WorkerView> {
+export async function getWorker(c: Coordinator, caller: Caller, name: WorkerName): Promise<WorkerView> {
+  const { selection, shown } = selectWorker(name);
+  const [row] = selection
+    ? await inOrg(c.db.app, caller.orgId, (tx) => readWorkers(tx, caller.orgId, selection, c.config.staleMs))
+    : [];
+  if (row === undefined) throw notFound("WORKER_NOT_FOUND", shown);
+  return row;
+}
+
+/** How to select a worker, and what to call it when it is not there; null selects none. Throws when it is not one. */
+export function selectWorker({ workerId, name }: WorkerName) {
   if ((workerId === null) === (name === null)) {
     throw invalidArgument([{ field: "workerId", message: "or name must be given, and not both" }]);
   }
+  if (workerId !== null) return { selection: { workerId }, shown: encodeId("worker", workerId) };
+  const shown = name ?? "";
   // Text with NUL is refused by the database; no worker has such a name.
-  const isPossible = name === null || !name.includes("\0");
-  const selection = workerId === null ? { name: name ?? "" } : { workerId };
-  const [row] = isPossible
-    ? await inOrg(c.db.app, caller.orgId, (tx) => readWorkers(tx, caller.orgId, selection, c.config.staleMs))
-    : [];
-  if (row === undefined) {
-    throw notFound("WORKER_NOT_FOUND", workerId === null ? (name ?? "") : encodeId("worker", workerId));
-  }
-  return row;
+  return { selection: shown.includes("\0") ? null : { name: shown }, shown };
 }
 
 /** Lists workers by name; with `isOnline` only those that are attached and not disabled. */

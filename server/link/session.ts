@@ -17,7 +17,8 @@ import { endLeases, type Fence } from "../domain/leases.ts";
 import { type Attached, attachLink, type Hello, type StoredLease } from "../domain/links.ts";
 import type { LeaseEvent } from "../domain/rules/transitions.ts";
 import type { Lease } from "../domain/submit.ts";
-import { closeLink, drainLink } from "../store/links.ts";
+import { closeLink } from "../store/links.ts";
+import { Draining } from "./draining.ts";
 import { fenceOf, readCoolDown, readLease } from "./frames-in.ts";
 import { frame, goingAway, leaseRef, offersOf, welcomeOf } from "./frames-out.ts";
 import { commitReport, commitResults, type EventAckInit, type Sender } from "./intake.ts";
@@ -42,6 +43,7 @@ export class LinkSession {
   readonly caller: Caller;
   readonly #parts: LinkParts;
   readonly #sink: FrameSink;
+  readonly #draining: Draining;
   readonly #doubtful = new Map<string, { readonly fence: Fence; readonly untilMs: number }>();
   #lost: Lease[] = [];
   #isEnded = false;
@@ -60,16 +62,18 @@ export class LinkSession {
       kinds,
       slots,
       points,
-      isDraining: hello.isDraining,
+      isDraining: hello.isDraining || attached.isDrainWanted,
       nowMs: parts.nowMs(),
       port: {
         offer: (sequence, grants) => {
           for (const one of offersOf(sequence, grants, parts.config.offerTtlMs)) this.#sink.send(one);
         },
         cancel: (fence, reason) => this.#sendCancel(fence, reason),
+        command: (command) => this.#draining.tell(command),
         goAway: (reason, detail) => this.goAway(reason, detail),
       },
     });
+    this.#draining = new Draining(parts, this.link, sink, hello.isDraining, attached.isDrainWanted);
     this.welcome = frame({ case: "welcome", value: welcomeOf(attached, parts) });
   }
 
@@ -86,6 +90,7 @@ export class LinkSession {
     session.#resume(attached, hello);
     if (demand) session.#setDemand(demand);
     sink.send(session.welcome);
+    if (attached.command) session.#draining.tell(attached.command);
     parts.sessions.add(session);
     parts.dispatcher.attach(session.link);
     await session.#giveBack(attached);
@@ -287,12 +292,7 @@ export class LinkSession {
     link.heartbeatSequence = Math.max(link.heartbeatSequence, sequence);
     link.isStale = false;
     link.isMuted = false;
-    if (beat.draining !== link.isDraining) {
-      link.isDraining = beat.draining;
-      const { db } = this.#parts.coordinator;
-      const change = { workerId: link.workerId, linkEpoch: link.linkEpoch, isDraining: beat.draining };
-      void this.#parts.attempt("note a drain", () => drainLink(db, link.orgId, change));
-    }
+    this.#draining.hear(beat.draining);
     const listed = new Set<string>();
     for (const { lease: ref } of beat.heldLeases) {
       const lease = readLease(ref);

@@ -9,6 +9,7 @@ import { cancelsOf, leasesOf } from "../store/held-leases.ts";
 import { listOrgs } from "../store/orgs.ts";
 import { call, runInOrg } from "../store/statement.ts";
 import { dropChanges, dropExpiredKeys, findOverdue, foldTallies, sweepRows } from "../store/sweeps.ts";
+import { pushCommands } from "./commands.ts";
 import { lapseAvoids, promoteDueJobs, sweepOnce } from "./due.ts";
 import { Expiry } from "./expiry.ts";
 import type { Loop } from "./loop.ts";
@@ -23,6 +24,8 @@ export interface SweepParts {
   readonly sessions: ReadonlySet<LinkSession>;
   readonly apiAddress: string;
   readonly nowMs: () => number;
+  /** Sees to the wakes between coordinators. */
+  readonly checkPeers: () => Promise<void>;
   /** Drops polling links that were not heard of. */
   readonly prunePolls: () => void;
   /** Makes the partitions of the days ahead. */
@@ -43,6 +46,8 @@ export function sweeps(parts: SweepParts): Loop[] {
     { name: "expiry", intervalMs: 1_000, pass: eachOrg((orgId) => expiry.pass(orgId)) },
     { name: "deadlines", intervalMs: 1_000, pass: eachOrg((orgId) => cancelOverdue(c, orgId)) },
     { name: "links", intervalMs: 1_000, pass: async () => checkLinks(parts) },
+    { name: "peers", intervalMs: 2_000, pass: () => parts.checkPeers() },
+    { name: "commands", intervalMs: 1_000, pass: () => pushAllCommands(parts) },
     { name: "cancels", intervalMs: 1_000, pass: () => pushAllCancels(parts) },
     { name: "leases", intervalMs: 5_000, pass: () => reconcileLeases(parts) },
     { name: "ready", intervalMs: 1_000, pass: () => refreshReady(parts) },
@@ -97,6 +102,10 @@ function checkLinks(parts: SweepParts): void {
 
 async function pushAllCancels(parts: SweepParts): Promise<void> {
   for (const orgId of parts.dispatcher.orgs()) await pushCancels(parts, orgId);
+}
+
+async function pushAllCommands(parts: SweepParts): Promise<void> {
+  for (const orgId of parts.dispatcher.orgs()) await pushCommands(parts, orgId);
 }
 
 async function refreshReady({ dispatcher }: SweepParts): Promise<void> {

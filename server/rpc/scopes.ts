@@ -42,7 +42,13 @@ export const methodAccess: Readonly<Record<string, Readonly<Record<string, Acces
   },
   "muster.v1.ProjectService": { PutProject: ["operate"], ListProjects: ["read"] },
   "muster.v1.SettingsService": { GetSettings: ["read"], PutSettings: ["admin"] },
-  "muster.v1.WorkerAdminService": { CreateWorker: ["admin"], GetWorker: ["read"], ListWorkers: ["read"] },
+  "muster.v1.WorkerAdminService": {
+    CreateWorker: ["admin"],
+    GetWorker: ["read"],
+    ListWorkers: ["read"],
+    DrainWorker: ["operate"],
+    ResumeWorker: ["operate"],
+  },
   "muster.v1.WorkerService": {
     Connect: ["work"],
     Attach: ["work"],

@@ -2,13 +2,15 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { WorkerSchema } from "@muster/client/v1/worker";
 import type { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
-import { createWorker, getWorker, listWorkers, type WorkerView } from "../domain/workers.ts";
+import { drainWorker, resumeWorker } from "../domain/commands.ts";
+import { createWorker, getWorker, listWorkers, type WorkerName, type WorkerView } from "../domain/workers.ts";
 import { callerOf } from "./auth.ts";
 import {
   orNull,
   type Problems,
   pageOf,
   readOptionalId,
+  readReason,
   refuseProblems,
   writeId,
   writeTime,
@@ -24,13 +26,7 @@ export function workerAdminService({ coordinator: c }: ApiParts): ServiceImpl<ty
     },
 
     async getWorker(request, context) {
-      const problems: Problems = [];
-      const workerId = readOptionalId(problems, "worker", request.workerId, "workerId");
-      if ((request.workerId === "") === (request.name === "")) {
-        problems.push({ field: "workerId", message: "or name must be given, and not both" });
-      }
-      refuseProblems(problems);
-      const worker = await getWorker(c, callerOf(context), { workerId, name: orNull(request.name) });
+      const worker = await getWorker(c, callerOf(context), readName([], request));
       return { worker: workerMessage(worker) };
     },
 
@@ -41,7 +37,35 @@ export function workerAdminService({ coordinator: c }: ApiParts): ServiceImpl<ty
       });
       return { workers: items.map(workerMessage), nextPageToken };
     },
+
+    async drainWorker(request, context) {
+      const worker = await drainWorker(c, callerOf(context), readCommand(request));
+      return { worker: workerMessage(worker) };
+    },
+
+    async resumeWorker(request, context) {
+      const worker = await resumeWorker(c, callerOf(context), readCommand(request));
+      return { worker: workerMessage(worker) };
+    },
   };
+}
+
+function readCommand(request: { readonly workerId: string; readonly name: string; readonly reason: string }) {
+  const problems: Problems = [];
+  const reason = readReason(problems, request.reason);
+  return { ...readName(problems, request), reason };
+}
+
+function readName(
+  problems: Problems,
+  request: { readonly workerId: string; readonly name: string },
+): WorkerName {
+  const workerId = readOptionalId(problems, "worker", request.workerId, "workerId");
+  if ((request.workerId === "") === (request.name === "")) {
+    problems.push({ field: "workerId", message: "or name must be given, and not both" });
+  }
+  refuseProblems(problems);
+  return { workerId, name: orNull(request.name) };
 }
 
 /** A worker as operators see it. */
@@ -63,5 +87,9 @@ export function workerMessage(worker: WorkerView): MessageInitShape<typeof Worke
     host: worker.host,
     linkEpoch: BigInt(worker.linkEpoch ?? 0),
     transport: worker.transport ?? "",
+    drainRequested: worker.isDrainRequested,
+    quarantineReason: worker.quarantineReason ?? "",
+    quarantineTime: writeTime(worker.quarantinedAt),
+    suspectSince: writeTime(worker.suspectAt),
   };
 }

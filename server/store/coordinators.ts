@@ -1,6 +1,6 @@
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
 import { version } from "../version.ts";
-import { eq, lt, sql } from "./drizzle.ts";
+import { and, eq, gt, lt, ne, sql } from "./drizzle.ts";
 import { clock } from "./names.ts";
 import { cluster, coordinators } from "./schema-fleet.ts";
 
@@ -19,6 +19,25 @@ export async function upsertCoordinator(
 /** Takes a coordinator that stops off the list. */
 export async function removeCoordinator(db: PostgresJsDatabase, coordinatorId: string): Promise<void> {
   await db.delete(coordinators).where(eq(coordinators.coordinatorId, coordinatorId));
+}
+
+/** Whether another coordinator showed life within a time. */
+export async function hasPeers(
+  db: PostgresJsDatabase,
+  coordinatorId: string,
+  withinMs: number,
+): Promise<boolean> {
+  const found = await db
+    .select({ coordinatorId: coordinators.coordinatorId })
+    .from(coordinators)
+    .where(
+      and(
+        ne(coordinators.coordinatorId, coordinatorId),
+        gt(coordinators.seenAt, sql`${clock} - ${withinMs}::float8 * interval '1 millisecond'`),
+      ),
+    )
+    .limit(1);
+  return found.length > 0;
 }
 
 /** The cluster's epoch, and the database's clock in milliseconds. */

@@ -37,7 +37,11 @@ export interface PreviousLink {
 /** Reads a worker's row, and its link's, locked. */
 export async function lockWorker(tx: Tx, orgId: string, workerId: string) {
   const [worker] = await tx
-    .select({ name: workers.name, disabledAt: workers.disabledAt })
+    .select({
+      name: workers.name,
+      disabledAt: workers.disabledAt,
+      drainRequestedAt: workers.drainRequestedAt,
+    })
     .from(workers)
     .where(and(eq(workers.orgId, orgId), eq(workers.workerId, workerId)))
     .for("update");
@@ -90,18 +94,24 @@ export async function closeLink(
   );
 }
 
-/** Notes whether a link's worker drains, if it is still this one. */
+/** Notes whether a link's worker drains, if it is still this one. What an operator wants goes before what it says. */
 export async function drainLink(
   db: Database,
   orgId: string,
   of: { readonly workerId: string; readonly linkEpoch: number; readonly isDraining: boolean },
 ): Promise<void> {
-  await inOrg(db.app, orgId, (tx) =>
-    tx
+  await inOrg(db.app, orgId, async (tx) => {
+    const [worker] = await tx
+      .select({ drainRequestedAt: workers.drainRequestedAt })
+      .from(workers)
+      .where(and(eq(workers.orgId, orgId), eq(workers.workerId, of.workerId)))
+      .for("share");
+    const isWanted = worker !== undefined && worker.drainRequestedAt !== null;
+    await tx
       .update(links)
-      .set({ isDraining: of.isDraining })
-      .where(and(eq(links.orgId, orgId), eq(links.workerId, of.workerId), eq(links.linkEpoch, of.linkEpoch))),
-  );
+      .set({ isDraining: of.isDraining || isWanted })
+      .where(and(eq(links.orgId, orgId), eq(links.workerId, of.workerId), eq(links.linkEpoch, of.linkEpoch)));
+  });
 }
 
 /** Renews links, whatever their orgs, in one statement. Returns the ids of the workers whose link is still this one. */

@@ -3,6 +3,7 @@ import { WorkerState } from "../domain/rules/worker-states.ts";
 import { now } from "./columns.ts";
 import type { Tx } from "./database.ts";
 import { and, asc, eq, gt, sql } from "./drizzle.ts";
+import { clock } from "./names.ts";
 import { jobQueue } from "./schema.ts";
 import { links, workers } from "./schema-fleet.ts";
 
@@ -17,6 +18,45 @@ export async function insertWorker(
     .onConflictDoNothing({ target: [workers.orgId, workers.name] })
     .returning({ workerId: workers.workerId });
   return inserted.length > 0;
+}
+
+/** Finds a worker by its id or name, and locks its row. */
+export async function lockWorkerRow(
+  tx: Tx,
+  orgId: string,
+  selection: { readonly workerId: string } | { readonly name: string },
+) {
+  const [row] = await tx
+    .select({
+      workerId: workers.workerId,
+      name: workers.name,
+      isDraining: sql<boolean>`${workers.drainRequestedAt} is not null`,
+      quarantineReason: workers.quarantineReason,
+    })
+    .from(workers)
+    .where(and(eq(workers.orgId, orgId), ...selected(selection)))
+    .for("update");
+  return row ?? null;
+}
+
+/** Notes that a worker is to take nothing new. Claims that it would be given wait for this commit, or come before it. */
+export async function drainWorkerRow(tx: Tx, orgId: string, workerId: string): Promise<void> {
+  await tx
+    .update(workers)
+    .set({ drainRequestedAt: sql`coalesce(${workers.drainRequestedAt}, ${clock})` })
+    .where(and(eq(workers.orgId, orgId), eq(workers.workerId, workerId)));
+  const ofWorker = and(eq(links.orgId, orgId), eq(links.workerId, workerId));
+  // An update alone would not wait for claims that have read the row.
+  await tx.select({ linkEpoch: links.linkEpoch }).from(links).where(ofWorker).for("update");
+  await tx.update(links).set({ isDraining: true }).where(ofWorker);
+}
+
+/** Notes that a worker may take work. Its link follows when the worker says that it does. */
+export async function resumeWorkerRow(tx: Tx, orgId: string, workerId: string): Promise<void> {
+  await tx
+    .update(workers)
+    .set({ drainRequestedAt: null, quarantinedAt: null, quarantineReason: null })
+    .where(and(eq(workers.orgId, orgId), eq(workers.workerId, workerId)));
 }
 
 /** Which workers to read: one, or a page of them by name. */
@@ -40,6 +80,10 @@ export function readWorkers(tx: Tx, orgId: string, selection: WorkerSelection, s
       version: workers.version,
       host: workers.host,
       createdAt: workers.createdAt,
+      isDrainRequested: sql<boolean>`${workers.drainRequestedAt} is not null`,
+      quarantinedAt: workers.quarantinedAt,
+      quarantineReason: workers.quarantineReason,
+      suspectAt: links.suspectAt,
       state: stateOf(held.leases, staleMs),
       leases: held.leases,
       pointsUsed: held.points,
@@ -98,7 +142,7 @@ function selected(selection: WorkerSelection): (SQL | undefined)[] {
 }
 
 /**
- * The state of a worker, the strongest first: disabled, offline, stale, draining; else busy or idle.
+ * The state of a worker, the strongest first: disabled, offline, stale, quarantined, draining; else busy or idle.
  * A late heartbeat of a link that was not closed is judged by the database's clock.
  */
 function stateOf(leases: SQL | SQL.Aliased<number>, staleMs: number): SQL<WorkerState> {
@@ -106,7 +150,8 @@ function stateOf(leases: SQL | SQL.Aliased<number>, staleMs: number): SQL<Worker
     when ${workers.disabledAt} is not null then ${number(WorkerState.disabled)}
     when ${links.isAttached} is not true then ${number(WorkerState.offline)}
     when ${links.seenAt} < ${now} - ${number(staleMs)} * interval '1 millisecond' then ${number(WorkerState.stale)}
-    when ${links.isDraining} then ${number(WorkerState.draining)}
+    when ${workers.quarantinedAt} is not null then ${number(WorkerState.quarantined)}
+    when ${links.isDraining} or ${workers.drainRequestedAt} is not null then ${number(WorkerState.draining)}
     when ${leases} > 0 then ${number(WorkerState.busy)}
     else ${number(WorkerState.idle)} end`;
 }

@@ -3,7 +3,7 @@ import { Link, type LinkPort } from "../../server/dispatch/link.ts";
 import { assign, inOrder } from "../../server/dispatch/matcher.ts";
 import { type InternedShape, internShape } from "../../server/domain/rules/shapes.ts";
 
-const port: LinkPort = { offer: () => {}, cancel: () => {}, goAway: () => {} };
+const port: LinkPort = { offer: () => {}, cancel: () => {}, command: () => {}, goAway: () => {} };
 
 function link(
   workerId: string,

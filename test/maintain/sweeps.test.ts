@@ -155,6 +155,7 @@ describe("a deadline", () => {
       sessions: new Set<never>(),
       apiAddress: "",
       nowMs: () => performance.now(),
+      checkPeers: async () => {},
       prunePolls: () => {},
       ensurePartitions: async () => {},
     };

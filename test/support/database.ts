@@ -97,6 +97,7 @@ export function testCoordinator(
     ready: (orgId) => woken.push(["ready", orgId]),
     changed: (orgId, jobIds) => woken.push(["changed", orgId, jobIds]),
     cancel: (orgId) => woken.push(["cancel", orgId]),
+    command: (orgId) => woken.push(["command", orgId]),
   };
   return {
     coordinatorId: newId(),

@@ -102,6 +102,7 @@ export async function attachWorker(
       wake();
     },
     cancel: (fence) => cancelled.push(fence.leaseId),
+    command: () => {},
     goAway: () => {},
   };
   const link = new Link({

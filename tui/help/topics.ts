@@ -76,6 +76,7 @@ const workerMeanings: readonly (readonly [Look, string])[] = [
   [workerLooks[WorkerState.IDLE], "attached, without a job"],
   [workerLooks[WorkerState.BUSY], "attached, with at least one job"],
   [workerLooks[WorkerState.DRAINING], "finishes what it has, takes nothing new"],
+  [workerLooks[WorkerState.QUARANTINED], "kept from new jobs until an operator resumes it"],
   [workerLooks[WorkerState.STALE], "its heartbeat is late; it gets nothing new"],
   [workerLooks[WorkerState.OFFLINE], "not attached"],
   [workerLooks[WorkerState.DISABLED], "may not attach"],

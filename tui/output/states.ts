@@ -36,6 +36,7 @@ export const workerLooks: Readonly<Record<WorkerState, Look>> = {
   [WorkerState.DRAINING]: { word: "DRAINING", glyph: "◒", ascii: "v", style: "yellow" },
   [WorkerState.STALE]: { word: "STALE", glyph: "◐", ascii: "?", style: "bold-yellow" },
   [WorkerState.OFFLINE]: { word: "OFFLINE", glyph: "×", ascii: "x", style: "red" },
+  [WorkerState.QUARANTINED]: { word: "QUARANTINED", glyph: "⊗", ascii: "q", style: "bold-yellow" },
   [WorkerState.DISABLED]: { word: "DISABLED", glyph: "‖", ascii: "=", style: "dim" },
 };
 

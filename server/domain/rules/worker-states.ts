@@ -6,5 +6,6 @@ export const WorkerState = {
   stale: 4,
   offline: 5,
   disabled: 6,
+  quarantined: 7,
 } as const;
 export type WorkerState = (typeof WorkerState)[keyof typeof WorkerState];

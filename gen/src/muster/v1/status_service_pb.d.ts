@@ -89,6 +89,13 @@ export declare type WorkerCounts = Message<"muster.v1.WorkerCounts"> & {
    * @generated from field: int64 points_used = 10;
    */
   pointsUsed: bigint;
+
+  /**
+   * Attached, and kept from offers.
+   *
+   * @generated from field: int32 quarantined = 11;
+   */
+  quarantined: number;
 };
 
 /**

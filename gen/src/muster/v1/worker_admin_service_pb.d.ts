@@ -167,6 +167,114 @@ export declare type ListWorkersResponse = Message<"muster.v1.ListWorkersResponse
 export declare const ListWorkersResponseSchema: GenMessage<ListWorkersResponse>;
 
 /**
+ * DrainWorkerRequest names a worker.
+ *
+ * @generated from message muster.v1.DrainWorkerRequest
+ */
+export declare type DrainWorkerRequest = Message<"muster.v1.DrainWorkerRequest"> & {
+  /**
+   * `wrk_…`. One of worker_id and name is required.
+   *
+   * @generated from field: string worker_id = 1;
+   */
+  workerId: string;
+
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * For people: at most 500 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message muster.v1.DrainWorkerRequest.
+ * Use `create(DrainWorkerRequestSchema)` to create a new message.
+ */
+export declare const DrainWorkerRequestSchema: GenMessage<DrainWorkerRequest>;
+
+/**
+ * DrainWorkerResponse holds the worker.
+ *
+ * @generated from message muster.v1.DrainWorkerResponse
+ */
+export declare type DrainWorkerResponse = Message<"muster.v1.DrainWorkerResponse"> & {
+  /**
+   * The worker: drained when it has no leases.
+   *
+   * @generated from field: muster.v1.Worker worker = 1;
+   */
+  worker?: Worker | undefined;
+};
+
+/**
+ * Describes the message muster.v1.DrainWorkerResponse.
+ * Use `create(DrainWorkerResponseSchema)` to create a new message.
+ */
+export declare const DrainWorkerResponseSchema: GenMessage<DrainWorkerResponse>;
+
+/**
+ * ResumeWorkerRequest names a worker.
+ *
+ * @generated from message muster.v1.ResumeWorkerRequest
+ */
+export declare type ResumeWorkerRequest = Message<"muster.v1.ResumeWorkerRequest"> & {
+  /**
+   * `wrk_…`. One of worker_id and name is required.
+   *
+   * @generated from field: string worker_id = 1;
+   */
+  workerId: string;
+
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * For people: at most 500 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message muster.v1.ResumeWorkerRequest.
+ * Use `create(ResumeWorkerRequestSchema)` to create a new message.
+ */
+export declare const ResumeWorkerRequestSchema: GenMessage<ResumeWorkerRequest>;
+
+/**
+ * ResumeWorkerResponse holds the worker.
+ *
+ * @generated from message muster.v1.ResumeWorkerResponse
+ */
+export declare type ResumeWorkerResponse = Message<"muster.v1.ResumeWorkerResponse"> & {
+  /**
+   * The worker.
+   *
+   * @generated from field: muster.v1.Worker worker = 1;
+   */
+  worker?: Worker | undefined;
+};
+
+/**
+ * Describes the message muster.v1.ResumeWorkerResponse.
+ * Use `create(ResumeWorkerResponseSchema)` to create a new message.
+ */
+export declare const ResumeWorkerResponseSchema: GenMessage<ResumeWorkerResponse>;
+
+/**
  * WorkerAdminService registers workers and shows them to operators.
  *
  * @generated from service muster.v1.WorkerAdminService
@@ -201,6 +309,26 @@ export declare const WorkerAdminService: GenService<{
     methodKind: "unary";
     input: typeof ListWorkersRequestSchema;
     output: typeof ListWorkersResponseSchema;
+  },
+  /**
+   * Drains a worker: from this answer on it gets no offers; what it has it finishes. Stands until it is resumed.
+   *
+   * @generated from rpc muster.v1.WorkerAdminService.DrainWorker
+   */
+  drainWorker: {
+    methodKind: "unary";
+    input: typeof DrainWorkerRequestSchema;
+    output: typeof DrainWorkerResponseSchema;
+  },
+  /**
+   * Lets a worker take work again: ends a drain, and lifts a quarantine.
+   *
+   * @generated from rpc muster.v1.WorkerAdminService.ResumeWorker
+   */
+  resumeWorker: {
+    methodKind: "unary";
+    input: typeof ResumeWorkerRequestSchema;
+    output: typeof ResumeWorkerResponseSchema;
   },
 }>;
 

@@ -9,7 +9,7 @@ import { file_muster_v1_worker } from "./worker_pb.js";
  * Describes the file muster/v1/worker_admin_service.proto.
  */
 export const file_muster_v1_worker_admin_service = /*@__PURE__*/
-  fileDesc("CiRtdXN0ZXIvdjEvd29ya2VyX2FkbWluX3NlcnZpY2UucHJvdG8SCW11c3Rlci52MSIjChNDcmVhdGVXb3JrZXJSZXF1ZXN0EgwKBG5hbWUYASABKAkiRgoUQ3JlYXRlV29ya2VyUmVzcG9uc2USIQoGd29ya2VyGAEgASgLMhEubXVzdGVyLnYxLldvcmtlchILCgNrZXkYAiABKAkiMwoQR2V0V29ya2VyUmVxdWVzdBIRCgl3b3JrZXJfaWQYASABKAkSDAoEbmFtZRgCIAEoCSI2ChFHZXRXb3JrZXJSZXNwb25zZRIhCgZ3b3JrZXIYASABKAsyES5tdXN0ZXIudjEuV29ya2VyIksKEkxpc3RXb3JrZXJzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIOCgZvbmxpbmUYAyABKAgiUgoTTGlzdFdvcmtlcnNSZXNwb25zZRIiCgd3b3JrZXJzGAEgAygLMhEubXVzdGVyLnYxLldvcmtlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkyhQIKEldvcmtlckFkbWluU2VydmljZRJPCgxDcmVhdGVXb3JrZXISHi5tdXN0ZXIudjEuQ3JlYXRlV29ya2VyUmVxdWVzdBofLm11c3Rlci52MS5DcmVhdGVXb3JrZXJSZXNwb25zZRJLCglHZXRXb3JrZXISGy5tdXN0ZXIudjEuR2V0V29ya2VyUmVxdWVzdBocLm11c3Rlci52MS5HZXRXb3JrZXJSZXNwb25zZSIDkAIBElEKC0xpc3RXb3JrZXJzEh0ubXVzdGVyLnYxLkxpc3RXb3JrZXJzUmVxdWVzdBoeLm11c3Rlci52MS5MaXN0V29ya2Vyc1Jlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_muster_v1_worker]);
+  fileDesc("CiRtdXN0ZXIvdjEvd29ya2VyX2FkbWluX3NlcnZpY2UucHJvdG8SCW11c3Rlci52MSIjChNDcmVhdGVXb3JrZXJSZXF1ZXN0EgwKBG5hbWUYASABKAkiRgoUQ3JlYXRlV29ya2VyUmVzcG9uc2USIQoGd29ya2VyGAEgASgLMhEubXVzdGVyLnYxLldvcmtlchILCgNrZXkYAiABKAkiMwoQR2V0V29ya2VyUmVxdWVzdBIRCgl3b3JrZXJfaWQYASABKAkSDAoEbmFtZRgCIAEoCSI2ChFHZXRXb3JrZXJSZXNwb25zZRIhCgZ3b3JrZXIYASABKAsyES5tdXN0ZXIudjEuV29ya2VyIksKEkxpc3RXb3JrZXJzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIOCgZvbmxpbmUYAyABKAgiUgoTTGlzdFdvcmtlcnNSZXNwb25zZRIiCgd3b3JrZXJzGAEgAygLMhEubXVzdGVyLnYxLldvcmtlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiRQoSRHJhaW5Xb3JrZXJSZXF1ZXN0EhEKCXdvcmtlcl9pZBgBIAEoCRIMCgRuYW1lGAIgASgJEg4KBnJlYXNvbhgDIAEoCSI4ChNEcmFpbldvcmtlclJlc3BvbnNlEiEKBndvcmtlchgBIAEoCzIRLm11c3Rlci52MS5Xb3JrZXIiRgoTUmVzdW1lV29ya2VyUmVxdWVzdBIRCgl3b3JrZXJfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIOCgZyZWFzb24YAyABKAkiOQoUUmVzdW1lV29ya2VyUmVzcG9uc2USIQoGd29ya2VyGAEgASgLMhEubXVzdGVyLnYxLldvcmtlcjKkAwoSV29ya2VyQWRtaW5TZXJ2aWNlEk8KDENyZWF0ZVdvcmtlchIeLm11c3Rlci52MS5DcmVhdGVXb3JrZXJSZXF1ZXN0Gh8ubXVzdGVyLnYxLkNyZWF0ZVdvcmtlclJlc3BvbnNlEksKCUdldFdvcmtlchIbLm11c3Rlci52MS5HZXRXb3JrZXJSZXF1ZXN0GhwubXVzdGVyLnYxLkdldFdvcmtlclJlc3BvbnNlIgOQAgESUQoLTGlzdFdvcmtlcnMSHS5tdXN0ZXIudjEuTGlzdFdvcmtlcnNSZXF1ZXN0Gh4ubXVzdGVyLnYxLkxpc3RXb3JrZXJzUmVzcG9uc2UiA5ACARJMCgtEcmFpbldvcmtlchIdLm11c3Rlci52MS5EcmFpbldvcmtlclJlcXVlc3QaHi5tdXN0ZXIudjEuRHJhaW5Xb3JrZXJSZXNwb25zZRJPCgxSZXN1bWVXb3JrZXISHi5tdXN0ZXIudjEuUmVzdW1lV29ya2VyUmVxdWVzdBofLm11c3Rlci52MS5SZXN1bWVXb3JrZXJSZXNwb25zZWIGcHJvdG8z", [file_muster_v1_worker]);
 
 /**
  * Describes the message muster.v1.CreateWorkerRequest.
@@ -52,6 +52,34 @@ export const ListWorkersRequestSchema = /*@__PURE__*/
  */
 export const ListWorkersResponseSchema = /*@__PURE__*/
   messageDesc(file_muster_v1_worker_admin_service, 5);
+
+/**
+ * Describes the message muster.v1.DrainWorkerRequest.
+ * Use `create(DrainWorkerRequestSchema)` to create a new message.
+ */
+export const DrainWorkerRequestSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_worker_admin_service, 6);
+
+/**
+ * Describes the message muster.v1.DrainWorkerResponse.
+ * Use `create(DrainWorkerResponseSchema)` to create a new message.
+ */
+export const DrainWorkerResponseSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_worker_admin_service, 7);
+
+/**
+ * Describes the message muster.v1.ResumeWorkerRequest.
+ * Use `create(ResumeWorkerRequestSchema)` to create a new message.
+ */
+export const ResumeWorkerRequestSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_worker_admin_service, 8);
+
+/**
+ * Describes the message muster.v1.ResumeWorkerResponse.
+ * Use `create(ResumeWorkerResponseSchema)` to create a new message.
+ */
+export const ResumeWorkerResponseSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_worker_admin_service, 9);
 
 /**
  * WorkerAdminService registers workers and shows them to operators.

@@ -175,6 +175,34 @@ export declare type Worker = Message<"muster.v1.Worker"> & {
    * @generated from field: string transport = 15;
    */
   transport: string;
+
+  /**
+   * An operator wants it to take nothing new; stands until it is resumed, through restarts of the worker.
+   *
+   * @generated from field: bool drain_requested = 16;
+   */
+  drainRequested: boolean;
+
+  /**
+   * Why it gets no offers; empty: it is not quarantined.
+   *
+   * @generated from field: string quarantine_reason = 17;
+   */
+  quarantineReason: string;
+
+  /**
+   * Since when it is quarantined.
+   *
+   * @generated from field: google.protobuf.Timestamp quarantine_time = 18;
+   */
+  quarantineTime?: Timestamp | undefined;
+
+  /**
+   * Since when it leaves a cancel without an answer; absent: it answers.
+   *
+   * @generated from field: google.protobuf.Timestamp suspect_since = 19;
+   */
+  suspectSince?: Timestamp | undefined;
 };
 
 /**
@@ -237,6 +265,13 @@ export enum WorkerState {
    * @generated from enum value: WORKER_STATE_DISABLED = 6;
    */
   DISABLED = 6,
+
+  /**
+   * Attached, and gets no offers until an operator resumes it: quarantine_reason says why.
+   *
+   * @generated from enum value: WORKER_STATE_QUARANTINED = 7;
+   */
+  QUARANTINED = 7,
 }
 
 /**

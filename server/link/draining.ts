@@ -1,0 +1,74 @@
+import { CommandAction } from "@muster/client/v1/link";
+import type { Link } from "../dispatch/link.ts";
+import { dropCommand, type StoredCommand } from "../store/commands.ts";
+import { inOrg } from "../store/database.ts";
+import { drainLink } from "../store/links.ts";
+import { frame } from "./frames-out.ts";
+import type { LinkParts } from "./parts.ts";
+import type { FrameSink } from "./session.ts";
+
+const actions = { drain: CommandAction.DRAIN, resume: CommandAction.RESUME } as const;
+
+/**
+ * Whether a link takes new work: its worker may drain of itself, or an operator
+ * may want it to. A command is told until the worker's heartbeats say that it
+ * does what it was told; then its row goes.
+ */
+export class Draining {
+  readonly #parts: LinkParts;
+  readonly #link: Link;
+  readonly #sink: FrameSink;
+  /** What its worker said last. */
+  #isSaid: boolean;
+  /** What its operators want, as far as it is known here. */
+  #isWanted: boolean;
+  #command: StoredCommand | null = null;
+
+  /** @param isSaid what its Hello said. @param isWanted what its operators want. */
+  constructor(parts: LinkParts, link: Link, sink: FrameSink, isSaid: boolean, isWanted: boolean) {
+    this.#parts = parts;
+    this.#link = link;
+    this.#sink = sink;
+    this.#isSaid = isSaid;
+    this.#isWanted = isWanted;
+  }
+
+  /** Tells the worker. Called again each second, until it is acknowledged. */
+  tell(command: StoredCommand): void {
+    const isNew = this.#command?.commandId !== command.commandId;
+    this.#command = command;
+    this.#sink.send(
+      frame({ case: "command", value: { action: actions[command.action], commandId: command.commandId } }),
+    );
+    if (!isNew) return;
+    this.#isWanted = command.action === "drain";
+    // The row says already that it drains, whatever was known here.
+    this.#link.isDraining = true;
+    this.#settle();
+  }
+
+  /** A heartbeat says whether its worker drains. */
+  hear(isDraining: boolean): void {
+    this.#isSaid = isDraining;
+    this.#settle();
+    const command = this.#command;
+    if (!command || (command.action === "drain") !== isDraining) return;
+    this.#command = null;
+    const { coordinator } = this.#parts;
+    void this.#parts.attempt("forget a command", () =>
+      inOrg(coordinator.db.app, this.#link.orgId, (tx) => dropCommand(tx, this.#link.orgId, command)),
+    );
+  }
+
+  #settle(): void {
+    const isDraining = this.#isSaid || this.#isWanted;
+    if (isDraining === this.#link.isDraining) return;
+    this.#link.isDraining = isDraining;
+    const { orgId, workerId, linkEpoch } = this.#link;
+    const { coordinator, dispatcher } = this.#parts;
+    void this.#parts.attempt("note a drain", async () => {
+      await drainLink(coordinator.db, orgId, { workerId, linkEpoch, isDraining });
+      if (!isDraining) dispatcher.wake(orgId);
+    });
+  }
+}
