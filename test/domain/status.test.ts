@@ -61,6 +61,7 @@ describe("the status of an org", () => {
     });
     const gone = await insertWorkerRow(db, orgId, { name: "gone", link: { isAttached: false } });
     await insertWorkerRow(db, orgId, { name: "never" });
+    await insertWorkerRow(db, orgId, { name: "held", link: {}, isQuarantined: true, slots: 1, points: 1 });
     await insertWorkerRow(db, orgId, { name: "disabled", link: {}, isDisabled: true });
     for (const workerId of [busy, busy, stale, gone]) {
       await insertJob(db, orgId, { state: JobState.running, worker: { workerId }, points: 2 });
@@ -71,11 +72,12 @@ describe("the status of an org", () => {
       busy: 1,
       idle: 1,
       draining: 1,
+      quarantined: 1,
       stale: 1,
       offline: 3,
-      slots: 8,
+      slots: 9,
       slotsUsed: 3,
-      points: 12,
+      points: 13,
       pointsUsed: 6,
     });
   });

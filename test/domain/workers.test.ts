@@ -95,6 +95,13 @@ describe("the state of a worker", () => {
     ["stale by the configured time", { link: { silentMs: 15_050 } }, WorkerState.stale],
     ["not stale before it", { link: { silentMs: 10_000 } }, WorkerState.idle],
     ["stale rather than draining", { link: { silentMs: 60_000, isDraining: true } }, WorkerState.stale],
+    ["draining before its worker knows", { link: {}, isDrainRequested: true }, WorkerState.draining],
+    ["offline rather than quarantined", { isQuarantined: true }, WorkerState.offline],
+    [
+      "quarantined rather than draining",
+      { link: { isDraining: true }, isQuarantined: true },
+      WorkerState.quarantined,
+    ],
     ["disabled whatever its link", { isDisabled: true, link: {} }, WorkerState.disabled],
   ])("is %s", async (_, rows, state) => {
     const orgId = await db.orgId();

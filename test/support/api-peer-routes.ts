@@ -116,6 +116,18 @@ export function addRoutes(router: ConnectRouter, api: Api, signals: Signals): vo
       if (worker === undefined) throw notFound("worker", workerId || name);
       return { worker };
     },
+    drainWorker: ({ workerId, name }) => {
+      const worker = [...api.workers.values()].find((one) => one.workerId === workerId || one.name === name);
+      if (worker === undefined) throw notFound("worker", workerId || name);
+      [worker.state, worker.drainRequested] = [WorkerState.DRAINING, true];
+      return { worker };
+    },
+    resumeWorker: ({ workerId, name }) => {
+      const worker = [...api.workers.values()].find((one) => one.workerId === workerId || one.name === name);
+      if (worker === undefined) throw notFound("worker", workerId || name);
+      [worker.state, worker.drainRequested] = [WorkerState.IDLE, false];
+      return { worker };
+    },
     listWorkers: (request) => {
       const { rows, nextPageToken } = page([...api.workers.values()], request);
       return { workers: rows, nextPageToken };

@@ -116,6 +116,8 @@ export async function insertWorkerRow(
     readonly slots?: number;
     readonly points?: number;
     readonly isDisabled?: boolean;
+    readonly isDrainRequested?: boolean;
+    readonly isQuarantined?: boolean;
     readonly link?: {
       readonly isAttached?: boolean;
       readonly isDraining?: boolean;
@@ -124,10 +126,12 @@ export async function insertWorkerRow(
   },
 ): Promise<string> {
   const workerId = db.newId();
-  const { name, slots = 4, points = 8, isDisabled = false, link } = rows;
+  const { name, slots = 4, points = 8, link } = rows;
+  const nowIf = (isSo: boolean | undefined) => (isSo ? db.admin`muster.muster_clock()` : null);
   await db.admin`
-    insert into muster.workers (org_id, worker_id, name, slots, points, disabled_at)
-    values (${orgId}, ${workerId}, ${name}, ${slots}, ${points}, ${isDisabled ? db.admin`muster.muster_clock()` : null})`;
+    insert into muster.workers (org_id, worker_id, name, slots, points, disabled_at, drain_requested_at, quarantined_at)
+    values (${orgId}, ${workerId}, ${name}, ${slots}, ${points}, ${nowIf(rows.isDisabled)},
+      ${nowIf(rows.isDrainRequested)}, ${nowIf(rows.isQuarantined)})`;
   if (link === undefined) return workerId;
   const { isAttached = true, isDraining = false, silentMs = 0 } = link;
   await db.admin`

@@ -18,6 +18,7 @@ import { workerLooks } from "../output/states.ts";
 import { type Cell, layFacts, layTable } from "../output/table.ts";
 import { showAge, showTimeAndAge } from "../output/time.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
+import { registerDrain, workerName } from "./worker-drain.ts";
 import { registerWorkerRun } from "./worker-run.ts";
 
 /** Registers `muster worker`. */
@@ -26,6 +27,7 @@ export function registerWorker(cli: Cli): void {
   registerWorkerRun(worker, cli);
   registerCreate(worker, cli);
   registerLook(worker, cli);
+  registerDrain(worker, cli);
 }
 
 function registerCreate(worker: MusterCommand, cli: Cli): void {
@@ -73,8 +75,7 @@ function registerLook(worker: MusterCommand, cli: Cli): void {
     .examples("muster worker get gpu-1")
     .action(
       cli.action(async (call, idOrName: string) => {
-        const request = idOrName.startsWith("wrk_") ? { workerId: idOrName } : { name: idOrName };
-        const response = await call.client(WorkerAdminService).getWorker(request, call.once());
+        const response = await call.client(WorkerAdminService).getWorker(workerName(idOrName), call.once());
         const { worker: found } = response;
         call.output.print({
           schema: GetWorkerResponseSchema,
@@ -134,6 +135,7 @@ export function workerTable(workers: readonly Worker[], output: Output, nowMs: n
     { title: "SEEN", align: "right", drop: 2 },
     { title: "VERSION", drop: 1 },
     { title: "SKILLS" },
+    ...(workers.some(whyHeld) ? [{ title: "WHY" } as const] : []),
   ] as const;
   const rows = workers.map((one): Cell[] => [
     one.name,
@@ -143,6 +145,7 @@ export function workerTable(workers: readonly Worker[], output: Output, nowMs: n
     showAge(one.seenTime, nowMs),
     one.version || "-",
     one.skills.map(({ name }) => name).join(" "),
+    ...(workers.some(whyHeld) ? [whyHeld(one) ?? ""] : []),
   ]);
   return layTable(columns, rows, output.layout);
 }
@@ -155,6 +158,13 @@ function workerFacts(worker: Worker, output: Output, nowMs: number): string[] {
       ["worker", worker.name],
       ["id", worker.workerId],
       ["state", workerStateCell(worker, output)],
+      ["drain", worker.drainRequested ? "requested; muster worker resume ends it" : undefined],
+      ["quarantine", quarantineFact(worker, nowMs)],
+      [
+        "suspect",
+        worker.suspectSince &&
+          `leaves a cancel unanswered since ${showTimeAndAge(worker.suspectSince, nowMs)}`,
+      ],
       ["jobs", isKnown ? `${worker.leases} of ${worker.capacity?.slots ?? 0} slots` : undefined],
       ["points", isKnown ? `${worker.pointsUsed} of ${worker.capacity?.points ?? 0}` : undefined],
       ["kinds", worker.kinds.join(", ")],
@@ -168,6 +178,18 @@ function workerFacts(worker: Worker, output: Output, nowMs: number): string[] {
     ],
     output.layout,
   );
+}
+
+// Why it gets nothing new, where an operator or the system decided so.
+function whyHeld(worker: Worker): string | undefined {
+  if (worker.quarantineTime !== undefined) return worker.quarantineReason;
+  if (worker.drainRequested) return "drain requested";
+  return worker.suspectSince === undefined ? undefined : "a cancel is unanswered";
+}
+
+function quarantineFact(worker: Worker, nowMs: number): string | undefined {
+  if (worker.quarantineTime === undefined) return undefined;
+  return `${worker.quarantineReason || "no reason given"}, since ${showTimeAndAge(worker.quarantineTime, nowMs)}`;
 }
 
 function workerStateCell(worker: Worker, output: Output): Cell {

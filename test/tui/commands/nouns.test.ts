@@ -69,6 +69,56 @@ describe("worker", () => {
   });
 });
 
+describe("worker drain and resume", () => {
+  function addWorker(init: { name: string; leases?: number }) {
+    const worker = create(WorkerSchema, { workerId: `wrk_${init.name}`, state: WorkerState.BUSY, ...init });
+    peer.workers.set(worker.workerId, worker);
+    return worker;
+  }
+
+  test("say what is left, by name or id, and what each of several came to", async () => {
+    addWorker({ name: "gpu-1", leases: 2 });
+    addWorker({ name: "gpu-2" });
+    const drained = await runCli(["worker", "drain", "gpu-1", "wrk_gpu-2", "--reason", "driver"], input);
+    expect(drained.stdout).toBe("gpu-1\tDRAINING\t2 jobs left\ngpu-2\tDRAINING\tdrained: it holds no job\n");
+    const list = await runCli(["worker", "list"], input);
+    expect(list.stdout).toContain("\tWHY\n");
+    expect(list.stdout.split("\n")[1]).toMatch(/^gpu-1\tDRAINING\t.*\tdrain requested$/);
+    expect((await runCli(["worker", "get", "gpu-1"], input)).stdout).toContain(
+      "drain\trequested; muster worker",
+    );
+    const resumed = await runCli(["worker", "resume", "gpu-1", "nobody", "gpu-2"], input);
+    expect(resumed.stdout).toBe("gpu-1\tresumed\ngpu-2\tresumed\n");
+    expect(resumed.exitCode).toBe(12);
+    expect((await runCli(["worker", "list"], input)).stdout).not.toContain("WHY");
+    expect((await runCli(["worker", "drain", "nobody"], input)).exitCode).toBe(3);
+  });
+
+  test("--wait ends when the last job has, or with exit code 7 at --timeout", async () => {
+    const worker = addWorker({ name: "gpu-1", leases: 1 });
+    const late = await runCli(["worker", "drain", "gpu-1", "--wait", "--timeout", "50ms"], input);
+    expect(late.exitCode).toBe(7);
+    expect(late.stderr).toContain("the drain of gpu-1");
+    const running = startCli(["worker", "drain", "gpu-1", "--wait", "--json"], input);
+    await peer.called("DrainWorker", 2);
+    worker.leases = 0;
+    expect(await running.exit).toBe(0);
+    expect(JSON.parse(running.stdout())).toMatchObject({ worker: { drainRequested: true } });
+  });
+
+  test("get says why a worker is quarantined", async () => {
+    const worker = addWorker({ name: "gpu-1" });
+    Object.assign(worker, {
+      state: WorkerState.QUARANTINED,
+      quarantineReason: "it lost three jobs\u0007",
+      quarantineTime: timestampNow(),
+    });
+    const get = await runCli(["worker", "get", "gpu-1"], input);
+    expect(get.stdout).toContain("state\tQUARANTINED\n");
+    expect(get.stdout).toContain("quarantine\tit lost three jobs␇, since ");
+  });
+});
+
 describe("batch, dlq and project", () => {
   test("batch list, get and wait", async () => {
     await runCli(["job", "submit", "-f", "-"], { ...input, stdin: '{"kind":"a"}' });
