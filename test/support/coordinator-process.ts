@@ -6,10 +6,13 @@ import { loadConfig } from "@muster/server/config";
 const { flags, databaseUrl, secret } = JSON.parse(process.argv[2] ?? "{}");
 const config = loadConfig({
   flags: { "api-port": "0", "worker-port": "0", "log-level": "error", ...flags },
-  env: { HOME: flags["data-dir"], MUSTER_DATABASE_URL: databaseUrl, MUSTER_SECRET: secret },
+  env: { HOME: flags["data-dir"], MUSTER_DATABASE_URL: databaseUrl },
   readFile: (path) => {
     throw new Error(`a test reads no ${path}`);
   },
 });
-const { apiAddress, workerAddress } = await startServer(config, { signal: new AbortController().signal });
+const { apiAddress, workerAddress } = await startServer(
+  { ...config, secret },
+  { signal: new AbortController().signal },
+);
 writeSync(3, `${JSON.stringify({ apiAddress, workerAddress })}\n`);
