@@ -2,12 +2,15 @@ import type { Handler } from "./context.ts";
 import type { ResultOutbox } from "./engine/pending-results.ts";
 import type { Logger } from "./logger.ts";
 import { keyIdentity, stateDirectory } from "./state-directory.ts";
-import { defaultApiPort, defaultWorkerPort, parseAddress } from "./transport/address.ts";
+import { defaultApiPort, defaultWorkerPort, parseAddress, parseAddresses } from "./transport/address.ts";
 import type { TransportChoice } from "./transport/choose.ts";
 
 /** What a worker is and where its coordinator is. */
 export interface WorkerOptions {
-  /** `host:port` of either listener (`host` alone: port 7071), or an `http://` or `https://` URL. */
+  /**
+   * `host:port` of either listener (`host` alone: port 7071), or an `http://` or `https://` URL. Several, with
+   * commas between them, are coordinators of one database: the worker moves on to the next when a link ends.
+   */
   readonly address: string;
   /** The worker's key, `mk_worker_…`. */
   readonly key: string;
@@ -96,7 +99,7 @@ export function resolveOptions(
   const { name, skills = [], labels = {}, slots = 4, transport = "auto", drainGraceMs = 30_000 } = options;
   const points = options.points ?? slots;
   const kinds = options.kinds ?? Object.keys(options.handlers ?? {});
-  check("address", addressProblem(options.address, defaultWorkerPort));
+  check("address", addressProblem(options.address, defaultWorkerPort, parseAddresses));
   if (options.apiAddress !== undefined)
     check("apiAddress", addressProblem(options.apiAddress, defaultApiPort));
   check("key", keyProblem(options.key));
@@ -126,10 +129,14 @@ export function resolveOptions(
   return { identity, skills, kinds, slots, points, labels, transport, stateDir, isThreaded, drainGraceMs };
 }
 
-function addressProblem(address: unknown, defaultPort: number): string | undefined {
+function addressProblem(
+  address: unknown,
+  defaultPort: number,
+  read: (text: string, defaultPort: number) => unknown = parseAddress,
+): string | undefined {
   if (typeof address !== "string" || address === "") return "must not be empty, e.g. 127.0.0.1:7071";
   try {
-    parseAddress(address, defaultPort);
+    read(address, defaultPort);
     return undefined;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);

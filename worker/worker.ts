@@ -18,6 +18,7 @@ import {
   defaultWorkerPort,
   isLoopback,
   parseAddress,
+  parseAddresses,
 } from "./transport/address.ts";
 
 /** Version of the worker software, as the Hello says it. */
@@ -175,7 +176,7 @@ export class Worker implements AsyncDisposable {
 
   #api(): Api {
     const { address, apiAddress, key, ca } = this.#options;
-    const fallback = apiAddress ?? defaultApiAddress(parseAddress(address, defaultWorkerPort)).url;
+    const fallback = apiAddress ?? defaultApiAddress(parseAddresses(address, defaultWorkerPort)[0]).url;
     const named = () => apiAddress ?? (this.#attachment?.apiAddress || fallback);
     return new Api({ address: () => parseAddress(named(), defaultApiPort).url, key, ca });
   }
@@ -224,11 +225,12 @@ export class Worker implements AsyncDisposable {
   }
 
   #warnOfPlainText(): void {
-    const address = parseAddress(this.#options.address, defaultWorkerPort);
-    if (address.isTls || isLoopback(address)) return;
-    this.#logger("warn", "the key travels in plain text: use an https:// address", {
-      address: address.target,
-    });
+    for (const address of parseAddresses(this.#options.address, defaultWorkerPort)) {
+      if (address.isTls || isLoopback(address)) continue;
+      this.#logger("warn", "the key travels in plain text: use an https:// address", {
+        address: address.target,
+      });
+    }
   }
 }
 

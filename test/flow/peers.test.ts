@@ -117,6 +117,32 @@ describe("coordinators of one database", () => {
   });
 });
 
+describe("a coordinator that stops", () => {
+  test("sends its workers to the next address, and their handlers do not notice", async () => {
+    const second = await muster.startWorker({
+      address: `${peer.workerAddress},${muster.server.workerAddress}`,
+      transport: "stream",
+      skills: ["two"],
+      handlers: {
+        twice: async ({ job, signal }) => {
+          starts.set(job.id, (starts.get(job.id) ?? 0) + 1);
+          await withdrawn.promise;
+          return { aborted: signal.aborted };
+        },
+      },
+    });
+    const withdrawn = Promise.withResolvers<void>();
+    const { jobId } = await jobs().submitJob({ job: { kind: "twice" } });
+    await muster.reach(jobId, JobState.RUNNING);
+    await peer.stop({ graceMs: 100 });
+    withdrawn.resolve();
+    const job = await muster.reach(jobId, JobState.SUCCEEDED);
+    expect(job).toMatchObject({ attempt: 1, losses: 0, releases: 0 });
+    expect(starts.get(jobId)).toBe(1);
+    await second.stop({ graceMs: 0 });
+  });
+});
+
 describe("a drain", () => {
   test("through another coordinator stops new work at its commit and lets what runs end; resume takes it back", async () => {
     const held = await submit("held");

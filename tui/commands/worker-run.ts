@@ -41,7 +41,10 @@ export function registerWorkerRun(worker: MusterCommand, cli: Cli): void {
     )
     .option("--once", "run one job and end: 0 succeeded, 9 failed, 5 lease lost, 20 there was none")
     .option("--continuous", "run jobs until stopped (this is the default)")
-    .option("--address <host:port>", "the coordinator's worker listener (127.0.0.1:7071)")
+    .option(
+      "--address <host:port,...>",
+      "the coordinator's worker listener (127.0.0.1:7071); of several coordinators, the next is tried when a link ends",
+    )
     .option("--api-address <url>", "the coordinator's API, where streams do not pass (same host, 7070)")
     .option(
       "--transport <transport>",
@@ -76,7 +79,7 @@ async function runWorker(call: Call, options: RunOptions): Promise<number> {
   }
   const { surroundings } = call;
   const run: WorkerRun = {
-    address: readListener(options.address ?? "127.0.0.1:7071"),
+    address: (options.address ?? "127.0.0.1:7071").split(",").map(readListener).join(","),
     transport: readTransport(options.transport ?? "auto"),
     key: readWorkerKey(call, options.keyFile),
     skills: options.skill ?? [],
@@ -120,7 +123,8 @@ function readTransport(word: string): "auto" | "stream" | "poll" {
   );
 }
 
-function readListener(text: string): string {
+function readListener(given: string): string {
+  const text = given.trim();
   const url = /^https?:\/\//.test(text) ? URL.parse(text) : URL.parse(`http://${text}`);
   if (url === null || url.pathname !== "/" || url.username !== "") {
     throw usageError(

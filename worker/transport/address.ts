@@ -43,6 +43,15 @@ export function parseAddress(text: string, defaultPort: number): Address {
   return { target, host, isTls, url: `${isTls ? "https" : "http"}://${target}` };
 }
 
+/** Reads several addresses with commas between them: coordinators of one database, in the order to try them. */
+export function parseAddresses(text: string, defaultPort: number): [Address, ...Address[]] {
+  const [first = "", ...others] = text.split(",");
+  return [
+    parseAddress(first.trim(), defaultPort),
+    ...others.map((one) => parseAddress(one.trim(), defaultPort)),
+  ];
+}
+
 /**
  * The API listener beside a worker listener that says nothing of it: port 7070 of the same host beside port 7071.
  * Beside any other port nothing is known, and 7070 may be a stranger's: the same address, which may be both.

@@ -1,8 +1,16 @@
 import type { Clock } from "../clock.ts";
-import { defaultApiAddress, defaultApiPort, defaultWorkerPort, parseAddress } from "./address.ts";
+import {
+  type Address,
+  defaultApiAddress,
+  defaultApiPort,
+  defaultWorkerPort,
+  parseAddress,
+  parseAddresses,
+} from "./address.ts";
 import { autoTransport } from "./auto.ts";
 import { type Fallback, MainRecord, withFallback } from "./fallback.ts";
 import { pollTransport } from "./poll.ts";
+import { rotatingTransport } from "./rotate.ts";
 import { streamTransport } from "./stream.ts";
 import type { Transport } from "./transport.ts";
 
@@ -11,7 +19,7 @@ export type TransportChoice = "auto" | "stream" | "poll";
 
 /** What a worker was told about its way to the coordinator; plain data. */
 export interface TransportOptions {
-  /** Host and port of either listener. */
+  /** Host and port of either listener; of several coordinators with commas between them. */
   readonly address: string;
   /**
    * Where the twins are tried when calls do not pass at `address`. Absent: where the last Welcome says that the
@@ -26,11 +34,19 @@ export interface TransportOptions {
   readonly welcomeTimeoutMs: number;
 }
 
+/** The transport of the given choice, to each address in turn where there are several. */
+export function chooseTransport(options: TransportOptions, clock: Clock): Transport {
+  const [first, ...others] = parseAddresses(options.address, defaultWorkerPort);
+  const transportTo = ({ url }: Address) => oneTransport({ ...options, address: url }, clock);
+  if (others.length === 0) return oneTransport(options, clock);
+  return rotatingTransport([transportTo(first), ...others.map(transportTo)]);
+}
+
 /**
  * The transport of the given choice. `poll` and the second part of `auto`: gRPC there, then Connect: at the same
  * address when no other is known, else at the API, as `withFallback` allows.
  */
-export function chooseTransport(options: TransportOptions, clock: Clock): Transport {
+function oneTransport(options: TransportOptions, clock: Clock): Transport {
   const { address, key, ca, welcomeTimeoutMs } = options;
   const record = new MainRecord();
   const main = parseAddress(address, defaultWorkerPort);

@@ -1,5 +1,10 @@
 import { describe, expect, test } from "vitest";
-import { defaultApiAddress, isLoopback, parseAddress } from "../../../worker/transport/address.ts";
+import {
+  defaultApiAddress,
+  isLoopback,
+  parseAddress,
+  parseAddresses,
+} from "../../../worker/transport/address.ts";
 
 describe("an address", () => {
   test.each([
@@ -23,6 +28,12 @@ describe("an address", () => {
       expect(() => parseAddress(text, 7071)).toThrow(/must be host:port/);
     },
   );
+
+  test("one of several is read like one alone", () => {
+    const urls = (text: string) => parseAddresses(text, 7071).map(({ url }) => url);
+    expect(urls("a, https://b:1,[::1]:2")).toEqual(["http://a:7071", "https://b:1", "http://[::1]:2"]);
+    expect(() => urls("a,")).toThrow(/must be host:port/);
+  });
 
   test.each([
     ["h:7071", "http://h:7070"],
