@@ -50,6 +50,8 @@ export type DispatchContext = Pick<Coordinator, "db" | "newId" | "wakes" | "log"
 export class Dispatcher {
   readonly #context: DispatchContext;
   readonly #orgs = new Map<string, OrgLine>();
+  /** What is under way: a stop waits for it. */
+  readonly #cycles = new Set<Promise<void>>();
   #isStopped = false;
 
   constructor(context: DispatchContext) {
@@ -136,9 +138,7 @@ export class Dispatcher {
   /** Claims nothing more. Resolves when no claim is under way. */
   async stop(): Promise<void> {
     this.#isStopped = true;
-    while ([...this.#orgs.values()].some((org) => org.inFlight > 0)) {
-      await new Promise((resolve) => setImmediate(resolve));
-    }
+    await Promise.all(this.#cycles);
   }
 
   #org(orgId: string): OrgLine {
@@ -160,7 +160,8 @@ export class Dispatcher {
     org.isScheduled = true;
     setImmediate(() => {
       org.isScheduled = false;
-      void this.#cycle(orgId, org);
+      const running = this.#cycle(orgId, org).then(() => void this.#cycles.delete(running));
+      this.#cycles.add(running);
     });
   }
 

@@ -1,4 +1,5 @@
-import postgres, { type Sql } from "postgres";
+import type { Sql } from "postgres";
+import { HotPool } from "./hot-pool.ts";
 
 const dayMs = 86_400_000;
 
@@ -33,18 +34,15 @@ export async function ensurePartitions(client: Sql, nowMs: number): Promise<void
 
 /** Makes the missing partitions on a connection of its own, as the owner: for the sweep. */
 export async function addPartitions(url: string, nowMs: number): Promise<void> {
-  const client = postgres(url, {
-    max: 1,
-    onnotice: () => {},
-    fetch_types: false,
-    connection: { application_name: "muster partitions" },
-  });
+  const pool = new HotPool({ url, name: "muster partitions", timeoutMs: 10_000, size: 1, isDrizzle: false });
   try {
-    await client.unsafe("set role muster_owner");
-    await client.unsafe("set search_path to muster");
-    await ensurePartitions(client, nowMs);
+    await pool.use(async ({ sql }) => {
+      await sql.unsafe("set role muster_owner");
+      await sql.unsafe("set search_path to muster");
+      await ensurePartitions(sql, nowMs);
+    });
   } finally {
-    await client.end({ timeout: 5 });
+    await pool.end(5);
   }
 }
 
@@ -56,8 +54,9 @@ export function lowestUuid(time: Date): string {
 
 async function attach(client: Sql, table: string, label: string, bounds: string): Promise<void> {
   const name = `muster.${table}_${label}`;
-  await client.begin(async (tx) => {
-    await tx.unsafe(`create table ${name} (like muster.${table} including defaults including constraints)`);
-    await tx.unsafe(`alter table muster.${table} attach partition ${name} for values ${bounds}`);
-  });
+  // One message is one transaction.
+  await client.unsafe(
+    `create table ${name} (like muster.${table} including defaults including constraints);
+     alter table muster.${table} attach partition ${name} for values ${bounds}`,
+  );
 }
