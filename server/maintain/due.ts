@@ -57,3 +57,20 @@ export async function sweepOnce(
 ): Promise<void> {
   await runInOrg(c.db.sweepClient, orgId, [one]);
 }
+
+/** Rows that one statement of retention drops: what fits well into the time of a use. */
+const dropRows = 10_000;
+
+/** Executes a statement that drops up to `limit` rows until none is left, in the sweeps' own role. */
+export async function dropAll(
+  c: Coordinator,
+  orgId: string,
+  { statement, values }: Parameters<typeof execute>[1],
+  signal: AbortSignal,
+): Promise<void> {
+  for (let more = true; more && !signal.aborted; ) {
+    const one = call(statement, { ...values, limit: dropRows });
+    const [rows = []] = await runInOrg(c.db.sweepClient, orgId, [one]);
+    more = rows.length === dropRows;
+  }
+}

@@ -10,7 +10,7 @@ import { listOrgs } from "../store/orgs.ts";
 import { call, runInOrg } from "../store/statement.ts";
 import { dropChanges, dropExpiredKeys, findOverdue, foldTallies, sweepRows } from "../store/sweeps.ts";
 import { pushCommands } from "./commands.ts";
-import { lapseAvoids, promoteDueJobs, sweepOnce } from "./due.ts";
+import { dropAll, lapseAvoids, promoteDueJobs, sweepOnce } from "./due.ts";
 import { Expiry } from "./expiry.ts";
 import type { Loop } from "./loop.ts";
 
@@ -56,10 +56,10 @@ export function sweeps(parts: SweepParts): Loop[] {
     {
       name: "retention",
       intervalMs: 60_000,
-      pass: eachOrg(async (orgId) => {
+      pass: eachOrg(async (orgId, signal) => {
         await sweepOnce(c, orgId, call(foldTallies, { org: orgId, tally: c.newId() }));
-        await sweepOnce(c, orgId, call(dropChanges, { org: orgId, keep: keepChangesMs }));
-        await sweepOnce(c, orgId, call(dropExpiredKeys, { org: orgId }));
+        await dropAll(c, orgId, call(dropChanges, { org: orgId, keep: keepChangesMs }), signal);
+        await dropAll(c, orgId, call(dropExpiredKeys, { org: orgId }), signal);
       }),
     },
   ];

@@ -107,14 +107,19 @@ export const foldTallies = statement(sql`
   select ${param("org")}::uuid, md5(${param("tally")}::text || minute::text)::uuid, minute, submitted, succeeded, cancelled, dead
   from folded`);
 
-/** Drops what the feed keeps no longer. Parameters: org, keep (milliseconds). */
+/** Drops the changes that are older than `keep` milliseconds, so many at a time. Parameters: org, keep, limit. */
 export const dropChanges = statement(sql`
-  delete from ${changes} x where x.${ch.orgId} = ${param("org")}::uuid
-    and x.${ch.at} < ${clock} - ${param("keep")}::bigint * interval '1 millisecond'`);
+  delete from ${changes} x where x.${ch.orgId} = ${param("org")}::uuid and x.ctid = any(array(
+    select o.ctid from ${changes} o where o.${ch.orgId} = ${param("org")}::uuid
+      and o.${ch.at} < ${clock} - ${param("keep")}::bigint * interval '1 millisecond' limit ${param("limit")}::int))
+  returning 1 as dropped`);
 
-/** Drops idempotency keys that have expired. Parameters: org. */
+/** Drops idempotency keys that have expired, so many at a time. Parameters: org, limit. */
 export const dropExpiredKeys = statement(sql`
-  delete from ${jobKeys} x where x.${k.orgId} = ${param("org")}::uuid and x.${k.expiresAt} <= ${clock}`);
+  delete from ${jobKeys} x where x.${k.orgId} = ${param("org")}::uuid and x.ctid = any(array(
+    select o.ctid from ${jobKeys} o where o.${k.orgId} = ${param("org")}::uuid and o.${k.expiresAt} <= ${clock}
+    limit ${param("limit")}::int))
+  returning 1 as dropped`);
 
 /**
  * Which of some attached workers could run a shape, on any coordinator.

@@ -5,11 +5,11 @@ import { submitJob } from "../../server/domain/jobs.ts";
 import { createAcceptBatcher, createResultBatcher, endLeases } from "../../server/domain/leases.ts";
 import type { JobRequest } from "../../server/domain/rules/job-spec.ts";
 import { JobState } from "../../server/domain/rules/states.ts";
-import { lapseAvoids, promoteDueJobs, sweepOnce } from "../../server/maintain/due.ts";
+import { dropAll, lapseAvoids, promoteDueJobs, sweepOnce } from "../../server/maintain/due.ts";
 import { Expiry } from "../../server/maintain/expiry.ts";
 import { sweeps } from "../../server/maintain/sweeps.ts";
 import { call } from "../../server/store/statement.ts";
-import { dropChanges, foldTallies } from "../../server/store/sweeps.ts";
+import { dropChanges, dropExpiredKeys, foldTallies } from "../../server/store/sweeps.ts";
 import {
   createTestDatabase,
   type TestCoordinator,
@@ -195,7 +195,19 @@ describe("retention", () => {
     const changes = () => db.admin`select count(*)::int as n from muster.changes where org_id = ${orgId}`;
     expect((await changes())[0]?.["n"]).toBeGreaterThan(0);
     await db.advanceClock(3_600_000);
-    await sweepOnce(c, orgId, call(dropChanges, { org: orgId, keep: 3_600_000 }));
+    await dropAll(c, orgId, call(dropChanges, { org: orgId, keep: 3_600_000 }), signal());
     expect((await changes())[0]?.["n"]).toBe(0);
+  });
+
+  test("drops many expired keys in steps, and none that still counts", async () => {
+    const { orgId } = await org();
+    await db.admin`
+      insert into muster.job_keys (org_id, type, key, target_id, fingerprint, expires_at)
+      select ${orgId}, 'idempotency', n::text, gen_random_uuid(), '',
+        case when n > 2 then muster.muster_clock() else muster.muster_clock() + interval '1 hour' end
+      from generate_series(1, 10050) n`;
+    await dropAll(c, orgId, call(dropExpiredKeys, { org: orgId }), signal());
+    const left = await db.admin`select key from muster.job_keys where org_id = ${orgId} order by key`;
+    expect(left.map((row) => row["key"])).toEqual(["1", "2"]);
   });
 });
