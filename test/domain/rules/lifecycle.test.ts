@@ -227,7 +227,7 @@ describe("the table", () => {
   });
 });
 
-interface Record {
+interface Row {
   facts: JobFacts;
   attempt: number;
   generation: number;
@@ -269,7 +269,7 @@ describe("any sequence of events on one job", () => {
   test("keeps what the contract promises of its numbers", () => {
     fc.assert(
       fc.property(starts, fc.array(events, { maxLength: 60 }), (start, sequence) => {
-        const record: Record = {
+        const record: Row = {
           facts: job(initialState(start), start),
           attempt: 0,
           generation: 1,
@@ -282,7 +282,7 @@ describe("any sequence of events on one job", () => {
   });
 
   // Applies an event to a row as the store does, and checks each number.
-  function step(record: Record, event: JobEvent): void {
+  function step(record: Row, event: JobEvent): void {
     const before = record.facts;
     const answer = transit(before, event, 0.5);
     if (isRefused(answer)) {
