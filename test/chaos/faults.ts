@@ -146,7 +146,7 @@ async function terminateBackends({ admin, cluster, random, signal }: Parts): Pro
 
 async function swallowCommits({ cluster, random, signal }: Parts): Promise<void> {
   const heals: (() => Promise<void>)[] = [];
-  while (await pause(random.int(1_000, 3_000), signal)) {
+  while (await pause(random.int(2_000, 6_000), signal)) {
     const coordinator = random.pick(cluster.coordinators);
     cluster.note("swallow-commit", String(coordinator.index));
     const heal = await coordinator.postgres.fault({

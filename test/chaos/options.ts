@@ -50,9 +50,10 @@ export interface Timers {
   readonly offerTtlMs: number;
   readonly outageGraceMs: number;
   readonly killGraceMs: number;
+  readonly databaseTimeoutMs: number;
 }
 
-/** design.md, 5: heartbeat 5 s, stale 15 s, reclaim_after 30 s, offer_ttl 10 s, outage grace 30 s, kill grace 10 s. */
+/** design.md, 5: heartbeat 5 s, stale 15 s, reclaim_after 30 s, offer_ttl 10 s, outage grace 30 s, kill grace 10 s; a use of the database 6 s. */
 export function timersOf({ scale }: Pick<ChaosOptions, "scale">): Timers {
   const scaled = (ms: number) => Math.round(ms / scale);
   return {
@@ -62,6 +63,7 @@ export function timersOf({ scale }: Pick<ChaosOptions, "scale">): Timers {
     offerTtlMs: scaled(10_000),
     outageGraceMs: scaled(30_000),
     killGraceMs: scaled(10_000),
+    databaseTimeoutMs: scaled(6_000),
   };
 }
 

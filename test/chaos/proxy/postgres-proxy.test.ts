@@ -9,6 +9,7 @@ import { type PostgresFault, startPostgresProxy } from "./postgres-proxy.ts";
 
 let proxy: FaultProxy<PostgresFault>;
 let client: postgres.Sql;
+let pool: HotPool;
 let direct: postgres.Sql;
 let table: string;
 let tables = 0;
@@ -19,6 +20,7 @@ beforeEach(async () => {
   direct = postgres(url.href, { max: 1, onnotice: () => {} });
   url.host = proxy.address;
   client = postgres(url.href, { max: 1, onnotice: () => {} });
+  pool = new HotPool({ url: url.href, name: "proxied", timeoutMs: 10_000, size: 1, isDrizzle: false });
   tables += 1;
   table = `proxy_${process.pid}_${tables}`;
   await direct`create table ${direct(table)} (n int)`;
@@ -27,6 +29,7 @@ beforeEach(async () => {
 afterEach(async () => {
   await proxy.close();
   await client.end({ timeout: 1 });
+  await pool.end(1);
   await direct`drop table ${direct(table)}`;
   await direct.end({ timeout: 1 });
 });
@@ -42,7 +45,7 @@ const rows = async (): Promise<number> => (await direct`select n from ${direct(t
 /** A transaction in one go, as the hot path sends it. */
 function pipelined(): Promise<unknown> {
   const insert = statement(sql`insert into ${sql.identifier(table)} values (1)`);
-  return runInOrg(new HotPool([client]), "00000000-0000-7000-8000-000000000000", [call(insert, {})]);
+  return runInOrg(pool, "00000000-0000-7000-8000-000000000000", [call(insert, {})]);
 }
 
 /** A transaction step by step. */
