@@ -106,7 +106,7 @@ export class ConnectionLostError extends Error {
  * then: the process would end. So it does not ask; lists are written and read
  * by `arrays.ts`.
  */
-export const ownArrays = {
+const ownArrays = {
   fetch_types: false,
   types: { texts: { to: 1009, from: [1009, 2951], serialize: (value: string) => value, parse: readArray } },
 };

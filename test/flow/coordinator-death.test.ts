@@ -33,7 +33,7 @@ beforeEach(async () => {
   const lines = createInterface({ input: child.stdio[3] as Readable })[Symbol.asyncIterator]();
   doomed = { child, ...JSON.parse((await lines.next()).value ?? "{}") };
   gate = await openSwitch(doomed.workerAddress);
-});
+}, 60_000);
 afterEach(async () => {
   doomed.child.kill("SIGKILL");
   await muster.close();
@@ -74,4 +74,4 @@ test("dispatch goes on within 2 s of a coordinator's kill -9, and its workers' j
   }
   hold.resolve();
   expect(await muster.reach(held, JobState.SUCCEEDED)).toMatchObject({ attempt: 1, losses: 0 });
-});
+}, 60_000);
