@@ -21,7 +21,8 @@ export interface Pending {
   readonly segment: Segment;
 }
 
-const segmentName = /^results-(\d{10})\.outbox$/;
+/** Names of segment files. */
+export const segmentName = /^results-(\d{10})\.outbox$/;
 
 /** Path of a segment; numbers grow, so the names sort by age. */
 export function segmentPath(directory: string, number: number): string {

@@ -1,7 +1,9 @@
 import { type FileHandle, mkdir, open, rm, truncate } from "node:fs/promises";
+import { type Clock, systemClock } from "./clock.ts";
 import { type DirectoryLock, lockDirectory } from "./directory-lock.ts";
 import { inUse, invalid, OutboxError, writeFailed } from "./outbox-error.ts";
 import { type Leftovers, type Pending, readLeftovers, type Segment, segmentPath } from "./outbox-recovery.ts";
+import { RetainedSegments, readAllResults } from "./outbox-retention.ts";
 import {
   encodeRecords,
   encodeSegmentHeader,
@@ -31,6 +33,12 @@ export interface OutboxOptions {
   readonly maxHeldBytes?: number;
   /** Makes what was written durable. Default: `handle.datasync()`. */
   readonly fdatasync?: (handle: FileHandle) => Promise<void>;
+  /** How long results are kept once they are acknowledged, for `retained`. Default: 0. */
+  readonly retentionMs?: number;
+  /** Bytes of acknowledged results that are kept; beyond it the oldest go before their time. Default: 256 MiB. */
+  readonly maxRetainedBytes?: number;
+  /** Tells when a kept result goes. Default: the process's. */
+  readonly clock?: Clock;
 }
 
 /** What opening found that a clean end does not leave. */
@@ -50,6 +58,7 @@ interface ActiveSegment {
   readonly file: FileHandle;
   /** Length of the file; behind the segment's end it is zeros. */
   fileBytes: number;
+  readonly startedMs: number;
 }
 
 interface Append {
@@ -64,6 +73,7 @@ const idleRollBytes = 1024 * 1024;
 const growthBytes = 256 * 1024;
 const maxBatchBytes = 8 * 1024 * 1024;
 const defaultMaxHeldBytes = 512 * 1024 * 1024;
+const defaultMaxRetainedBytes = 256 * 1024 * 1024;
 const entryOverheadBytes = 256;
 
 /**
@@ -72,7 +82,8 @@ const entryOverheadBytes = 256;
  * An append resolves when its record is durable, and only then is it pending: nothing goes on the wire that a
  * crash could take back. Appends that come while a write is under way share the next write and fdatasync.
  * Acknowledgements are appended without fdatasync; one that a crash loses costs a result sent twice. Each
- * process writes segments of its own, and deletes any segment of which all is acknowledged.
+ * process writes segments of its own, and deletes any segment of which all is acknowledged, or `retentionMs`
+ * later.
  *
  * Bound: `maxHeldBytes` of results that are waiting or unacknowledged; more are refused with OUTBOX_FULL.
  */
@@ -87,6 +98,8 @@ export class Outbox implements AsyncDisposable {
   readonly #waiting = new Map<string, Append>();
   /** Segments that are not written to any more, but have acknowledgements to write or can go. */
   readonly #settling: Set<Segment>;
+  readonly #retention: RetainedSegments;
+  readonly #clock: Clock;
   #active: ActiveSegment | null = null;
   #nextSegment: number;
   #heldBytes: number;
@@ -99,6 +112,9 @@ export class Outbox implements AsyncDisposable {
     this.#lock = lock;
     this.#fdatasync = options.fdatasync;
     this.#maxHeldBytes = options.maxHeldBytes;
+    this.#clock = options.clock;
+    const { retentionMs, maxRetainedBytes: maxBytes, clock } = options;
+    this.#retention = new RetainedSegments({ retentionMs, maxBytes, clock });
     this.#pending = found.pending;
     this.#settling = new Set(found.segments);
     this.#nextSegment = found.nextSegment;
@@ -111,14 +127,21 @@ export class Outbox implements AsyncDisposable {
    * OUTBOX_FOREIGN_FILE on a segment that it cannot read; then it has changed nothing.
    */
   static async open(options: OutboxOptions): Promise<Outbox> {
-    const { directory, signal, fdatasync = datasync, maxHeldBytes = defaultMaxHeldBytes } = options;
+    const { directory, signal, fdatasync = datasync } = options;
+    const given = {
+      fdatasync,
+      maxHeldBytes: options.maxHeldBytes ?? defaultMaxHeldBytes,
+      retentionMs: options.retentionMs ?? 0,
+      maxRetainedBytes: options.maxRetainedBytes ?? defaultMaxRetainedBytes,
+      clock: options.clock ?? systemClock(),
+    };
     signal.throwIfAborted();
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const lock = await lockDirectory(directory, signal);
     if (lock.kind === "in use") throw inUse(directory, lock.pid);
     try {
       const found = await readLeftovers(directory, fdatasync, signal);
-      const outbox = new Outbox({ directory, signal, fdatasync, maxHeldBytes }, lock, found);
+      const outbox = new Outbox({ directory, signal, ...given }, lock, found);
       outbox.#wake();
       return outbox;
     } catch (error) {
@@ -130,6 +153,12 @@ export class Outbox implements AsyncDisposable {
   /** What is durable and not acknowledged, oldest first, earlier boots' results included. */
   pending(): OutboxEntry[] {
     return Array.from(this.#pending.values(), ({ entry }) => entry);
+  }
+
+  /** What was acknowledged and is kept for its retention, oldest first: to be sent again when commits were lost. */
+  async retained(): Promise<OutboxEntry[]> {
+    const all = this.#retention.isOn ? await readAllResults(this.#directory) : [];
+    return all.filter(({ resultId }) => !this.#pending.has(resultId) && !this.#waiting.has(resultId));
   }
 
   /**
@@ -177,6 +206,7 @@ export class Outbox implements AsyncDisposable {
     await this.#writing;
     await this.#retireActive();
     for (const segment of this.#settling) await this.#settle(segment);
+    await this.#retention.close();
     await this.#lock.release();
   }
 
@@ -285,7 +315,7 @@ export class Outbox implements AsyncDisposable {
       await writeFully(file, encodeSegmentHeader(mark), 0);
       await syncDirectory(this.#directory);
       const segment = { path, mark, endBytes: segmentHeaderBytes, unacknowledged: 0, acknowledged: [] };
-      return { segment, file, fileBytes: segmentHeaderBytes };
+      return { segment, file, fileBytes: segmentHeaderBytes, startedMs: this.#clock.nowMs() };
     } catch (error) {
       await file.close();
       await rm(path, { force: true });
@@ -295,8 +325,10 @@ export class Outbox implements AsyncDisposable {
 
   async #rollActive(): Promise<void> {
     if (this.#active === null) return;
-    const { endBytes, unacknowledged } = this.#active.segment;
-    if (endBytes >= rollBytes || (unacknowledged === 0 && endBytes > idleRollBytes))
+    const { segment, startedMs } = this.#active;
+    const { endBytes, unacknowledged } = segment;
+    const isOld = this.#clock.nowMs() - startedMs >= this.#retention.rollAfterMs;
+    if (endBytes >= rollBytes || (unacknowledged === 0 && (isOld || endBytes > idleRollBytes)))
       await this.#retireActive();
   }
 
@@ -320,13 +352,15 @@ export class Outbox implements AsyncDisposable {
     this.#settling.delete(segment);
     const acknowledged = segment.acknowledged.splice(0);
     try {
-      if (segment.unacknowledged === 0) await rm(segment.path, { force: true });
-      else if (acknowledged.length > 0) {
+      const isDone = segment.unacknowledged === 0;
+      if (isDone && !this.#retention.isOn) return await rm(segment.path, { force: true });
+      if (acknowledged.length > 0) {
         const bytes = encodeRecords(acknowledged.map(acknowledgement), segment.mark);
         await using file = await open(segment.path, "r+");
         await writeFully(file, bytes, segment.endBytes);
         segment.endBytes += bytes.length;
       }
+      if (isDone) await this.#retention.keep(segment.path);
     } catch {
       return;
     }

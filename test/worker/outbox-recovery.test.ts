@@ -151,6 +151,52 @@ describe("kill -9", () => {
     await outbox.close();
     expect(await readdir(directory)).toEqual([]);
   });
+
+  // MUSTER_KILLS=500 for a long run.
+  test("at any moment, over and over, accepts nothing torn and brings nothing back", {
+    timeout: 600_000,
+  }, async () => {
+    const kills = Number(process.env["MUSTER_KILLS"] ?? 12);
+    let pending = new Set<string>();
+    for (let boot = 0; boot < kills; boot += 1) {
+      const child = startChild(
+        directory,
+        `
+        const { writeSync } = await import("node:fs");
+        // At once, unlike process.stdout, which keeps what a full pipe does not take.
+        const say = (line) => writeSync(1, line + "\\n");
+        const outbox = await Outbox.open({ directory, signal: new AbortController().signal });
+        const earlier = outbox.pending().map(({ resultId }) => resultId);
+        say("open");
+        for (let n = 0; ; n += 1) {
+          const resultId = "boot${boot}-" + n;
+          await outbox.append({ resultId, body: Buffer.alloc(1 + (n * 137) % 2000, resultId) });
+          say("+" + resultId);
+          const done = earlier.shift();
+          if (done === undefined) continue;
+          say("-" + done);
+          outbox.acknowledge([done]);
+        }
+      `,
+      );
+      await child.count(1 + ((boot * 7) % 40));
+      child.process.kill("SIGKILL");
+      const lines = await child.output;
+      const outbox = await openOutbox(directory);
+      const kept = new Map(outbox.pending().map(({ resultId, body }) => [resultId, body]));
+      const durable = lines.filter((text) => text.startsWith("+")).map((text) => text.slice(1));
+      const acknowledged = new Set(lines.filter((text) => text.startsWith("-")).map((text) => text.slice(1)));
+      const due = [...pending, ...durable].filter((id) => !acknowledged.has(id));
+      expect(due.filter((id) => !kept.has(id))).toEqual([]);
+      for (const [id, body] of kept) {
+        expect(Buffer.from(body).equals(Buffer.alloc(body.length, id))).toBe(true);
+        // Of this boot, or pending before: what was acknowledged two boots ago is gone for good.
+        expect(id.startsWith(`boot${boot}-`) || pending.has(id)).toBe(true);
+      }
+      pending = new Set(kept.keys());
+      await outbox.close();
+    }
+  });
 });
 
 async function placeSegment(directory: string, bytes: Uint8Array): Promise<void> {
