@@ -104,6 +104,7 @@ async function start(
   cleanups.push(() => db.close());
 
   const cluster = await readCluster(db.sweep);
+  let clusterEpoch = cluster.epoch;
   const offsetMs = cluster.nowMs - Date.now();
   const nowMs = () => Date.now() + offsetMs;
   const newId = createIdGenerator(nowMs);
@@ -193,7 +194,9 @@ async function start(
     get apiAddress() {
       return address.api;
     },
-    clusterEpoch: cluster.epoch,
+    get clusterEpoch() {
+      return clusterEpoch;
+    },
     nowMs: steadyMs,
     reconnectAfterMs: () => 200 + Math.floor(Math.random() * 800),
     refused: refusals(log, steadyMs),
@@ -256,6 +259,13 @@ async function start(
         nowMs: steadyMs,
         checkPeers: () => peers.check(),
         prunePolls: () => worker.polls.prune(),
+        sawEpoch: (epoch) => {
+          if (epoch <= clusterEpoch) return;
+          log.warn({ epoch, lastEpoch: clusterEpoch }, "the cluster's epoch has grown: commits were lost");
+          clusterEpoch = epoch;
+          // Only a Welcome tells them to send again what they kept.
+          for (const session of [...sessions]) session.goAway("restart", "the database lost commits");
+        },
         ensurePartitions: () => addPartitions(url, nowMs()),
       }),
       ...(embedded ? [databaseWatch(db, steadyMs, failed.resolve)] : []),

@@ -3,7 +3,7 @@ import type { Coordinator } from "../domain/context.ts";
 import { cancelOverdueJob } from "../domain/jobs.ts";
 import { systemCaller } from "../domain/keys.ts";
 import type { LinkSession } from "../link/session.ts";
-import { upsertCoordinator } from "../store/coordinators.ts";
+import { readCluster, upsertCoordinator } from "../store/coordinators.ts";
 import { inOrg } from "../store/database.ts";
 import { cancelsOf, leasesOf } from "../store/held-leases.ts";
 import { listOrgs } from "../store/orgs.ts";
@@ -28,6 +28,8 @@ export interface SweepParts {
   readonly checkPeers: () => Promise<void>;
   /** Drops polling links that were not heard of. */
   readonly prunePolls: () => void;
+  /** Takes note of the cluster's epoch. */
+  readonly sawEpoch: (epoch: number) => void;
   /** Makes the partitions of the days ahead. */
   readonly ensurePartitions: () => Promise<void>;
 }
@@ -141,10 +143,11 @@ async function reconcileLeases({ coordinator, dispatcher, sessions, nowMs }: Swe
   }
 }
 
-async function showLife({ coordinator, sessions, apiAddress }: SweepParts): Promise<void> {
+async function showLife({ coordinator, sessions, apiAddress, sawEpoch }: SweepParts): Promise<void> {
   await upsertCoordinator(coordinator.db.sweep, {
     coordinatorId: coordinator.coordinatorId,
     apiAddress,
     links: sessions.size,
   });
+  sawEpoch((await readCluster(coordinator.db.sweep)).epoch);
 }

@@ -40,6 +40,19 @@ export async function hasPeers(
   return found.length > 0;
 }
 
+/**
+ * Says that committed work may be lost. Coordinators see it within 5 s: workers send results again that they kept,
+ * and every watch starts anew. For the owner of the tables; answers with the new epoch.
+ */
+export async function raiseEpoch(db: PostgresJsDatabase): Promise<number> {
+  const [row] = await db
+    .update(cluster)
+    .set({ epoch: sql`${cluster.epoch} + 1` })
+    .returning({ epoch: cluster.epoch });
+  if (row === undefined) throw new Error("the database holds no Muster cluster");
+  return row.epoch;
+}
+
 /** The cluster's epoch, and the database's clock in milliseconds. */
 export async function readCluster(db: PostgresJsDatabase): Promise<{ epoch: number; nowMs: number }> {
   const [row] = await db

@@ -158,6 +158,7 @@ describe("a deadline", () => {
       checkPeers: async () => {},
       prunePolls: () => {},
       ensurePartitions: async () => {},
+      sawEpoch: () => {},
     };
     await sweeps(parts)
       .find(({ name }) => name === "deadlines")

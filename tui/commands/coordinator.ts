@@ -56,7 +56,7 @@ export async function startCoordinator(
     return await startServer(config, { signal, logger: makeCoordinatorLog(config, surroundings) });
   } catch (error) {
     signal.throwIfAborted();
-    throw startError(error, config);
+    throw databaseError(error, config);
   }
 }
 
@@ -87,7 +87,8 @@ export async function stopCoordinator(coordinator: RunningCoordinator, forced: A
 // Variables of the other commands, which a coordinator must not take for mistakes.
 const ownVariables = ["MUSTER_WORKER_KEY", "MUSTER_WORKER_KEY_FILE", "MUSTER_API_KEY", "MUSTER_API_KEY_FILE"];
 
-function startError(error: unknown, config: CoordinatorConfig): unknown {
+/** What the machine or its database refused, in plain words; other errors as they are. */
+export function databaseError(error: unknown, config: CoordinatorConfig): unknown {
   if (!(error instanceof Error)) return error;
   const { code, suggestion } = details(error);
   if (suggestion !== undefined) {
@@ -120,7 +121,7 @@ const startExitCodes: ReadonlyMap<string, number> = new Map([
 ]);
 
 // What the system and Postgres say when there is no way in: no route, no login, no such database.
-const databaseCodes = /^(E[A-Z_]+|CONNECT\w*|CONNECTION_\w+|28\w{3}|3D000|57P03|53300)$/;
+const databaseCodes = /^(E[A-Z_]+|CONNECT\w*|CONNECTION_\w+|28\w{3}|3D000|42501|42P01|57P03|53300)$/;
 
 function details(error: Error): { readonly code: string; readonly suggestion: string | undefined } {
   return {

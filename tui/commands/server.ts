@@ -1,8 +1,15 @@
 import type { Call } from "../call.ts";
 import type { Cli, MusterCommand } from "../command.ts";
+import { usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { interruption } from "../surroundings.ts";
-import { settleConfig, startCoordinator, stopCoordinator, untilStopped } from "./coordinator.ts";
+import {
+  databaseError,
+  settleConfig,
+  startCoordinator,
+  stopCoordinator,
+  untilStopped,
+} from "./coordinator.ts";
 import { asideText, keepLocalKey } from "./local-key.ts";
 
 type Flags = Readonly<Record<string, string | boolean | undefined>>;
@@ -30,14 +37,30 @@ export async function registerServer(cli: Cli, argv: readonly string[]): Promise
     .command("check-config")
     .description("Check the configuration and print it, without starting. Exits with 78 if it is not valid.")
     .examples("muster server check-config", "muster server check-config --config muster.yaml --json");
+  const promote = server
+    .command("promote")
+    .description(
+      "Say that the database may have lost commits: workers and clients send again what they kept.",
+    )
+    .examples("DATABASE_URL=postgres://... muster server promote")
+    .notes(
+      "For after a failover to a replica that was behind, and before coordinators use it where that can\n" +
+        "be arranged. Raises the epoch of the cluster, for the owner of the database. Coordinators see it\n" +
+        "within 5 s and have their workers attach anew; workers that run with --result-retention send\n" +
+        "results again, watches start anew, and clients submit again by idempotency key.",
+    );
   if (argv.includes("server")) {
-    await addConfigFlags(server);
-    await addConfigFlags(check);
+    for (const command of [server, check, promote]) await addConfigFlags(command);
   }
   server.action(cli.action((call, flags: Flags) => runServer(call, configFlagsOf(server, flags))));
   check.action(
     cli.action((call, flags: Flags) =>
       checkConfig(call, { ...configFlagsOf(server, server.opts()), ...configFlagsOf(check, flags) }),
+    ),
+  );
+  promote.action(
+    cli.action((call, flags: Flags) =>
+      promoteDatabase(call, { ...configFlagsOf(server, server.opts()), ...configFlagsOf(promote, flags) }),
     ),
   );
 }
@@ -68,6 +91,23 @@ async function checkConfig(call: Call, flags: Flags): Promise<number> {
     Object.entries(shown).map(([name, value]) => `${name}: ${JSON.stringify(value)}`),
   );
   call.output.note("The configuration is valid.");
+  return exitCodes.done;
+}
+
+async function promoteDatabase(call: Call, flags: Flags): Promise<number> {
+  const config = await settleConfig(flags, call.surroundings);
+  const { databaseUrl } = config;
+  if (databaseUrl === undefined) {
+    throw usageError(
+      "there is no database to promote: an embedded one has no replicas",
+      "Give the database, as its owner, in DATABASE_URL or a file of --database-url-file.",
+    );
+  }
+  const { promoteCluster } = await import("@muster/server/store/promote");
+  const epoch = await promoteCluster(databaseUrl).catch((error: unknown) => {
+    throw databaseError(error, config);
+  });
+  call.output.printValue({ epoch }, () => [`The epoch of the cluster is now ${epoch}.`]);
   return exitCodes.done;
 }
 

@@ -2,6 +2,7 @@ import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { makeCoordinatorLog } from "../../../tui/commands/coordinator-log.ts";
+import { exitCodes } from "../../../tui/exit-codes.ts";
 import { makeDirectory, type RunInput, type Running, runCli, startCli } from "../run-cli.ts";
 
 describe("server check-config", () => {
@@ -39,6 +40,24 @@ describe("server check-config", () => {
     const ran = await runCli(["server", "--api-host", "0.0.0.0"], { env: { HOME: "/home/x" } });
     expect(ran.exitCode).toBe(78);
     expect(ran.stderr).toContain("listens beyond loopback without TLS");
+  });
+});
+
+describe("server promote", () => {
+  test("refuses without a database of its own", async () => {
+    const ran = await runCli(["server", "promote"], { env: { HOME: "/home/x" } });
+    expect(ran.exitCode).toBe(2);
+    expect(ran.stderr).toContain("an embedded one has no replicas");
+    expect(ran.stderr).toContain("DATABASE_URL");
+  });
+
+  test("says which database does not answer, without its password", async () => {
+    const ran = await runCli(["server", "promote"], {
+      env: { HOME: "/home/x", DATABASE_URL: "postgres://u:pass@127.0.0.1:1/muster" },
+    });
+    expect(ran.exitCode).toBe(exitCodes.unreachable);
+    expect(ran.stderr).toContain("the database at 127.0.0.1:1 refuses");
+    expect(ran.stderr).not.toContain("pass");
   });
 });
 
