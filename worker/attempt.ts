@@ -47,6 +47,7 @@ export class Attempt implements JobContext {
   #job: JobInfo | undefined;
   #stop: Stop | undefined;
   #stopping: AbortController | undefined;
+  #hurry: AbortController | undefined;
   #isLate = false;
   #softTimeout: AbortController | undefined;
   #log: (JobLog & { flush(): void }) | undefined;
@@ -161,10 +162,14 @@ export class Attempt implements JobContext {
     throw new ReleaseSignal(reason);
   }
 
-  /** The handler should stop. The first order stands. */
+  /** The handler should stop. The first order stands; the loss of the lease ends its grace. */
   stop(order: StopOrder): void {
-    if (this.#stop !== undefined) return;
-    this.#stop = new Stop(order);
+    if (this.#stop !== undefined) {
+      if (order.kind === "superseded") this.#hurry?.abort(this.#stop);
+      return;
+    }
+    this.#hurry = new AbortController();
+    this.#stop = new Stop(order, this.#hurry.signal);
     this.#messages?.end();
     this.#stopping?.abort(this.#stop);
   }

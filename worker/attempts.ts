@@ -21,6 +21,8 @@ export class Attempts {
   readonly #handlers: ReadonlyMap<string, Handler>;
   readonly #port: Port<ToEngine, ToHandlers>;
   readonly #running = new Map<string, Attempt>();
+  /** Those that have ended since somebody asked who ran. */
+  #endedSinceLook: string[] = [];
   #options: AttemptOptions;
   #drained: PromiseWithResolvers<void> | undefined;
 
@@ -66,6 +68,13 @@ export class Attempts {
     return this.#running.get(leaseId);
   }
 
+  /** The attempts that ran at some time since the last call: `job_…#2`. */
+  ranSinceLook(): string[] {
+    const ended = this.#endedSinceLook;
+    this.#endedSinceLook = [];
+    return [...ended, ...this.#running.values().map(nameOf)];
+  }
+
   /** Asks every handler to stop: there is no engine any more that could. Resolves when they have, or in time. */
   async stopAll(reason: string, waitMs: number): Promise<void> {
     for (const attempt of this.#running.values()) attempt.stop({ kind: "superseded", reason, graceMs: 2000 });
@@ -86,10 +95,17 @@ export class Attempts {
   #settle(attempt: Attempt, outcome: () => Outcome): void {
     const { leaseId } = attempt.lease;
     this.#running.delete(leaseId);
+    if (this.#endedSinceLook.length < maxEnded) this.#endedSinceLook.push(nameOf(attempt));
     attempt.end();
     this.#port.post({ type: "settled", leaseId, outcome: outcome() });
     if (this.#running.size === 0) this.#drained?.resolve();
   }
+}
+
+const maxEnded = 100;
+
+function nameOf({ lease: { jobId, attempt } }: Attempt): string {
+  return `${jobId}#${attempt}`;
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

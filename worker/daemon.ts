@@ -34,6 +34,10 @@ export interface DaemonOptions {
   readonly idleMs?: number;
   /** How long running jobs have after the first signal. Default 30 s. */
   readonly drainGraceMs?: number;
+  /** How long the machine is there after the first signal: what runs 20 s before is given back. */
+  readonly drainDeadlineMs?: number;
+  /** How long results are kept once they are acknowledged. Default 0. */
+  readonly resultRetentionMs?: number;
   /** Default: `$XDG_STATE_HOME/muster/worker/<name>`. */
   readonly stateDir?: string;
   /** The environment of the daemon. */
@@ -122,9 +126,11 @@ export function processSignals(listen: (signal: "SIGTERM" | "SIGINT") => void): 
 
 function workerOptions(options: DaemonOptions, bootRecord: () => Worker["bootRecord"]) {
   const { address, key, apiAddress, ca, transport, name, slots, points, skills, labels, stateDir } = options;
-  const { env, envAllow = [], drainGraceMs, idleMs = 2000, logger } = options;
+  const { env, envAllow = [], idleMs = 2000, logger } = options;
+  const { drainGraceMs, drainDeadlineMs, resultRetentionMs } = options;
+  const times = { drainGraceMs, drainDeadlineMs, resultRetentionMs };
   const handlers = { echo, "shell.run": shellRun({ env, envAllow, bootRecord }), ...options.handlers };
-  const given = { apiAddress, ca, transport, name, slots, points, skills, labels, stateDir, drainGraceMs };
+  const given = { apiAddress, ca, transport, name, slots, points, skills, labels, stateDir, ...times };
   const once = options.once === true ? { once: { idleMs } } : {};
   return { address, key, handlers, env, logger, ...once, ...withoutUndefined(given) };
 }

@@ -50,6 +50,16 @@ export interface WorkerOptions {
   readonly logger?: Logger;
   /** Time that running jobs have when the worker is disposed of. Default 30 s. */
   readonly drainGraceMs?: number;
+  /**
+   * How long the machine is there after the request to stop, e.g. 120 s for a spot instance: what still runs 20 s
+   * before is given back. Takes the place of `drainGraceMs`; with both the shorter time counts.
+   */
+  readonly drainDeadlineMs?: number;
+  /**
+   * How long results are kept on disk once they are acknowledged, at most 256 MiB of them. When the coordinators'
+   * database has lost commits (an asynchronous failover) they are sent again. Default 0; not with `outbox`.
+   */
+  readonly resultRetentionMs?: number;
   /** Take one job and end; end without one after `idleMs`. */
   readonly once?: { readonly idleMs: number };
   /** Where the default of `stateDir` comes from. Default: `process.env`. */
@@ -82,6 +92,21 @@ export interface ResolvedOptions {
   readonly stateDir: string;
   readonly isThreaded: boolean;
   readonly drainGraceMs: number;
+  readonly resultRetentionMs: number;
+}
+
+/** What is left of a drain's deadline when jobs are given back: they stop, and that is acknowledged. */
+const releaseBeforeMs = 20_000;
+const maxRetentionMs = 7 * 24 * 3_600_000;
+
+/** How long running jobs have after the request to stop. */
+export function drainTimeMs({
+  drainGraceMs,
+  drainDeadlineMs,
+}: Pick<WorkerOptions, "drainGraceMs" | "drainDeadlineMs">): number {
+  if (drainDeadlineMs === undefined) return drainGraceMs ?? 30_000;
+  const leftMs = Math.max(0, drainDeadlineMs - releaseBeforeMs);
+  return Math.min(leftMs, drainGraceMs ?? leftMs);
 }
 
 const namePattern = /^[a-z0-9._-]{1,100}$/;
@@ -96,7 +121,9 @@ export function resolveOptions(
   const check = (option: string, message: string | undefined) => {
     if (message !== undefined) problems.push({ option, message });
   };
-  const { name, skills = [], labels = {}, slots = 4, transport = "auto", drainGraceMs = 30_000 } = options;
+  const { name, skills = [], labels = {}, slots = 4, transport = "auto" } = options;
+  const { drainDeadlineMs = 0, resultRetentionMs = 0 } = options;
+  const drainGraceMs = drainTimeMs(options);
   const points = options.points ?? slots;
   const kinds = options.kinds ?? Object.keys(options.handlers ?? {});
   check("address", addressProblem(options.address, defaultWorkerPort, parseAddresses));
@@ -108,7 +135,12 @@ export function resolveOptions(
   if (name !== undefined && name.length > 200) check("name", "must have at most 200 characters");
   check("slots", countProblem(slots, 10_000));
   check("points", countProblem(points, 1_000_000));
-  check("drainGraceMs", drainGraceMs >= 0 ? undefined : "must be 0 or more");
+  check("drainGraceMs", (options.drainGraceMs ?? 0) >= 0 ? undefined : "must be 0 or more");
+  check("drainDeadlineMs", drainDeadlineMs >= 0 ? undefined : "must be 0 or more");
+  const isRetention = resultRetentionMs >= 0 && resultRetentionMs <= maxRetentionMs;
+  check("resultRetentionMs", isRetention ? undefined : "must be 0 to 7 days");
+  if (resultRetentionMs > 0 && options.outbox !== undefined)
+    check("resultRetentionMs", "needs an outbox of the worker's own");
   if (kinds.length === 0) check("handlers", "must hold at least one handler");
   for (const kind of kinds) {
     if (!namePattern.test(kind)) check("kinds", `has ${JSON.stringify(kind)}: use 1 to 100 of a-z 0-9 . _ -`);
@@ -126,7 +158,8 @@ export function resolveOptions(
   if (problems.length > 0) throw new WorkerOptionsError(problems);
   const identity = name ?? keyIdentity(options.key);
   const stateDir = options.stateDir ?? stateDirectory(env, identity);
-  return { identity, skills, kinds, slots, points, labels, transport, stateDir, isThreaded, drainGraceMs };
+  const size = { slots, points, drainGraceMs, resultRetentionMs };
+  return { identity, skills, kinds, ...size, labels, transport, stateDir, isThreaded };
 }
 
 function addressProblem(

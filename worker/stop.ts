@@ -27,13 +27,16 @@ export class Stop extends Error {
   readonly reason: string;
   /** Time that the handler has before its processes are to be killed. */
   readonly graceMs: number;
+  /** Aborts when the grace ends before its time: the lease was lost, and another worker may do the work by now. */
+  readonly hurry: AbortSignal;
   /** Set by a handler that had to kill its processes before it rethrows. */
   killed = false;
 
-  constructor(order: StopOrder) {
+  constructor(order: StopOrder, hurry: AbortSignal = new AbortController().signal) {
     super(`the handler was asked to stop (${order.kind}): ${order.reason}`);
     this.kind = order.kind;
     this.reason = order.reason;
     this.graceMs = order.graceMs;
+    this.hurry = hurry;
   }
 }

@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
-import { join } from "node:path";
 import { Api } from "./api.ts";
 import { Attempts } from "./attempts.ts";
 import { type BootRecord, openBootRecord } from "./boot-record.ts";
@@ -10,7 +9,8 @@ import type { WorkerIdentity } from "./engine/link-engine.ts";
 import type { Attachment, AttemptEnd, CloseReason, Port, ToEngine, ToHandlers } from "./engine/messages.ts";
 import type { EngineOptions } from "./engine/start-engine.ts";
 import { type Logger, lineLogger } from "./logger.ts";
-import { type ResolvedOptions, resolveOptions, type WorkerOptions } from "./options.ts";
+import { LoopWatch } from "./loop-watch.ts";
+import { drainTimeMs, type ResolvedOptions, resolveOptions, type WorkerOptions } from "./options.ts";
 import { readHostBootId } from "./process-table.ts";
 import {
   defaultApiAddress,
@@ -30,6 +30,10 @@ const welcomeTimeoutMs = 10_000;
 /** How long handlers have to stop once the engine has ended; by a `stop()` they had their time before. */
 const expelledWaitMs = 12_000;
 const stoppedWaitMs = 1000;
+/** Handlers that block their event loop for so long are named. */
+const slowLoopMs = 1000;
+const slowLoopMessage =
+  "the event loop of the handlers was blocked: neither cancels nor timeouts reach a handler meanwhile";
 
 /** The worker ended before it was ever attached. */
 export class WorkerRefusedError extends Error {
@@ -64,6 +68,7 @@ export class Worker implements AsyncDisposable {
   #bootRecord: BootRecord | undefined;
   #starting: Promise<void> | undefined;
   #stopGraceMs: number | undefined;
+  #loopWatch: LoopWatch | undefined;
 
   /** Starts nothing yet, and checks nothing: `start` does. */
   constructor(options: WorkerOptions) {
@@ -98,7 +103,7 @@ export class Worker implements AsyncDisposable {
    * A second call may shorten the grace: 0 gives back at once.
    */
   async stop(options: { readonly graceMs?: number } = {}): Promise<CloseReason> {
-    const graceMs = options.graceMs ?? this.#options.drainGraceMs ?? 30_000;
+    const graceMs = options.graceMs ?? drainTimeMs(this.#options);
     this.#stopGraceMs = graceMs;
     if (this.#starting === undefined) void this.#close(notStarted);
     this.#port?.post({ type: "stop", graceMs });
@@ -128,6 +133,7 @@ export class Worker implements AsyncDisposable {
         : startInlineEngine(engineOptions, this.#options.outbox);
       this.#port = port;
       this.#attempts = new Attempts({ handlers: this.#options.handlers, port, api: this.#api() });
+      if (resolved.isThreaded) this.#loopWatch = new LoopWatch();
       port.listen((messages) => {
         for (const message of messages) this.#receive(message);
       });
@@ -169,7 +175,8 @@ export class Worker implements AsyncDisposable {
     return {
       identity,
       transport: { address, apiAddress, key, ca, choice: resolved.transport, welcomeTimeoutMs },
-      outboxDirectory: outbox === undefined ? join(resolved.stateDir, "outbox") : undefined,
+      stateDirectory: outbox === undefined ? resolved.stateDir : undefined,
+      resultRetentionMs: resolved.resultRetentionMs,
       owner: resolved.identity,
     };
   }
@@ -202,6 +209,9 @@ export class Worker implements AsyncDisposable {
         this.#attaching.resolve();
         this.#logger("info", "attached", { ...message.attachment });
         break;
+      case "ping":
+        this.#port?.post({ type: "pong", delayMs: this.#lookAtLoop() });
+        break;
       case "ended":
         for (const listen of this.#endListeners) listen(message.end);
         break;
@@ -214,7 +224,19 @@ export class Worker implements AsyncDisposable {
     }
   }
 
+  /** The worst delay of this event loop since the last look; a long one is worth a warning. */
+  #lookAtLoop(): number {
+    const delayMs = this.#loopWatch?.takeMs() ?? 0;
+    const attempts = this.#attempts?.ranSinceLook() ?? [];
+    if (delayMs >= slowLoopMs) {
+      const shown = [...attempts.slice(0, 10), ...(attempts.length > 10 ? ["…"] : [])].join(" ");
+      this.#logger("warn", slowLoopMessage, { delayMs: Math.round(delayMs), attempts: shown });
+    }
+    return delayMs;
+  }
+
   async #close(reason: CloseReason): Promise<void> {
+    this.#loopWatch?.stop();
     this.#attaching.reject(new WorkerRefusedError(reason));
     // Whoever awaits the end may exit then, and would leave the processes of handlers behind.
     const waitMs = reason.kind === "stopped" ? stoppedWaitMs : expelledWaitMs;

@@ -17,6 +17,7 @@ import { LinkEngine, type WorkerIdentity } from "../../worker/engine/link-engine
 import type { CloseReason, Port, ToEngine, ToHandlers } from "../../worker/engine/messages.ts";
 import { PendingResults, type ResultOutbox } from "../../worker/engine/pending-results.ts";
 import { inlinePorts } from "../../worker/engine/port.ts";
+import type { Retention } from "../../worker/engine/resend.ts";
 import { FrameQueue } from "../../worker/transport/frame-queue.ts";
 import type { Link, Transport } from "../../worker/transport/transport.ts";
 import { ManualClock, settled } from "./worker-clock.ts";
@@ -143,7 +144,11 @@ export class EngineBench {
   #offerSequence = 0n;
   #leases = 0;
 
-  constructor(identity: Partial<WorkerIdentity> = {}, outbox: MemoryOutbox = new MemoryOutbox()) {
+  constructor(
+    identity: Partial<WorkerIdentity> = {},
+    outbox: MemoryOutbox = new MemoryOutbox(),
+    retention?: Retention,
+  ) {
     this.outbox = outbox;
     const [port, enginePort] = inlinePorts<ToEngine, ToHandlers>();
     this.port = port;
@@ -166,17 +171,22 @@ export class EngineBench {
       identity: { ...plainIdentity, ...identity },
       transport,
       results: new PendingResults(outbox, "test"),
+      retention,
       port: enginePort,
       clock: this.clock,
-      random: () => 0.5,
+      random: () => 0.2,
     });
     // Later in this turn, so that a test can say first what the first link meets.
     this.closed = Promise.resolve().then(() => engine.run());
   }
 
   /** An engine whose first link stands. */
-  static async attached(identity: Partial<WorkerIdentity> = {}, outbox?: MemoryOutbox): Promise<EngineBench> {
-    const bench = new EngineBench(identity, outbox);
+  static async attached(
+    identity: Partial<WorkerIdentity> = {},
+    outbox?: MemoryOutbox,
+    retention?: Retention,
+  ): Promise<EngineBench> {
+    const bench = new EngineBench(identity, outbox, retention);
     await settled();
     return bench;
   }

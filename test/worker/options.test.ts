@@ -31,11 +31,22 @@ describe("options", () => {
       stateDir: "/state/muster/worker/worker-ab12",
       isThreaded: true,
       drainGraceMs: 30_000,
+      resultRetentionMs: 0,
     });
     expect(resolveOptions({ ...good, slots: 20 }, {}).points).toBe(20);
   });
 
+  test.each([
+    [{ drainDeadlineMs: 120_000 }, 100_000],
+    [{ drainDeadlineMs: 120_000, drainGraceMs: 5_000 }, 5_000],
+    [{ drainDeadlineMs: 10_000 }, 0],
+  ])("give jobs back 20 s before the deadline of a drain: %o", (given, drainGraceMs) => {
+    expect(resolveOptions({ ...good, ...given }, {})).toMatchObject({ drainGraceMs });
+  });
+
   test.each<[Partial<WorkerOptions>, RegExp]>([
+    [{ resultRetentionMs: -1 }, /resultRetentionMs must be 0 to 7 days/],
+    [{ drainDeadlineMs: -1 }, /drainDeadlineMs must be 0 or more/],
     [{ name: "" }, /name must not be empty/],
     [{ name: "  " }, /name must not be empty/],
     [{ slots: 0 }, /slots must be a whole number from 1 to 10,000/],

@@ -21,6 +21,8 @@ interface RunOptions {
   readonly env?: readonly string[];
   readonly stateDir?: string;
   readonly grace?: number;
+  readonly drainDeadline?: number;
+  readonly resultRetention?: number;
   readonly transport?: string;
   readonly once?: boolean;
   readonly continuous?: boolean;
@@ -65,6 +67,16 @@ export function registerWorkerRun(worker: MusterCommand, cli: Cli): void {
       "where results wait until they are safe ($XDG_STATE_HOME/muster/worker/<name>)",
     )
     .option("--grace <duration>", "how long running jobs may take to end at a stop (30s)", durationOption)
+    .option(
+      "--drain-deadline <duration>",
+      "how long the machine is there after a stop, e.g. 120s: what runs 20s before is given back",
+      durationOption,
+    )
+    .option(
+      "--result-retention <duration>",
+      "keep acknowledged results, to send them again if the database loses them (0s)",
+      durationOption,
+    )
     .notes(
       "The first Ctrl-C, or SIGTERM, takes no more jobs and lets the running ones end; the second\n" +
         "gives them back unfinished, which costs them no attempt. Jobs see PATH, HOME and the like,\n" +
@@ -86,11 +98,13 @@ async function runWorker(call: Call, options: RunOptions): Promise<number> {
     labels: options.label ?? {},
     envAllow: options.env ?? [],
     once: options.once === true,
-    drainGraceMs: options.grace ?? 30_000,
     slots: options.slots ?? 4,
     ...given("apiAddress", options.apiAddress),
     ...given("name", options.name),
     ...given("points", options.points),
+    ...given("drainGraceMs", options.grace),
+    ...given("drainDeadlineMs", options.drainDeadline),
+    ...given("resultRetentionMs", options.resultRetention),
     ...given(
       "stateDir",
       options.stateDir === undefined ? undefined : resolve(surroundings.cwd, options.stateDir),

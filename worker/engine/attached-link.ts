@@ -13,6 +13,7 @@ import {
 import type { Clock } from "../clock.ts";
 import type { Link } from "../transport/transport.ts";
 import type { FreeCapacity, Leases } from "./leases.ts";
+import type { LoopDelay } from "./loop-delay.ts";
 import type { PendingResults } from "./pending-results.ts";
 import type { Reports } from "./reports.ts";
 
@@ -25,6 +26,7 @@ export interface AttachedLinkOptions {
   readonly leases: Leases;
   readonly results: PendingResults;
   readonly reports: Reports;
+  readonly loopDelay: LoopDelay;
   /** Results were acknowledged. */
   readonly acknowledged: (ack: ResultAck) => void;
   /** The coordinator wants something of the worker itself. */
@@ -60,6 +62,7 @@ export class AttachedLink {
   #end: LinkEnd | undefined;
   #isScheduled = false;
   #bulkUnderWay = 0;
+  #wasFrozen = false;
   #callOffBeat = () => {};
   #callOffStale = () => {};
   #callOffProgress: (() => void) | undefined;
@@ -74,6 +77,11 @@ export class AttachedLink {
     this.#staleMs = positiveMs(link.welcome.staleAfter) ?? 15_000;
     this.#lifeMs = options.clock.nowMs();
     this.#nextBeatMs = this.#lifeMs + this.#heartbeatMs;
+  }
+
+  /** This process did not run for a while, and no heartbeat was echoed since. */
+  get wasFrozen(): boolean {
+    return this.#wasFrozen;
   }
 
   /** Lives until the link ends. */
@@ -114,7 +122,7 @@ export class AttachedLink {
     this.#sentAtMs.set(this.#sequence, nowMs);
     this.#told = leases.free();
     leases.hasRisen = false;
-    const lateMs = Math.max(0, Math.floor(nowMs - this.#nextBeatMs));
+    const lateMs = Math.max(0, nowMs - this.#nextBeatMs, this.#options.loopDelay.take());
     const heartbeat = create(HeartbeatSchema, {
       sequence: this.#sequence,
       demand: this.#told,
@@ -125,7 +133,7 @@ export class AttachedLink {
         loadAverage: loadavg()[0] ?? 0,
         memoryUsedBytes: BigInt(totalmem() - freemem()),
         memoryTotalBytes: BigInt(totalmem()),
-        loopDelay: durationFromMs(lateMs),
+        loopDelay: durationFromMs(Math.floor(lateMs)),
       },
     });
     void this.#link.send(frameOf({ case: "heartbeat", value: heartbeat }));
@@ -238,7 +246,10 @@ export class AttachedLink {
     for (const sent of this.#sentAtMs.keys()) {
       if (sent <= sequence) this.#sentAtMs.delete(sent);
     }
-    if (sentAtMs !== undefined) this.#renew(sentAtMs);
+    if (sentAtMs !== undefined) {
+      this.#wasFrozen = false;
+      this.#renew(sentAtMs);
+    }
     this.#options.alive(sequence);
   }
 
@@ -255,6 +266,7 @@ export class AttachedLink {
   #scheduleBeat(): void {
     const { clock, leases, reports } = this.#options;
     this.#callOffBeat = clock.after(this.#nextBeatMs - clock.nowMs(), () => {
+      this.#lookForFreeze();
       this.beat();
       const nowMs = clock.nowMs();
       this.#nextBeatMs = nowMs + this.#heartbeatMs;
@@ -273,8 +285,14 @@ export class AttachedLink {
     });
   }
 
+  #lookForFreeze(): void {
+    const lateMs = this.#options.clock.nowMs() - this.#nextBeatMs;
+    if (lateMs > this.#heartbeatMs) this.#wasFrozen = true;
+  }
+
   #finish(end: LinkEnd): void {
     if (this.#end !== undefined) return;
+    this.#lookForFreeze();
     this.#end = end;
     this.#callOffBeat();
     this.#callOffStale();

@@ -22,6 +22,8 @@ import { resultOf } from "./result.ts";
 
 /** What a handler that kills its processes at the end of the grace needs to say so. */
 const giveUpMs = 1000;
+/** What a superseded handler gets to stop: somebody else may do its work by now. */
+const supersededGraceMs = 500;
 
 /** What the leases of a worker need. */
 export interface LeasesOptions {
@@ -207,9 +209,11 @@ export class Leases {
     const lease = this.#held.get(leaseId);
     if (lease === undefined || lease.phase !== "running") return;
     if (lease.isCurrent) {
+      this.#sayStopped(lease, outcome);
       this.#end(lease, outcome);
       return;
     }
+    this.#sayStopped(lease, outcome);
     lease.settle();
     this.#held.delete(leaseId);
     this.#release(lease);
@@ -261,7 +265,7 @@ export class Leases {
 
   #refusal(offer: OfferedLease): Refusal | undefined {
     const { kinds, maxLeases, slots, points } = this.#options;
-    if (!kinds.has(offer.kind)) return { reason: "unsupported kind" };
+    if (!kinds.has(offer.kind)) return { reason: `UNSUPPORTED: no handler for the kind ${offer.kind}` };
     const takesLast = Number.isFinite(maxLeases) && !this.#isClosing;
     if (this.#taken >= maxLeases || (this.#isDraining && !takesLast)) return { reason: "draining" };
     const fits = this.#usedSlots < slots && this.#usedPoints + Math.max(1, offer.points) <= points;
@@ -282,13 +286,21 @@ export class Leases {
     this.answers.cancelled(lease.ref, CancelProgress.STOPPING);
   }
 
+  // The coordinator asked for the end of this handler, and now it has come.
+  #sayStopped({ ref, stop }: HeldLease, outcome: Outcome): void {
+    if (stop?.kind !== "cancelled" && stop?.kind !== "superseded") return;
+    const isKilled = outcome.kind === "stopped" && outcome.killed;
+    this.answers.cancelled(ref, isKilled ? CancelProgress.KILLED : CancelProgress.STOPPED);
+  }
+
   #supersede(lease: HeldLease, reason: string): void {
     if (!lease.isCurrent || lease.phase === "settled") return;
     lease.isCurrent = false;
     this.#options.reports.drop(lease.ref.leaseId);
     const { jobId, attempt } = lease.ref;
     this.#options.post({ type: "ended", end: { jobId, attempt, outcome: "lost", status: undefined } });
-    if (lease.phase === "running") this.#stop(lease, "superseded", reason, this.killGraceMs);
+    if (lease.phase === "running")
+      this.#stop(lease, "superseded", reason, Math.min(this.killGraceMs, supersededGraceMs));
     else {
       lease.settle();
       this.#held.delete(lease.ref.leaseId);
@@ -301,9 +313,8 @@ export class Leases {
   #stop(lease: HeldLease, kind: StopKind, reason: string, graceMs: number): void {
     // The first request stands; only the loss of the lease changes what its end means.
     if (lease.stop !== undefined && kind !== "superseded") return;
-    const isTold = lease.stop !== undefined;
     lease.stop = { kind, reason, graceMs };
-    if (!isTold) this.#options.post({ type: "stop", leaseId: lease.ref.leaseId, order: lease.stop });
+    this.#options.post({ type: "stop", leaseId: lease.ref.leaseId, order: lease.stop });
   }
 
   readonly #timeouts: LeaseTimeouts = {

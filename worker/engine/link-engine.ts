@@ -18,11 +18,14 @@ import { GoingAwayError, type Link, type Transport } from "../transport/transpor
 import { AttachedLink, type LinkEnd } from "./attached-link.ts";
 import { reconnectDelayMs } from "./backoff.ts";
 import { Leases } from "./leases.ts";
+import { LoopDelay } from "./loop-delay.ts";
 import type { AttemptEnd, CloseReason, LogFields, Port, ToEngine, ToHandlers } from "./messages.ts";
 import type { PendingResults } from "./pending-results.ts";
 import { Reports } from "./reports.ts";
+import { Resend, type Retention } from "./resend.ts";
 import { isRejection, outcomeName, rejectedResultOf } from "./result.ts";
 import { Shutdown } from "./shutdown.ts";
+import type { SpillFolder } from "./spill.ts";
 
 /** What a worker is: plain data, as its Hello says it. */
 export interface WorkerIdentity {
@@ -47,6 +50,10 @@ export interface LinkEngineOptions {
   readonly identity: WorkerIdentity;
   readonly transport: Transport;
   readonly results: PendingResults;
+  /** Absent: results are forgotten when they are acknowledged. */
+  readonly retention?: Retention | undefined;
+  /** Where reports wait that memory has no room for. Absent: they give way to a gap. */
+  readonly spill?: SpillFolder | undefined;
   readonly port: Port<ToHandlers, ToEngine>;
   readonly clock: Clock;
   /** In [0, 1). */
@@ -65,7 +72,9 @@ const waitingBytes = 2 * 1024 * 1024;
  */
 export class LinkEngine {
   readonly #options: LinkEngineOptions;
-  readonly #reports = new Reports({ windowBytes, waitingBytes });
+  readonly #reports: Reports;
+  readonly #resend: Resend;
+  readonly #loopDelay: LoopDelay;
   readonly #leases: Leases;
   readonly #shutdown: Shutdown;
   readonly #over = new AbortController();
@@ -76,7 +85,12 @@ export class LinkEngine {
 
   constructor(options: LinkEngineOptions) {
     this.#options = options;
-    const { identity, clock, results, port } = options;
+    const { identity, clock, results, port, retention, spill } = options;
+    const wake = () => this.#link?.wake();
+    this.#reports = new Reports({ windowBytes, waitingBytes, spill }, wake);
+    this.#loopDelay = new LoopDelay(clock, () => port.post({ type: "ping" }));
+    const log = (level: LogLevel, message: string, fields: LogFields) => this.#log(level, message, fields);
+    this.#resend = new Resend({ retention, results, changed: wake, log });
     this.#leases = new Leases({
       slots: identity.slots,
       points: identity.points,
@@ -112,6 +126,7 @@ export class LinkEngine {
     }
     this.#shutdown.close();
     this.#leases.close();
+    await Promise.all([this.#reports.close(), this.#resend.idle]);
     this.#options.port.post({ type: "closed", reason: this.#reason });
     this.#options.port.close();
     return this.#reason;
@@ -143,6 +158,7 @@ export class LinkEngine {
       leases: this.#leases,
       results,
       reports: this.#reports,
+      loopDelay: this.#loopDelay,
       acknowledged: (ack) => this.#acknowledged(ack),
       commanded: (action) => this.#commanded(action),
       alive: (sequence) => {
@@ -154,22 +170,25 @@ export class LinkEngine {
     this.#post(attachedMessage(welcome, opened.transport));
     const running = link.run();
     this.#leases.attached(welcome.verdicts);
+    this.#resend.welcomed(welcome.clusterEpoch);
     this.#shutdown.attached();
     const end = await running;
     this.#link = undefined;
-    return this.#ended(end);
+    return this.#ended(end, link.wasFrozen);
   }
 
-  #ended(end: LinkEnd): number {
+  #ended(end: LinkEnd, wasFrozen: boolean): number {
+    // After a freeze no crowd comes back, and what runs here may be another worker's by now.
+    const afterMs = wasFrozen ? 0 : undefined;
     switch (end.kind) {
       case "going away":
         return this.#sentAway(end.frame);
       case "broken":
-        return this.#broken(end.error);
+        return this.#broken(end.error, afterMs);
       case "silent":
-        return this.#retry(`no heartbeat was echoed for ${end.staleMs} ms`);
+        return this.#retry(`no heartbeat was echoed for ${end.staleMs} ms`, afterMs);
       case "closed":
-        return this.#reason === undefined ? this.#retry("the coordinator closed the link") : 0;
+        return this.#reason === undefined ? this.#retry("the coordinator closed the link", afterMs) : 0;
       case "improve":
         return 0;
     }
@@ -198,7 +217,7 @@ export class LinkEngine {
     }
   }
 
-  #broken(error: unknown): number {
+  #broken(error: unknown, afterMs?: number): number {
     if (this.#over.signal.aborted) return 0;
     if (isReplaced(error)) return this.#expelled("replaced", replacedDetail);
     const refusal = refusalOf(error);
@@ -208,7 +227,7 @@ export class LinkEngine {
     }
     // A place that a coordinator named may be gone as well.
     this.#address = undefined;
-    return this.#retry(readError(error).message, retryAfterMs(error));
+    return this.#retry(readError(error).message, retryAfterMs(error) ?? afterMs);
   }
 
   #retry(reason: string, afterMs?: number): number {
@@ -243,7 +262,7 @@ export class LinkEngine {
       capacity: { slots: identity.slots, points: identity.points },
       labels: { ...identity.labels },
       heldLeases: this.#leases.held().flatMap(({ lease }) => (lease === undefined ? [] : [lease])),
-      outboxLeases: results.leases(),
+      outboxLeases: [...results.leases(), ...this.#resend.leases()],
       draining: this.#leases.isDraining,
       version: identity.version,
       host: identity.host,
@@ -260,6 +279,9 @@ export class LinkEngine {
         case "report":
           this.#leases.report(message.leaseId, message.body);
           break;
+        case "pong":
+          this.#loopDelay.pong(message.delayMs);
+          break;
         case "stop":
           this.#shutdown.stop(message.graceMs);
           break;
@@ -274,6 +296,7 @@ export class LinkEngine {
       const result = results.acknowledge(resultId);
       if (result === undefined) continue;
       known.push(resultId);
+      const isAgain = this.#resend.acknowledged(result);
       const { jobId, attempt, leaseId } = result.lease ?? { jobId: "", attempt: 0, leaseId: "" };
       if (status === ResultStatus.SUPERSEDED) this.#reports.drop(leaseId);
       else this.#reports.ended(leaseId, clock.nowMs());
@@ -282,7 +305,7 @@ export class LinkEngine {
         // Without an end the job would be lost and tried elsewhere, to be rejected there as well.
         if (!isRejection(result)) results.add(rejectedResultOf(result, detail), () => this.#link?.wake());
       }
-      if (identity.tellsEnds) {
+      if (identity.tellsEnds && !isAgain) {
         const end: AttemptEnd = { jobId, attempt, outcome: outcomeName(result), status: statusNames[status] };
         this.#post({ type: "ended", end });
       }

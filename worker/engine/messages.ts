@@ -84,6 +84,8 @@ export type ToHandlers =
   | { readonly type: "softTimeout"; readonly leaseId: string }
   | { readonly type: "message"; readonly leaseId: string; readonly messageId: string; readonly text: string }
   | { readonly type: "attached"; readonly attachment: Attachment }
+  /** Answered by a pong: how long that takes is how long no handler can run. */
+  | { readonly type: "ping" }
   | { readonly type: "ended"; readonly end: AttemptEnd }
   | { readonly type: "log"; readonly level: LogLevel; readonly message: string; readonly fields: LogFields }
   | { readonly type: "closed"; readonly reason: CloseReason };
@@ -95,6 +97,8 @@ export type LogFields = Readonly<Record<string, string | number | boolean>>;
 export type ToEngine =
   | { readonly type: "settled"; readonly leaseId: string; readonly outcome: Outcome }
   | { readonly type: "report"; readonly leaseId: string; readonly body: ReportBody }
+  /** `delayMs`: the worst delay of the handlers' event loop since the last one. */
+  | { readonly type: "pong"; readonly delayMs: number }
   | { readonly type: "stop"; readonly graceMs: number };
 
 /** One end of a duplex that keeps order. */

@@ -39,12 +39,31 @@ export class PendingResults {
     this.#outbox = outbox;
     const name = Buffer.from(owner).subarray(0, 255);
     this.#owner = Buffer.concat([Uint8Array.of(name.length), name]);
-    for (const { body } of outbox.pending()) {
+    this.revive(outbox.pending());
+  }
+
+  /** Takes up results that are durable already, to be sent; answers with the ids of those that it did not have. */
+  revive(entries: readonly { readonly resultId: string; readonly body: Uint8Array }[]): string[] {
+    const ids: string[] = [];
+    for (const { resultId, body } of entries) {
+      if (this.#results.has(resultId)) continue;
       if (!viewOf(body).subarray(0, this.#owner.length).equals(this.#owner)) continue;
       const encoded = body.subarray(this.#owner.length);
       const result = fromBinary(ResultSchema, new BinaryReader(encoded).bytes());
       this.#unsent.push(this.#keep(result, encoded, true));
+      ids.push(resultId);
     }
+    return ids;
+  }
+
+  /** The leases of results in an outbox, as far as they are this worker's. */
+  leasesOf(entries: readonly { readonly body: Uint8Array }[]): LeaseRef[] {
+    return entries.flatMap(({ body }) => {
+      if (!viewOf(body).subarray(0, this.#owner.length).equals(this.#owner)) return [];
+      const encoded = new BinaryReader(body.subarray(this.#owner.length)).bytes();
+      const { lease } = fromBinary(ResultSchema, encoded);
+      return lease === undefined ? [] : [lease];
+    });
   }
 
   /** How many results are not acknowledged, those included that are not durable yet. */

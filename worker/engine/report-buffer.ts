@@ -3,28 +3,27 @@ import { LogStream } from "@muster/client/v1/event";
 import type { LeaseRef } from "@muster/client/v1/job_service";
 import { type ReportItem, ReportItemSchema } from "@muster/client/v1/link";
 import type { LogSource, ReportBody } from "./messages.ts";
+import { type Entry, ReportBacklog } from "./report-backlog.ts";
+import type { SpillFolder } from "./spill.ts";
 
 /** What an item costs on the wire besides its text. */
 const itemOverheadBytes = 128;
 /** Least time between two progress reports of an attempt. */
 const progressIntervalMs = 1000;
 
-type Sequenced =
+/** What a numbered record says. */
+export type Sequenced =
   | Exclude<ReportBody, { kind: "progress" }>
-  | { readonly kind: "gap"; from: number; to: number };
-
-interface Entry {
-  sequence: number;
-  readonly bytes: number;
-  readonly body: Sequenced;
-}
+  | { readonly kind: "gap"; readonly from: number; readonly to: number };
 
 /** Bounds of a ReportBuffer. */
 export interface ReportLimits {
   /** Bytes that may be on the way without an acknowledgement. */
   readonly windowBytes: number;
-  /** Bytes that wait to be sent; beyond it the oldest are dropped and a gap stands for them. */
+  /** Bytes that wait in memory. What is more waits on disk; beyond that the oldest there give way to a gap. */
   readonly waitingBytes: number;
+  /** Absent: memory only. */
+  readonly spill: SpillFolder | undefined;
 }
 
 /**
@@ -32,6 +31,9 @@ export interface ReportLimits {
  * that rises by one over all links of the attempt. At most `windowBytes` are under way; what was sent is kept
  * until acknowledged, because a new link sends it again. Progress has no number: the latest wins, the first
  * goes at once and later ones at most once a second.
+ *
+ *   said ──► backlog (memory, disk) ──► waiting (memory) ──► sent ──► acknowledged
+ *     └────── while there is room ─────────▲
  */
 export class ReportBuffer {
   readonly lease: LeaseRef;
@@ -41,11 +43,20 @@ export class ReportBuffer {
   #sentBytes = 0;
   #waiting: Entry[] = [];
   #waitingBytes = 0;
+  #backlog: ReportBacklog | undefined;
+  readonly #changed: (buffer: ReportBuffer) => void;
   #progress: Extract<ReportBody, { kind: "progress" }> | undefined;
   #progressDueMs = Number.NEGATIVE_INFINITY;
 
-  constructor(lease: LeaseRef, lastSequence: number, limits: ReportLimits) {
+  /** `changed`: something may be taken that had to be read from the disk. */
+  constructor(
+    lease: LeaseRef,
+    lastSequence: number,
+    limits: ReportLimits,
+    changed: (buffer: ReportBuffer) => void,
+  ) {
     this.lease = lease;
+    this.#changed = changed;
     this.#lastSequence = lastSequence;
     this.#limits = limits;
   }
@@ -57,7 +68,8 @@ export class ReportBuffer {
 
   /** Nothing waits and nothing is unacknowledged. */
   get isEmpty(): boolean {
-    return this.#sent.length === 0 && this.#waiting.length === 0 && this.#progress === undefined;
+    const isAllSent = this.#waiting.length === 0 && (this.#backlog?.isEmpty ?? true);
+    return isAllSent && this.#sent.length === 0 && this.#progress === undefined;
   }
 
   /** Takes what the handler says. */
@@ -67,10 +79,29 @@ export class ReportBuffer {
       return;
     }
     const bytes = itemOverheadBytes + sizeOf(body);
-    this.#waiting.push({ sequence: ++this.#lastSequence, bytes, body });
-    this.#waitingBytes += bytes;
-    // What was said last is never dropped, however large.
-    while (this.#waitingBytes > this.#limits.waitingBytes && this.#dropOldest());
+    const entry = { sequence: ++this.#lastSequence, bytes, body };
+    const isRoom = this.#waiting.length === 0 || this.#waitingBytes + bytes <= this.#limits.waitingBytes / 4;
+    if (isRoom && (this.#backlog?.isEmpty ?? true)) {
+      this.#waiting.push(entry);
+      this.#waitingBytes += bytes;
+      return;
+    }
+    this.#backlog ??= new ReportBacklog({
+      memoryBytes: (this.#limits.waitingBytes * 3) / 4,
+      spill: this.#limits.spill?.file(),
+      changed: () => this.#changed(this),
+    });
+    this.#backlog.push(entry);
+  }
+
+  /** Resolves when the disk has what it was given. */
+  async flushed(): Promise<void> {
+    await this.#backlog?.flushed();
+  }
+
+  /** Forgets everything; resolves when nothing of it is on disk. Undefined when nothing ever was. */
+  close(): Promise<void> | undefined {
+    return this.#backlog?.close();
   }
 
   /** The handler has ended: waiting progress need not wait any longer. */
@@ -92,6 +123,7 @@ export class ReportBuffer {
       this.#progressDueMs = nowMs + progressIntervalMs;
       taken += itemOverheadBytes;
     }
+    this.#refill();
     let count = 0;
     for (const entry of this.#waiting) {
       const isWindowFull = this.#sent.length > 0 && this.#sentBytes + entry.bytes > this.#limits.windowBytes;
@@ -123,22 +155,17 @@ export class ReportBuffer {
     this.#sentBytes = 0;
   }
 
-  // The gap takes the place, and the number, of the last record that it stands for.
-  #dropOldest(): boolean {
-    const [first, second, third] = this.#waiting;
-    if (first === undefined || second === undefined) return false;
-    if (first.body.kind !== "gap") {
-      const gap = { kind: "gap" as const, from: first.sequence, to: first.sequence };
-      this.#waiting[0] = { sequence: first.sequence, bytes: itemOverheadBytes, body: gap };
-      this.#waitingBytes += itemOverheadBytes - first.bytes;
-      return true;
+  #refill(): void {
+    const backlog = this.#backlog;
+    if (backlog === undefined) return;
+    while (!backlog.isEmpty && this.#waitingBytes <= this.#limits.waitingBytes / 8) {
+      const entries = backlog.take();
+      if (entries.length === 0) return;
+      for (const entry of entries) {
+        this.#waiting.push(entry);
+        this.#waitingBytes += entry.bytes;
+      }
     }
-    if (third === undefined) return false;
-    first.body.to = second.sequence;
-    first.sequence = second.sequence;
-    this.#waiting.splice(1, 1);
-    this.#waitingBytes -= second.bytes;
-    return true;
   }
 
   #item(sequence: number, body: ReportBody | Sequenced): ReportItem {

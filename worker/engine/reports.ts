@@ -20,8 +20,13 @@ export class Reports {
   /** Those whose progress waits for its second to pass. */
   readonly #timed = new Set<ReportBuffer>();
 
-  constructor(limits: ReportLimits) {
+  readonly #changed: () => void;
+  readonly #closing = new Set<Promise<void>>();
+
+  /** `changed`: there may be something to take that was not there before. */
+  constructor(limits: ReportLimits, changed: () => void) {
     this.#limits = limits;
+    this.#changed = changed;
   }
 
   /** The coordinator named its window; it counts for attempts that have not reported yet. */
@@ -40,7 +45,7 @@ export class Reports {
     if (lease === undefined) return;
     let kept = this.#kept.get(lease.leaseId);
     if (kept === undefined) {
-      const buffer = new ReportBuffer(lease, Number(offer.lastSequence), this.#limits);
+      const buffer = new ReportBuffer(lease, Number(offer.lastSequence), this.#limits, this.#read);
       kept = { buffer, expiresAtMs: undefined };
       this.#kept.set(lease.leaseId, kept);
     }
@@ -72,6 +77,16 @@ export class Reports {
     this.#kept.delete(leaseId);
     this.#ready.delete(kept.buffer);
     this.#timed.delete(kept.buffer);
+    const closed = kept.buffer.close();
+    if (closed === undefined) return;
+    const closing = closed.catch(() => {}).then(() => void this.#closing.delete(closing));
+    this.#closing.add(closing);
+  }
+
+  /** Gives everything up; resolves when nothing of it is on disk. */
+  async close(): Promise<void> {
+    for (const leaseId of [...this.#kept.keys()]) this.drop(leaseId);
+    await Promise.all(this.#closing);
   }
 
   /** Gives up tails whose minute is over. */
@@ -126,6 +141,12 @@ export class Reports {
       this.#ready.add(buffer);
     }
   }
+
+  readonly #read = (buffer: ReportBuffer): void => {
+    if (this.#kept.get(buffer.lease.leaseId)?.buffer !== buffer) return;
+    this.#ready.add(buffer);
+    this.#changed();
+  };
 
   #forgetIfDone(leaseId: string, { buffer, expiresAtMs }: Kept, nowMs: number): void {
     if (expiresAtMs !== undefined && (buffer.isEmpty || nowMs >= expiresAtMs)) this.drop(leaseId);

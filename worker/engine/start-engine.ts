@@ -1,16 +1,22 @@
+import { join } from "node:path";
 import { type Clock, systemClock } from "../clock.ts";
+import { readClusterEpoch, writeClusterEpoch } from "../cluster-epoch.ts";
 import { Outbox } from "../outbox.ts";
 import { chooseTransport, type TransportOptions } from "../transport/choose.ts";
 import { LinkEngine, type WorkerIdentity } from "./link-engine.ts";
 import type { CloseReason, Port, ToEngine, ToHandlers } from "./messages.ts";
 import { PendingResults, type ResultOutbox } from "./pending-results.ts";
+import type { Retention } from "./resend.ts";
+import { SpillFolder } from "./spill.ts";
 
 /** What an engine is told: plain data, because it may go to a thread. */
 export interface EngineOptions {
   readonly identity: WorkerIdentity;
   readonly transport: TransportOptions;
-  /** Folder of its own outbox; absent when the outbox is handed in. */
-  readonly outboxDirectory: string | undefined;
+  /** Folder for its outbox and for reports; absent when the outbox is handed in. */
+  readonly stateDirectory: string | undefined;
+  /** How long results are kept once they are acknowledged; not in an outbox that is handed in. */
+  readonly resultRetentionMs: number;
   /** Who owns its results in an outbox that is handed in. */
   readonly owner: string;
 }
@@ -26,14 +32,22 @@ export async function runEngine(
   clock: Clock = systemClock(),
 ): Promise<CloseReason> {
   let own: Outbox | undefined;
+  let spill: SpillFolder | undefined;
   try {
-    if (sharedOutbox === undefined) own = await openOwn(options.outboxDirectory, port);
+    const { stateDirectory } = options;
+    if (sharedOutbox === undefined && stateDirectory !== undefined) {
+      own = await openOwn(stateDirectory, options.resultRetentionMs, port, clock);
+      spill = await SpillFolder.open(join(stateDirectory, "spill"), spillLimits);
+    }
     const outbox = sharedOutbox ?? own;
     if (outbox === undefined) throw new TypeError("an engine needs an outbox or a folder for one");
+    const results = new PendingResults(outbox, sharedOutbox === undefined ? "" : options.owner);
     const engine = new LinkEngine({
       identity: options.identity,
       transport: chooseTransport(options.transport, clock),
-      results: new PendingResults(outbox, sharedOutbox === undefined ? "" : options.owner),
+      results,
+      retention: await retentionOf(options, own, results),
+      spill,
       port,
       clock,
       random: Math.random,
@@ -47,13 +61,41 @@ export async function runEngine(
     port.close();
     return reason;
   } finally {
+    await spill?.close();
     await own?.close();
   }
 }
 
-async function openOwn(directory: string | undefined, port: Port<ToHandlers, ToEngine>) {
-  if (directory === undefined) return undefined;
-  const outbox = await Outbox.open({ directory, signal: new AbortController().signal });
+const spillLimits = { fileBytes: 64 * 1024 * 1024, totalBytes: 1024 * 1024 * 1024 };
+
+function outboxDirectory(stateDirectory: string): string {
+  return join(stateDirectory, "outbox");
+}
+
+async function retentionOf(
+  { stateDirectory, resultRetentionMs }: EngineOptions,
+  outbox: Outbox | undefined,
+  results: PendingResults,
+): Promise<Retention | undefined> {
+  if (outbox === undefined || stateDirectory === undefined || resultRetentionMs === 0) return undefined;
+  const directory = outboxDirectory(stateDirectory);
+  return {
+    epoch: await readClusterEpoch(directory),
+    leases: results.leasesOf(await outbox.retained()),
+    results: () => outbox.retained(),
+    remember: (epoch) => writeClusterEpoch(directory, epoch),
+  };
+}
+
+async function openOwn(
+  stateDirectory: string,
+  retentionMs: number,
+  port: Port<ToHandlers, ToEngine>,
+  clock: Clock,
+): Promise<Outbox> {
+  const directory = outboxDirectory(stateDirectory);
+  const { signal } = new AbortController();
+  const outbox = await Outbox.open({ directory, signal, retentionMs, clock });
   const { tornBytes, damagedBytes } = outbox.recovery;
   if (damagedBytes > 0) {
     const fields = { directory, damagedBytes };

@@ -165,7 +165,7 @@ async function orStopped(
       await group.gone;
       return { exit: first };
     }
-    const how = await group.stop({ graceMs: first.graceMs, signal: new AbortController().signal });
+    const how = await group.stop({ graceMs: first.graceMs, signal: first.hurry });
     first.killed = how === "killed";
     return { exit: await exited, stop: first };
   } finally {

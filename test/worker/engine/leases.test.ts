@@ -41,7 +41,7 @@ describe("offers", () => {
       .all("offerReply")
       .flatMap(({ answers }) => answers.map(({ decline }) => decline?.reason));
     expect(reasons).toEqual([
-      "unsupported kind",
+      "UNSUPPORTED: no handler for the kind other",
       undefined,
       "no capacity",
       undefined,
@@ -106,9 +106,14 @@ describe("verdicts", () => {
     expect(bench.all("stop")).toMatchObject([{ leaseId, order: { kind: "superseded" } }]);
     await bench.clock.advance(5_000);
     expect(bench.link.all("heartbeat").at(-1)).toMatchObject({ heldLeases: [], demand: { slots: 3 } });
-    await bench.settle(leaseId);
+    await bench.settle(leaseId, { kind: "stopped", killed: true, detail: "" });
     expect(bench.link.results).toEqual([]);
-    expect(bench.link.all("heartbeat").at(-1)?.demand?.slots).toBe(4);
+    const { frame, demand } = bench.link.sent.at(-1) ?? {};
+    expect(frame).toMatchObject({
+      case: "cancelStatus",
+      value: { lease: { leaseId }, progress: CancelProgress.KILLED },
+    });
+    expect(demand?.slots).toBe(4);
     expect(bench.all("ended")).toMatchObject([{ end: { outcome: "lost" } }]);
   });
 
@@ -153,6 +158,19 @@ describe("cancel", () => {
     expect(bench.link.all("heartbeat").at(-1)?.demand?.slots).toBe(3);
     await bench.settle(lease.leaseId, { kind: "stopped", killed: true, detail: "" });
     expect(bench.link.results).toMatchObject([{ outcome: { case: "cancelled", value: { killed: true } } }]);
+    expect(bench.link.all("cancelStatus").at(-1)).toMatchObject({ lease, progress: CancelProgress.KILLED });
+    expect(bench.link.sent.at(-1)?.demand?.slots).toBe(4);
+  });
+
+  test("says that a handler stopped by itself", async () => {
+    const bench = await EngineBench.attached();
+    const lease = await bench.offer();
+    await bench.push({ case: "cancel", value: { lease } });
+    await bench.settle(lease.leaseId, { kind: "stopped", killed: false, detail: "" });
+    expect(bench.link.all("cancelStatus").map(({ progress }) => progress)).toEqual([
+      CancelProgress.STOPPING,
+      CancelProgress.STOPPED,
+    ]);
   });
 
   test("a handler that succeeds all the same has succeeded", async () => {

@@ -1,8 +1,8 @@
 import { create } from "@bufbuild/protobuf";
-import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { makeError } from "@muster/client/errors";
-import { CommandAction, GoingAwayReason, GoingAwaySchema } from "@muster/client/v1/link";
+import { CommandAction, GoingAwayReason, GoingAwaySchema, Verdict } from "@muster/client/v1/link";
 import { describe, expect, test } from "vitest";
 import { GoingAwayError } from "../../../worker/transport/transport.ts";
 import { settled } from "../../support/worker-clock.ts";
@@ -32,7 +32,7 @@ describe("life", () => {
     expect(bench.link.hello.heldLeases.map(({ leaseId }) => leaseId)).toEqual([lease.leaseId]);
   });
 
-  test("waits longer after each failure, from 200 ms to a window of 64 s", async () => {
+  test("waits longer after each failure, in windows from 1 s to 64 s", async () => {
     const bench = await EngineBench.attached();
     bench.failure = () => new ConnectError("nobody there", Code.Unavailable);
     bench.link.frames.end(new ConnectError("cut", Code.Unavailable));
@@ -40,12 +40,36 @@ describe("life", () => {
     expect(bench.addresses).toHaveLength(1);
     await bench.clock.advance(1);
     expect(bench.addresses).toHaveLength(2);
-    await bench.clock.advance(600);
+    await bench.clock.advance(400);
     expect(bench.addresses).toHaveLength(3);
     await bench.clock.advance(500_000);
     const before = bench.addresses.length;
-    await bench.clock.advance(32_100);
+    await bench.clock.advance(12_800);
     expect(bench.addresses.length).toBe(before + 1);
+  });
+
+  test("comes back at once after it did not run for a while itself", async () => {
+    const bench = await EngineBench.attached();
+    const { leaseId } = await bench.offer();
+    bench.verdict = Verdict.SUPERSEDED;
+    bench.link.echoes = false;
+    await bench.clock.freeze(60_000);
+    expect(bench.links).toHaveLength(2);
+    expect(bench.all("stop")).toMatchObject([{ leaseId, order: { kind: "superseded", graceMs: 500 } }]);
+  });
+
+  test.each([
+    ["the handlers do not answer", undefined, 5],
+    ["the handlers were blocked for a moment", 3_200, 3.2],
+  ])("tells how late the event loop is when %s", async (_, delayMs, seconds) => {
+    const bench = await EngineBench.attached();
+    await bench.clock.advance(5_000);
+    expect(bench.all("ping")).toHaveLength(1);
+    if (delayMs !== undefined) await bench.post({ type: "pong", delayMs });
+    await bench.clock.advance(5_000);
+    const delay = bench.link.all("heartbeat")[1]?.load?.loopDelay;
+    expect(delay === undefined ? 0 : durationMs(delay) / 1000).toBe(seconds);
+    expect(bench.all("ping")).toHaveLength(delayMs === undefined ? 1 : 2);
   });
 
   test("starts over with short waits once a heartbeat has been echoed", async () => {

@@ -1,5 +1,10 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { ResultStatus } from "@muster/client/v1/link";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { Outbox } from "../../../worker/outbox.ts";
+import { WorkerBench } from "../../support/worker-bench.ts";
 import { settled } from "../../support/worker-clock.ts";
 import { EngineBench, MemoryOutbox, succeeded } from "../../support/worker-link.ts";
 
@@ -107,4 +112,40 @@ describe("results", () => {
     expect(bench.link.all("results").map(({ results }) => results.length)).toEqual([3]);
     expect(bench.link.all("heartbeat")).toHaveLength(1);
   });
+});
+
+test("while the disk does not answer, no result reaches a coordinator, over any number of links", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "muster-hang-"));
+  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  const asked = Promise.withResolvers<void>();
+  const answer = Promise.withResolvers<void>();
+  const { signal } = new AbortController();
+  const outbox = await Outbox.open({
+    directory,
+    signal,
+    fdatasync: async () => {
+      asked.resolve();
+      await answer.promise;
+    },
+  });
+  await using bench = await WorkerBench.open();
+  bench.peer.behaviour.welcome = { heartbeatInterval: { seconds: 0n, nanos: 20_000_000 } };
+  await bench.worker({ outbox }).start();
+  const lease = bench.peer.lease();
+  bench.peer.offer(lease);
+  await asked.promise;
+  for (let links = 1; links <= 2; links++) {
+    await bench.peer.until(() => bench.peer.links.length === links);
+    const from = bench.peer.received.length;
+    const isBeat = () => bench.peer.received.slice(from).length >= 5;
+    await bench.peer.until(isBeat);
+    if (links === 1) bench.peer.link.end();
+  }
+  const cases = new Set(bench.peer.received.map(({ request }) => request.frame.case));
+  expect(cases.has("results")).toBe(false);
+  expect(bench.peer.link.hello).toMatchObject({ heldLeases: [lease.lease], outboxLeases: [] });
+  answer.resolve();
+  expect((await bench.peer.resultOf(lease.lease.leaseId)).outcome.case).toBe("success");
+  await bench.stopWorkers(0);
+  await outbox.close();
 });

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { LogStream } from "@muster/client/v1/event";
-import { GoingAwayReason, type Result } from "@muster/client/v1/link";
+import { CancelProgress, GoingAwayReason, type Result } from "@muster/client/v1/link";
 import { describe, expect, test } from "vitest";
 import { readShellPayload } from "../../../worker/kinds/shell-payload.ts";
 import { shellRun } from "../../../worker/kinds/shell-run.ts";
@@ -177,6 +177,30 @@ describe("shell.run", () => {
     expect(childPid).toBeGreaterThan(1);
     // A zombie that init has not reaped yet runs no more.
     expect(readProcess(childPid)?.isDead ?? true).toBe(true);
+  });
+
+  test("the loss of the lease ends the grace of a cancel, and demand rises only when all are dead", async () => {
+    await using it = await open();
+    const script =
+      "process.on('SIGTERM', () => {}); setInterval(() => {}, 1000); console.log(process.pid + '.')";
+    const lease = it.submit(node(script));
+    await it.peer.until(() => it.text().includes("."));
+    const pid = Number.parseInt(it.text(), 10);
+    const from = it.peer.received.length;
+    it.peer.link.send({ case: "cancel", value: { lease, grace: durationFromMs(600_000) } });
+    await it.peer.find(({ frame }) => (frame.case === "cancelStatus" ? true : undefined));
+    expect(readProcess(pid)?.isDead).toBe(false);
+    it.peer.link.send({ case: "heartbeatAck", value: { sequence: 0n, lost: [lease] } });
+    await it.peer.find(({ frame }) => {
+      const isKilled = frame.case === "cancelStatus" && frame.value.progress === CancelProgress.KILLED;
+      return isKilled ? true : undefined;
+    });
+    expect(readProcess(pid)?.isDead ?? true).toBe(true);
+    const slots = it.peer.received.slice(from).flatMap(({ request: { demand, frame } }) => {
+      const told = frame.case === "heartbeat" ? frame.value.demand : demand;
+      return told === undefined ? [] : [told.slots];
+    });
+    expect(slots).toEqual([...slots.slice(0, -1).map(() => 3), 4]);
   });
 
   test("a flood of output does not hold the link up; what had to go is marked", async () => {

@@ -246,7 +246,8 @@ export declare type Load = Message$1<"muster.v1.Load"> & {
   memoryTotalBytes: bigint;
 
   /**
-   * Worst delay of the link's event loop since the last heartbeat.
+   * Worst delay of the worker's event loops since the last heartbeat: the link's,
+   * and that of the handlers.
    *
    * @generated from field: google.protobuf.Duration loop_delay = 4;
    */

@@ -1,0 +1,191 @@
+import { deserialize, serialize } from "node:v8";
+import type { Sequenced } from "./report-buffer.ts";
+import type { SpillFile, SpillPlace } from "./spill.ts";
+
+/** A record with its number. */
+export interface Entry {
+  sequence: number;
+  /** What it counts for. */
+  readonly bytes: number;
+  readonly body: Sequenced;
+}
+
+/** Records that go to disk, and come back, together. */
+interface Block {
+  readonly from: number;
+  to: number;
+  bytes: number;
+  /** Absent when they are on disk alone. */
+  entries: Entry[] | undefined;
+  place: SpillPlace | undefined;
+  /** No more is added to it. */
+  isSealed: boolean;
+  isDropped: boolean;
+}
+
+/** A block is full at so many bytes. */
+const blockBytes = 64 * 1024;
+/** On their way to the disk: what a handler may say in one turn of the loop, or while the disk hangs. */
+const maxWritingBytes = 16 * 1024 * 1024;
+const gapBytes = 128;
+
+/** What a ReportBacklog needs. */
+export interface ReportBacklogOptions {
+  /** Bytes in memory that have no place on disk. */
+  readonly memoryBytes: number;
+  /** Absent: memory only. */
+  readonly spill: SpillFile | undefined;
+  /** Something can be taken that could not before. */
+  readonly changed: () => void;
+}
+
+/**
+ * The records of one attempt that its buffer has no room for, in order. Full blocks go to the disk, and come back
+ * one at a time. Beyond the bounds of memory and disk the oldest block is dropped and a gap stands for it; so it is
+ * when the disk fails, which is never an error here.
+ */
+export class ReportBacklog {
+  readonly #options: ReportBacklogOptions;
+  readonly #blocks: Block[] = [];
+  #gap: { from: number; to: number } | undefined;
+  #memoryBytes = 0;
+  #writingBytes = 0;
+  #spill: SpillFile | undefined;
+  #reading: Block | undefined;
+
+  constructor(options: ReportBacklogOptions) {
+    this.#options = options;
+    this.#spill = options.spill;
+  }
+
+  /** Nothing waits here. */
+  get isEmpty(): boolean {
+    return this.#blocks.length === 0 && this.#gap === undefined;
+  }
+
+  /** Adds the newest record. */
+  push(entry: Entry): void {
+    let block = this.#blocks.at(-1);
+    if (block === undefined || block.isSealed) {
+      block = { from: entry.sequence, to: entry.sequence, bytes: 0, entries: [], ...freshBlock };
+      this.#blocks.push(block);
+    }
+    block.entries?.push(entry);
+    block.to = entry.sequence;
+    block.bytes += entry.bytes;
+    this.#memoryBytes += entry.bytes;
+    if (block.bytes >= blockBytes) this.#seal(block);
+    // What was said last is never dropped, however large.
+    while (this.#isOver() && this.#blocks.length > 1) this.#dropOldest();
+  }
+
+  /** Takes the oldest records, or the gap before them; empty when there are none, or they are still being read. */
+  take(): Entry[] {
+    if (this.#gap !== undefined) {
+      const { from, to } = this.#gap;
+      this.#gap = undefined;
+      return [{ sequence: to, bytes: gapBytes, body: { kind: "gap", from, to } }];
+    }
+    const block = this.#blocks[0];
+    if (block === undefined) return [];
+    if (block.entries === undefined) {
+      this.#read(block);
+      return [];
+    }
+    const { entries } = block;
+    this.#remove(block);
+    if (this.#blocks.length === 0) void this.#spill?.empty();
+    return entries;
+  }
+
+  /** Resolves when the disk has what it was given. */
+  async flushed(): Promise<void> {
+    await this.#options.spill?.idle;
+  }
+
+  /** Forgets everything, and removes its file. */
+  async close(): Promise<void> {
+    for (const block of this.#blocks.splice(0)) block.isDropped = true;
+    this.#gap = undefined;
+    await this.#options.spill?.close();
+  }
+
+  #seal(block: Block): void {
+    block.isSealed = true;
+    const spill = this.#spill;
+    const { entries } = block;
+    if (spill === undefined || entries === undefined) return;
+    const bytes = serialize(entries);
+    let place = spill.reserve(bytes.length);
+    while (place === undefined && this.#blocks[0]?.place !== undefined) {
+      this.#dropOldest();
+      place = spill.reserve(bytes.length);
+    }
+    // The disk is full of other attempts: memory has to do.
+    if (place === undefined) return;
+    block.place = place;
+    this.#memoryBytes -= block.bytes;
+    void this.#write(spill, block, bytes, place);
+  }
+
+  #isOver(): boolean {
+    return this.#memoryBytes > this.#options.memoryBytes || this.#writingBytes > maxWritingBytes;
+  }
+
+  async #write(spill: SpillFile, block: Block, bytes: Uint8Array, place: SpillPlace): Promise<void> {
+    this.#writingBytes += block.bytes;
+    try {
+      await spill.write(bytes, place);
+      if (!block.isDropped) block.entries = undefined;
+    } catch {
+      // The disk is full, or gone: from now on memory has to do.
+      this.#spill = undefined;
+      spill.free(place);
+      if (!block.isDropped) {
+        block.place = undefined;
+        this.#memoryBytes += block.bytes;
+      }
+    }
+    this.#writingBytes -= block.bytes;
+  }
+
+  #read(block: Block): void {
+    const { place } = block;
+    const spill = this.#options.spill;
+    if (this.#reading === block || place === undefined || spill === undefined) return;
+    this.#reading = block;
+    spill.read(place).then(
+      (bytes) => this.#came(block, entriesOf(bytes)),
+      () => this.#came(block, undefined),
+    );
+  }
+
+  #came(block: Block, entries: Entry[] | undefined): void {
+    this.#reading = undefined;
+    if (block.isDropped) return;
+    if (entries === undefined) this.#dropOldest();
+    else block.entries = entries;
+    this.#options.changed();
+  }
+
+  #dropOldest(): void {
+    const block = this.#blocks[0];
+    if (block === undefined) return;
+    this.#remove(block);
+    this.#gap = { from: this.#gap?.from ?? block.from, to: block.to };
+  }
+
+  #remove(block: Block): void {
+    block.isDropped = true;
+    this.#blocks.shift();
+    if (block.place === undefined) this.#memoryBytes -= block.bytes;
+    else this.#options.spill?.free(block.place);
+  }
+}
+
+const freshBlock = { place: undefined, isSealed: false, isDropped: false };
+
+// Safe: the bytes are what `#seal` of this process made of entries.
+function entriesOf(bytes: Uint8Array): Entry[] {
+  return deserialize(bytes) as Entry[];
+}
