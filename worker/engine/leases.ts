@@ -226,12 +226,15 @@ export class Leases {
     if (this.#callOffExclusive !== undefined) this.#watchExclusive();
   }
 
-  /** Stops what has passed the cap of its lease. To be called now and then. */
+  /** Stops what has passed the cap of its lease, and accepts again what waits. To be called at each heartbeat. */
   sweep(nowMs: number): void {
     for (const lease of this.#held.values()) {
+      // The accept, or what confirms it, may be lost; without it the job would wait as long as the link lives.
+      if (lease.phase === "unconfirmed") this.answers.accept(lease.ref);
       if (lease.phase === "running" && nowMs >= lease.capMs)
         this.#overdue(lease, "cap", "the attempt passed the cap of its lease");
     }
+    this.#options.changed();
   }
 
   /** Calls all timers off. */

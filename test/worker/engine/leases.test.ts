@@ -72,6 +72,19 @@ describe("offers", () => {
     expect(heartbeat?.demand?.slots).toBe(3);
   });
 
+  test("accepts an exclusive job again with each heartbeat until it is confirmed", async () => {
+    const bench = await EngineBench.attached();
+    const lease = await bench.offer({ exclusive: true });
+    expect(bench.link.all("offerReply")).toHaveLength(1);
+    await bench.clock.advance(5_000);
+    expect(bench.link.all("offerReply")).toMatchObject([{}, { answers: [{ lease, heartbeatSequence: 1n }] }]);
+    await bench.push({ case: "offerAck", value: { leases: [lease] } });
+    expect(bench.all("start")).toHaveLength(1);
+    await bench.push({ case: "heartbeatAck", value: { sequence: 1n } });
+    await bench.clock.advance(5_000);
+    expect(bench.link.all("offerReply")).toHaveLength(2);
+  });
+
   test("starts an exclusive job whose confirmation was lost with its link, on the verdict", async () => {
     const bench = await EngineBench.attached();
     await bench.offer({ exclusive: true });
