@@ -1,15 +1,11 @@
 import postgres from "postgres";
 import { afterEach, beforeEach, describe, expect, inject, test } from "vitest";
-import { sql } from "../../../server/store/drizzle.ts";
-import { HotPool } from "../../../server/store/hot-pool.ts";
-import { call, runInOrg, statement } from "../../../server/store/statement.ts";
 import { settled } from "../../support/worker-clock.ts";
 import type { FaultProxy } from "./fault-proxy.ts";
 import { type PostgresFault, startPostgresProxy } from "./postgres-proxy.ts";
 
 let proxy: FaultProxy<PostgresFault>;
 let client: postgres.Sql;
-let pool: HotPool;
 let direct: postgres.Sql;
 let table: string;
 let tables = 0;
@@ -20,7 +16,6 @@ beforeEach(async () => {
   direct = postgres(url.href, { max: 1, onnotice: () => {} });
   url.host = proxy.address;
   client = postgres(url.href, { max: 1, onnotice: () => {} });
-  pool = new HotPool({ url: url.href, name: "proxied", timeoutMs: 10_000, size: 1, isDrizzle: false });
   tables += 1;
   table = `proxy_${process.pid}_${tables}`;
   await direct`create table ${direct(table)} (n int)`;
@@ -29,7 +24,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await proxy.close();
   await client.end({ timeout: 1 });
-  await pool.end(1);
   await direct`drop table ${direct(table)}`;
   await direct.end({ timeout: 1 });
 });
@@ -42,10 +36,14 @@ async function gone(): Promise<void> {
 
 const rows = async (): Promise<number> => (await direct`select n from ${direct(table)}`).length;
 
-/** A transaction in one go, as the hot path sends it. */
-function pipelined(): Promise<unknown> {
-  const insert = statement(sql`insert into ${sql.identifier(table)} values (1)`);
-  return runInOrg(pool, "00000000-0000-7000-8000-000000000000", [call(insert, {})]);
+/** A transaction in one go, as the hot path sends it: simple, prepared, simple. */
+async function pipelined(): Promise<void> {
+  const sent = [
+    client.unsafe("begin; set local muster.org = 'x'").execute(),
+    client.unsafe(`insert into ${table} values (1)`, [], { prepare: true }).execute(),
+    client.unsafe("commit").execute(),
+  ];
+  for (const one of await Promise.allSettled(sent)) if (one.status === "rejected") throw one.reason;
 }
 
 /** A transaction step by step. */
