@@ -102,7 +102,7 @@ describe("a run in which nothing is wrong", () => {
         expect(verdict.isRight).toBe(true);
         expect(verdict.counts.jobs).toBe(stories.length);
       }),
-      { numRuns: 60 },
+      { numRuns: 25 },
     );
   });
 
