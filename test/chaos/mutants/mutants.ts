@@ -180,8 +180,8 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: "server/maintain/expiry.ts",
-        find: "if (isConnectionLost(error)) this.#waitUntilMs = this.#nowMs() + this.#c.config.outageGraceMs;",
-        put: "if (isConnectionLost(error)) this.#waitUntilMs = this.#nowMs();",
+        find: "if (isConnectionLost(error))",
+        put: "if (Date.now() < 0 && isConnectionLost(error))",
       },
     ],
     detector: {
