@@ -87,6 +87,18 @@ export const configFields = {
     "10m",
     "Time between asking a handler to stop and killing it.",
   ),
+  cancelSuspectMs: afterKillGrace(
+    "cancel-suspect",
+    "How long a live worker may leave a cancel without an answer before it gets no new offers.",
+  ),
+  quarantineLosses: whole(
+    "quarantine-losses",
+    3,
+    0,
+    1_000,
+    "Jobs that a worker loses one after the other within 10 min before it is quarantined; 0: never.",
+  ),
+  hellosPerSecond: whole("hellos-per-second", 200, 1, 100_000, "Workers that may attach in a second."),
   outageGraceMs: duration(
     "outage-grace",
     "30s",
@@ -213,6 +225,13 @@ function duration(
   return field(key, "duration", form, byDefault, (raw) =>
     quantity(raw, durationUnits, min, max, "a duration", "30s"),
   );
+}
+
+/** Twice the kill grace, unless given. */
+function afterKillGrace(key: string, description: string): Field<number> {
+  const fallback = ({ settled }: DefaultInput): Reading<number> =>
+    valid(Math.max(1_000, 2 * Number(settled["killGraceMs"])));
+  return { ...duration(key, "20s", "50ms", "1h", description), fallback, fallbackText: "2 × kill grace" };
 }
 
 function size(key: string, byDefault: string, min: string, max: string, description: string): Field<number> {

@@ -8,6 +8,7 @@ import { Dispatcher } from "./dispatch/dispatcher.ts";
 import { Feed } from "./dispatch/feed.ts";
 import { PeerWakes } from "./dispatch/wakes.ts";
 import type { Coordinator, Log } from "./domain/context.ts";
+import { Counters } from "./domain/counters.ts";
 import { createIdGenerator } from "./domain/ids.ts";
 import { authenticate, bootstrap, createKeyContext, derivePepper } from "./domain/keys.ts";
 import { createAcceptBatcher, createResultBatcher } from "./domain/leases.ts";
@@ -16,14 +17,18 @@ import { generateKey } from "./domain/rules/keys.ts";
 import { createSettingsCache } from "./domain/settings.ts";
 import { createStatusReader } from "./domain/status.ts";
 import { createSubmitBatcher } from "./domain/submit.ts";
+import { HelloAdmission } from "./link/admission.ts";
 import { startWorkerListener } from "./link/listener.ts";
 import type { LinkParts } from "./link/parts.ts";
+import { refusals } from "./link/refusals.ts";
 import { Renewals } from "./link/renewals.ts";
 import { workerService } from "./link/service.ts";
 import type { LinkSession } from "./link/session.ts";
 import { createLog } from "./log.ts";
 import { pushCommands } from "./maintain/commands.ts";
-import { type Loop, runLoops } from "./maintain/loop.ts";
+import { databaseWatch } from "./maintain/database-watch.ts";
+import { Expiry } from "./maintain/expiry.ts";
+import { runLoops } from "./maintain/loop.ts";
 import { pushCancels, sweeps } from "./maintain/sweeps.ts";
 import { createArtifactRoute } from "./outbound/artifact-route.ts";
 import { deriveUrlKey, type UrlSigner } from "./outbound/artifact-urls.ts";
@@ -32,10 +37,11 @@ import { shuttingDown } from "./rpc/errors.ts";
 import { createCallGate } from "./rpc/gate.ts";
 import { HealthState } from "./rpc/health.ts";
 import { startApiListener } from "./rpc/listener.ts";
+import { metricsRoute } from "./rpc/metrics.ts";
 import { reflectSchema } from "./rpc/reflection.ts";
 import { apiRoutes, apiServices } from "./rpc/routes.ts";
 import { hasPeers, readCluster, removeCoordinator } from "./store/coordinators.ts";
-import { type Database, openDatabase, type Role } from "./store/database.ts";
+import { openDatabase, type Role } from "./store/database.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "./store/embedded.ts";
 import { migrateDatabase } from "./store/migrate.ts";
 import { addPartitions } from "./store/partitions.ts";
@@ -109,6 +115,7 @@ async function start(
   const nowMs = () => Date.now() + offsetMs;
   const newId = createIdGenerator(nowMs);
   const steadyMs = () => performance.now();
+  const counters = new Counters();
   const feed = new Feed(db);
   const settings = createSettingsCache({ db, config });
   const submits = createSubmitBatcher({
@@ -143,6 +150,7 @@ async function start(
     nowMs,
     random: Math.random,
     log,
+    counters,
     submits,
     settings,
     wakes: peers,
@@ -178,7 +186,8 @@ async function start(
   });
   const schema = config.reflection === "off" ? null : reflectSchema(apiServices);
   const sessions = new Set<LinkSession>();
-  const renewals = new Renewals(db, log, config.heartbeatMs);
+  const expiry = new Expiry(coordinator, steadyMs);
+  const renewals = new Renewals(db, log, config.heartbeatMs, () => expiry.outage());
   cleanups.push(() => renewals.stop());
   const address = { api: "" };
   const link: LinkParts = {
@@ -190,6 +199,12 @@ async function start(
     results: createResultBatcher(coordinator),
     reports: createReportBatcher(coordinator),
     renewals,
+    admission: new HelloAdmission({
+      renewals,
+      counters,
+      hellosPerSecond: config.hellosPerSecond,
+      nowMs: steadyMs,
+    }),
     sessions,
     get apiAddress() {
       return address.api;
@@ -199,10 +214,12 @@ async function start(
     },
     nowMs: steadyMs,
     reconnectAfterMs: () => 200 + Math.floor(Math.random() * 800),
-    refused: refusals(log, steadyMs),
+    refused: refusals(log, counters, steadyMs),
     attempt,
   };
   const worker = workerService(link);
+  const admitsMetrics = async (token: string) =>
+    (await authenticate(keys, token, "metrics")).scopes.includes("admin");
   const signer: UrlSigner = { key: deriveUrlKey(secret), baseUrl: () => address.api, nowMs };
   const artifacts = await openFileArtifacts({ directory: config.artifactsDir, signer });
   const tls = readTls(config);
@@ -222,12 +239,16 @@ async function start(
     }),
     gate,
     interceptors: [],
-    extraRoutes: [createArtifactRoute({ store: artifacts, signer, log })],
+    extraRoutes: [
+      createArtifactRoute({ store: artifacts, signer, log }),
+      metricsRoute(counters, admitsMetrics),
+    ],
     ready: async () => {
       await readCluster(db.app);
       return null;
     },
     health,
+    cutOff: () => counters.add("muster_unread_responses_total"),
     corsOrigins: config.corsOrigins,
     log,
     signal,
@@ -244,6 +265,7 @@ async function start(
     gate,
     log,
     shutdownSignal: shutdown.signal,
+    cutOff: () => counters.add("muster_unread_responses_total"),
   });
   cleanups.push(() => workers.stop({ graceMs: 0 }));
 
@@ -255,6 +277,7 @@ async function start(
         coordinator,
         dispatcher,
         sessions,
+        expiry,
         apiAddress: address.api,
         nowMs: steadyMs,
         checkPeers: () => peers.check(),
@@ -348,37 +371,4 @@ function readTls(config: Config) {
   if (config.tlsCert === undefined || config.tlsKey === undefined) return undefined;
   const ca = config.tlsCa === undefined ? {} : { ca: readFileSync(config.tlsCa) };
   return { cert: readFileSync(config.tlsCert), key: readFileSync(config.tlsKey), ...ca };
-}
-
-// Nobody restarts an embedded Postgres that has died; one of your own is waited for.
-function databaseWatch(db: Database, nowMs: () => number, fail: (error: Error) => void): Loop {
-  let aliveMs = nowMs();
-  return {
-    name: "database",
-    intervalMs: 5_000,
-    async pass() {
-      try {
-        await readCluster(db.sweep);
-        aliveMs = nowMs();
-      } catch (cause) {
-        if (nowMs() - aliveMs < 30_000) throw cause;
-        fail(new Error("the embedded Postgres is gone; start the coordinator again", { cause }));
-      }
-    },
-  };
-}
-
-// One line a second by kind of refusal, with how many there were.
-function refusals(log: Log, nowMs: () => number): (frame: string, reason: string) => void {
-  const seen = new Map<string, { count: number; loggedMs: number }>();
-  return (frame, reason) => {
-    const key = `${frame} ${reason}`;
-    const entry = seen.get(key) ?? { count: 0, loggedMs: Number.NEGATIVE_INFINITY };
-    entry.count++;
-    if (nowMs() - entry.loggedMs >= 1_000) {
-      entry.loggedMs = nowMs();
-      log.warn({ frame, reason, count: entry.count }, "a frame was refused");
-    }
-    seen.set(key, entry);
-  };
 }

@@ -63,12 +63,12 @@ export class Dispatcher {
     const org = this.#org(link.orgId);
     const older = org.links.get(link.workerId);
     if (older && older.linkEpoch > link.linkEpoch) {
-      link.isClosed = true;
+      link.apply({ type: "newer-hello" });
       link.port.goAway("replaced", "a newer link of this worker took over");
       return;
     }
     if (older) {
-      older.isClosed = true;
+      older.apply({ type: "newer-hello" });
       older.port.goAway("replaced", "a newer link of this worker took over");
     }
     org.links.set(link.workerId, link);
@@ -77,7 +77,7 @@ export class Dispatcher {
 
   /** Removes a link, if it is still the worker's. */
   detach(link: Link): void {
-    link.isClosed = true;
+    link.apply({ type: "closed" });
     const org = this.#orgs.get(link.orgId);
     if (org?.links.get(link.workerId) === link) org.links.delete(link.workerId);
   }
@@ -279,6 +279,7 @@ export class Dispatcher {
           state: "offered",
           missed: 0,
           acceptedAtHeartbeat: 0,
+          cancelSentMs: null,
           isCancelAcknowledged: false,
           hasProgress: false,
           reporting: null,

@@ -1,5 +1,12 @@
 import type { Fence } from "../domain/leases.ts";
 import type { StoredLease } from "../domain/links.ts";
+import {
+  attachedAt,
+  type LinkEvent,
+  type LinkLife,
+  type LinkPhase,
+  nextLife,
+} from "../domain/rules/liveness.ts";
 import type { Shape } from "../domain/rules/shapes.ts";
 import type { StoredCommand } from "../store/commands.ts";
 
@@ -46,6 +53,8 @@ export interface Held {
   missed: number;
   /** Last heartbeat that the worker had sent before its accept. */
   acceptedAtHeartbeat: number;
+  /** When the worker was first told to stop it; null before. */
+  cancelSentMs: number | null;
   isCancelAcknowledged: boolean;
   hasProgress: boolean;
   /** Resolves when the accept is committed: whether the lease was current then. Null before the accept. */
@@ -66,6 +75,7 @@ export function storedHeld(lease: StoredLease, workerId: string, nowMs: number):
     state: isRunning ? "running" : "offered",
     missed: 0,
     acceptedAtHeartbeat: 0,
+    cancelSentMs: null,
     isCancelAcknowledged: false,
     // Not known: the row is looked for when the run ends.
     hasProgress: true,
@@ -86,6 +96,8 @@ export interface LinkOptions {
   readonly points: number;
   readonly port: LinkPort;
   readonly isDraining: boolean;
+  /** Absent: it is not. */
+  readonly isQuarantined?: boolean;
   readonly nowMs: number;
 }
 
@@ -104,16 +116,18 @@ export class Link {
   readonly port: LinkPort;
   readonly held = new Map<string, Held>();
   isDraining: boolean;
-  isStale = false;
+  /** An operator must clear it. The database is the authority: a claim refuses it there too. */
+  isQuarantined: boolean;
+  /** It leaves a cancel without an answer. */
+  isSuspect = false;
   /** An offer was not answered in time: nothing more before the next heartbeat. */
   isMuted = false;
-  isClosed = false;
-  lastBeatMs: number;
   heartbeatSequence = 0;
   offerSequence = 0;
   /** Slots and points of claims that are under way. */
   reservedSlots = 0;
   reservedPoints = 0;
+  #life: LinkLife;
   #heldPoints = 0;
   /** Offers that the worker had not seen when it said what is free; null: to be counted again. */
   #unseenCount: { slots: number; points: number } | null = null;
@@ -130,7 +144,8 @@ export class Link {
     this.points = options.points;
     this.port = options.port;
     this.isDraining = options.isDraining;
-    this.lastBeatMs = options.nowMs;
+    this.isQuarantined = options.isQuarantined ?? false;
+    this.#life = attachedAt(options.nowMs);
     this.#skills = new Set(options.skills);
     this.#kinds = new Set(options.kinds);
     this.#demand = { slots: options.slots, points: options.points, offerSequence: 0 };
@@ -158,9 +173,37 @@ export class Link {
     return held;
   }
 
+  /** The lease of this link that a frame names, whole: its job and attempt too. */
+  find(lease: {
+    readonly jobId: string;
+    readonly attempt: number;
+    readonly leaseId: string;
+  }): Held | undefined {
+    const held = this.held.get(lease.leaseId);
+    const isSame = held?.fence.jobId === lease.jobId && held.fence.attempt === lease.attempt;
+    return isSame ? held : undefined;
+  }
+
+  /** Something happened to the link; only what it was told here decides its phase. */
+  apply(event: LinkEvent): LinkPhase {
+    this.#life = nextLife(this.#life, event);
+    return this.#life.phase;
+  }
+
+  /** Where it is in its life. */
+  get phase(): LinkPhase {
+    return this.#life.phase;
+  }
+
+  /** It is no longer the worker's link; that cannot be taken back. */
+  get isClosed(): boolean {
+    return this.phase === "closed" || this.phase === "replaced";
+  }
+
   /** Whether it takes offers at all. */
   get isOpen(): boolean {
-    return !(this.isDraining || this.isStale || this.isMuted || this.isClosed);
+    const isHeldBack = this.isDraining || this.isQuarantined || this.isSuspect || this.isMuted;
+    return this.phase === "attached" && !isHeldBack;
   }
 
   /** Slots that may be claimed now. */

@@ -7,20 +7,13 @@ import {
   readArtifact,
   readArtifacts,
 } from "../store/artifacts.ts";
-import { inOrg } from "../store/database.ts";
+import { readCurrentAttempt } from "../store/attempts.ts";
+import { inOrg, type Tx } from "../store/database.ts";
 import { hasJob } from "../store/job-views.ts";
 import { readOrg } from "../store/snapshot.ts";
 import { audit } from "./audit.ts";
 import type { Caller, Coordinator } from "./context.ts";
-import {
-  type DomainError,
-  failedPrecondition,
-  invalidArgument,
-  notFound,
-  scopeMissing,
-  tooLarge,
-  type Violation,
-} from "./errors.ts";
+import { invalidArgument, notFound, scopeMissing, tooLarge, type Violation } from "./errors.ts";
 import { encodeId } from "./ids.ts";
 import {
   type ListIdentity,
@@ -32,6 +25,7 @@ import {
   uuidForm,
 } from "./pages.ts";
 import { textViolations } from "./rules/texts.ts";
+import { superseded } from "./superseded.ts";
 
 /** What verbs about artifacts work with. */
 export interface ArtifactContext extends Pick<Coordinator, "db" | "newId"> {
@@ -78,10 +72,7 @@ export async function createArtifact(
   const { contentType, sizeBytes, sha256 } = checkedFile(file);
   const { orgId } = caller;
   const fence = fenceOf(caller, lease);
-  const isCurrent = await inOrg(c.db.app, orgId, (tx) =>
-    isCurrentLease(tx, orgId, fence, { isLocked: false }),
-  );
-  if (!isCurrent) throw superseded(lease);
+  await inOrg(c.db.app, orgId, (tx) => requireLease(tx, orgId, fence, { isLocked: false }));
   const artifactId = c.newId();
   const key = { orgId, jobId: lease.jobId, attempt: lease.attempt, artifactId, sha256 };
   const uploadUrl = await c.artifacts.signedUrl({ method: "PUT", key, sizeBytes, contentType });
@@ -107,7 +98,7 @@ export async function commitArtifact(
     const before = await readArtifact(tx, orgId, artifactId);
     if (before !== null) return sameArtifact(before, row);
     // The fence and its lock come first: nothing is said about an upload to whom it is not.
-    if (!(await isCurrentLease(tx, orgId, fence, { isLocked: true }))) throw superseded(lease);
+    await requireLease(tx, orgId, fence, { isLocked: true });
     if (stored === null) throw notFound("ARTIFACT_NOT_FOUND", encodeId("artifact", artifactId));
     if (stored.sizeBytes !== file.sizeBytes) {
       const message = `is ${file.sizeBytes}, and ${stored.sizeBytes} bytes were uploaded`;
@@ -164,8 +155,14 @@ function fenceOf(caller: Caller, lease: HeldLease): LeaseFence {
   return { ...lease, workerId: caller.workerId };
 }
 
-function superseded({ jobId, attempt }: HeldLease): DomainError {
-  return failedPrecondition("SUPERSEDED", { jobId: encodeId("job", jobId), attempt: String(attempt) });
+async function requireLease(
+  tx: Tx,
+  orgId: string,
+  fence: LeaseFence,
+  options: { readonly isLocked: boolean },
+): Promise<void> {
+  if (await isCurrentLease(tx, orgId, fence, options)) return;
+  throw superseded(fence, await readCurrentAttempt(tx, orgId, fence.jobId));
 }
 
 function checkedFile({ name, contentType, sizeBytes, sha256 }: ArtifactFile): ArtifactFile {

@@ -1,6 +1,7 @@
 import type { Config } from "../config.ts";
 import type { Database } from "../store/database.ts";
 import type { Batcher } from "./batcher.ts";
+import type { Counters } from "./counters.ts";
 import type { KeyType } from "./rules/keys.ts";
 import type { JobSettings, PartialJobSettings } from "./rules/settings.ts";
 import type { Submission, SubmitAnswer } from "./submit.ts";
@@ -38,6 +39,7 @@ export interface Coordinator {
   readonly random: () => number;
   readonly wakes: Wakes;
   readonly log: Log;
+  readonly counters: Counters;
   /** Submissions on their way to the database. */
   readonly submits: Batcher<Submission, SubmitAnswer>;
   /** What a job's settings come to: server < org < queue < kind < job. At most 1 s old. */

@@ -17,6 +17,7 @@ import { isTerminal, JobState, stateName } from "./rules/states.ts";
 import { refusal } from "./rules/transition-table.ts";
 import { isSettled, noRemains, settle } from "./settle.ts";
 import type { Lease, Submission, SubmitKey } from "./submit.ts";
+import { superseded } from "./superseded.ts";
 
 /** One job to submit. */
 export interface SubmitJobRequest {
@@ -82,14 +83,21 @@ export async function cancelJob(
     jobId,
     reason,
     isForced,
-  }: { readonly jobId: string; readonly reason: string; readonly isForced: boolean },
+    lease = null,
+  }: {
+    readonly jobId: string;
+    readonly reason: string;
+    readonly isForced: boolean;
+    /** Only if this attempt is still current; else SUPERSEDED. */
+    readonly lease?: Lease | null;
+  },
 ): Promise<CancelOutcome> {
-  return endJob(c, caller, jobId, reason, () => ({ type: "cancel-requested", isForced }));
+  return endJob(c, caller, { jobId, reason, lease }, () => ({ type: "cancel-requested", isForced }));
 }
 
 /** T18: cancels a job whose deadline has passed, like a cancel; one that was given another run meanwhile is left alone. */
 export async function cancelOverdueJob(c: Coordinator, caller: Caller, jobId: string): Promise<void> {
-  await endJob(c, caller, jobId, "the deadline passed", (job) =>
+  await endJob(c, caller, { jobId, reason: "the deadline passed", lease: null }, (job) =>
     job.isOverdue ? { type: "deadline-passed" } : null,
   );
 }
@@ -140,12 +148,14 @@ export async function retryJob(
 async function endJob(
   c: Coordinator,
   caller: Caller,
-  jobId: string,
-  reason: string,
+  { jobId, reason, lease }: { readonly jobId: string; readonly reason: string; readonly lease: Lease | null },
   eventOf: (job: LockedJob) => Extract<JobEvent, { type: "cancel-requested" | "deadline-passed" }> | null,
 ): Promise<CancelOutcome> {
   const outcome = await transact(c.db.hot, caller.orgId, async (tx): Promise<CancelOutcome> => {
     const job = await lockOne(tx, jobId);
+    if (lease && (job?.leaseId !== lease.leaseId || job.attempt !== lease.attempt)) {
+      throw superseded(lease, job?.attempt ?? (await finalOf(tx, jobId)).attempt);
+    }
     if (!job) {
       await finalOf(tx, jobId);
       return "already-terminal";

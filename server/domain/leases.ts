@@ -1,5 +1,5 @@
 import { insertPullRequests, keepLateResults } from "../store/late-results.ts";
-import { acceptLeases, finishLeases, lockLeases, readAttempts, readLeaseOf } from "../store/leases.ts";
+import { acceptLeases, finishLeases, lockLeases } from "../store/leases.ts";
 import { call, type OrgTx, runInOrg, transact } from "../store/statement.ts";
 import { insertNewShapes } from "../store/submit.ts";
 import type { StoredError, Transition } from "../store/transition.ts";
@@ -7,11 +7,13 @@ import { writeTransitions } from "../store/transitions.ts";
 import { Batcher } from "./batcher.ts";
 import type { Coordinator } from "./context.ts";
 import { type LockedJob, lockedJob } from "./locked-job.ts";
+import { blameWorkers, type LossContext } from "./losses.ts";
 import { type Fence, isCurrentLease } from "./rules/fences.ts";
 import type { InternedShape } from "./rules/shapes.ts";
 import { JobState, Outcome } from "./rules/states.ts";
 import type { LeaseEvent } from "./rules/transitions.ts";
 import { isSettled, noRemains, type Remains, settle } from "./settle.ts";
+import { readAttemptsOf } from "./superseded.ts";
 
 export type { Fence } from "./rules/fences.ts";
 
@@ -40,7 +42,16 @@ export type ResultAnswer =
   | { readonly status: "superseded"; readonly currentAttempt: number };
 
 /** The parts of a coordinator that lease verbs need. */
-export type LeaseContext = Pick<Coordinator, "db" | "newId" | "random" | "wakes">;
+export type LeaseContext = Pick<Coordinator, "db" | "newId" | "random" | "wakes"> & LossContext;
+
+/** A lease to end for a reason that is not a result. */
+export interface LeaseEnd {
+  readonly fence: Fence;
+  readonly event: LeaseEvent;
+  readonly reason: string;
+  /** A loss that is not its worker's doing says false: the lease passed its cap. */
+  readonly isWorkersLoss?: boolean;
+}
 
 /** T5: makes the batcher of accepts. Answers whether the lease is current. */
 export function createAcceptBatcher(c: LeaseContext): Batcher<Accept, boolean> {
@@ -85,7 +96,7 @@ export function createResultBatcher(c: LeaseContext): Batcher<LeaseResult, Resul
 export async function endLeases(
   c: LeaseContext,
   orgId: string,
-  ends: readonly { readonly fence: Fence; readonly event: LeaseEvent; readonly reason: string }[],
+  ends: readonly LeaseEnd[],
   confirm?: (tx: OrgTx, fences: readonly Fence[]) => Promise<ReadonlySet<string>>,
 ): Promise<Set<string>> {
   if (ends.length === 0) return new Set();
@@ -98,14 +109,18 @@ export async function endLeases(
       for (const leaseId of [...byLease.keys()]) if (!confirmed.has(leaseId)) byLease.delete(leaseId);
       if (byLease.size === 0) return new Map();
     }
+    const blamed = await blamedFor(c, tx, [...byLease.values()]);
     return settleLocked(c, tx, fences, (job) => {
       const end = job.leaseId === null ? undefined : byLease.get(job.leaseId);
-      return end && isCurrentLease(job, end.fence)
-        ? { event: end.event, remains: { ...noRemains, reason: end.reason, error: lossError(end) } }
-        : null;
+      if (!end || !isCurrentLease(job, end.fence)) return null;
+      const remains = { ...noRemains, reason: end.reason, error: lossError(end) };
+      const isBlameless = end.event.type === "lost" && blamed.has(end.fence.workerId);
+      return { event: isBlameless ? { type: "lost", isFleetEvent: true } : end.event, remains };
     });
   });
   if (settled.size > 0) {
+    const lost = ends.filter(({ event, fence }) => event.type === "lost" && settled.has(fence.leaseId));
+    if (lost.length > 0) c.counters.add("muster_lost_leases_total", {}, lost.length);
     c.wakes.ready(orgId);
     c.wakes.changed(
       orgId,
@@ -113,6 +128,26 @@ export async function endLeases(
     );
   }
   return new Set(settled.keys());
+}
+
+// Each loss is noted with its worker, unless we were to blame; only rows that the fence still matches are lost.
+async function blamedFor(
+  c: LeaseContext,
+  tx: OrgTx,
+  ends: readonly LeaseEnd[],
+): Promise<ReadonlySet<string>> {
+  const blamable = ends.filter(
+    ({ event, isWorkersLoss }) => event.type === "lost" && !event.isFleetEvent && isWorkersLoss !== false,
+  );
+  if (blamable.length === 0) return new Set();
+  const fences = blamable.map((end) => end.fence);
+  const rows = await tx.run(call(lockLeases, { ...fenceArrays(tx.orgId, fences), ...bounds(fences) }));
+  const current = new Set(rows.map((row) => String(row["lease"])));
+  return blameWorkers(
+    c,
+    tx,
+    fences.filter((fence) => current.has(fence.leaseId)),
+  );
 }
 
 // A loss is told like an error: people look for the reason where errors are.
@@ -240,18 +275,10 @@ async function settleLocked(
 async function explainStale(tx: OrgTx, stale: readonly LeaseResult[]): Promise<Map<string, ResultAnswer>> {
   const answers = new Map<string, ResultAnswer>();
   if (stale.length === 0) return answers;
-  const fences = stale.map((result) => result.fence);
-  const jobs = fences.map((fence) => fence.jobId);
-  const [history, current] = await Promise.all([
-    tx.run(call(readAttempts, { org: tx.orgId, jobs, ...bounds(fences) })),
-    tx.run(call(readLeaseOf, { org: tx.orgId, jobs })),
-  ]);
-  const applied = new Set(history.map((row) => String(row["result_id"])));
-  const latest = new Map<string, number>();
-  for (const row of [...history, ...current]) {
-    const jobId = String(row["job"]);
-    latest.set(jobId, Math.max(latest.get(jobId) ?? 0, Number(row["attempt"])));
-  }
+  const { results: applied, current } = await readAttemptsOf(
+    tx,
+    stale.map((result) => result.fence.jobId),
+  );
   const late = stale.filter((result) => !applied.has(result.resultId));
   if (late.length > 0) {
     await tx.run(
@@ -266,7 +293,7 @@ async function explainStale(tx: OrgTx, stale: readonly LeaseResult[]): Promise<M
       result.resultId,
       applied.has(result.resultId)
         ? { status: "duplicate" }
-        : { status: "superseded", currentAttempt: latest.get(result.fence.jobId) ?? 0 },
+        : { status: "superseded", currentAttempt: current.get(result.fence.jobId) ?? 0 },
     );
   }
   return answers;

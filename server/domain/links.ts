@@ -1,10 +1,11 @@
 import { commandsOf, dropCommands, putCommand, type StoredCommand } from "../store/commands.ts";
 import { inOrg, type Tx } from "../store/database.ts";
 import { leasesOf } from "../store/held-leases.ts";
-import { type DeclaredWorker, lockWorker, openLink } from "../store/links.ts";
+import { type DeclaredWorker, lockWorker, noteFlip, openLink, quarantineWorker } from "../store/links.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { DomainError, notFound } from "./errors.ts";
 import { encodeId } from "./ids.ts";
+import { type FlipJudgement, judgeFlip } from "./rules/liveness.ts";
 import type { Lease } from "./submit.ts";
 
 /** What a worker says when it attaches. */
@@ -33,6 +34,12 @@ export interface StoredLease extends Lease {
 /** What becomes of a lease that the worker listed. */
 export type Verdict = "keep" | "cancel" | "superseded" | "send-result";
 
+/** One process of a worker, as people find it. */
+export interface Process {
+  readonly host: string;
+  readonly bootId: string;
+}
+
 /** An attached link. */
 export interface Attached {
   readonly workerId: string;
@@ -42,6 +49,10 @@ export interface Attached {
   readonly isDrainWanted: boolean;
   /** What the worker is to be told: its Hello does not say that it does so. */
   readonly command: StoredCommand | null;
+  /** It keeps what it holds, and gets nothing new. */
+  readonly isQuarantined: boolean;
+  /** The process whose live link this one took over; null when there was none. */
+  readonly replaced: Process | null;
   readonly verdicts: readonly { readonly lease: Lease; readonly verdict: Verdict }[];
   /** All leases that the store says the worker has. */
   readonly leases: readonly StoredLease[];
@@ -73,12 +84,18 @@ export async function attachLink(c: Coordinator, caller: Caller, hello: Hello): 
     const isDrainWanted = worker.drainRequestedAt !== null;
     const isDraining = hello.isDraining || isDrainWanted;
     const row = { workerId, bootId, hostBootId, transport, isDraining, coordinatorId: c.coordinatorId };
+    const flip = link ? judgeFlip(link, hello, c.config.staleMs) : null;
     const linkEpoch = await openLink(tx, orgId, row, hello.declared);
     const command = await commandAtHello(c, tx, caller.orgId, {
       workerId,
       isDrainWanted,
       isSaid: hello.isDraining,
     });
+    const replaced = link && flip?.isFlip ? { host: worker.host, bootId: link.bootId } : null;
+    if (flip && replaced) {
+      const comes = { host: hello.declared.host, bootId };
+      await noteTakeover(c, tx, { orgId, workerId, name: worker.name }, { replaced, comes, flip });
+    }
     const leases = await leasesOf(tx, orgId, [workerId]);
     const stored = new Map(leases.map((lease) => [keyOf(lease), lease]));
     const inOutbox = new Set(hello.outbox.map(keyOf));
@@ -93,6 +110,8 @@ export async function attachLink(c: Coordinator, caller: Caller, hello: Hello): 
       linkEpoch,
       isDrainWanted,
       command,
+      isQuarantined: worker.isQuarantined || (flip?.isQuarantined ?? false),
+      replaced,
       leases,
       verdicts: [...hello.held, ...hello.outbox].map((lease) => ({
         lease,
@@ -126,6 +145,32 @@ async function commandAtHello(
   const command = { commandId: c.newId(), workerId, action: "drain" as const };
   await putCommand(tx, orgId, command);
   return command;
+}
+
+/** Names a process for people. */
+export function processName({ host, bootId }: Process): string {
+  return `host ${host === "" ? "unknown" : host}, boot ${bootId}`;
+}
+
+// Two processes run under one identity: the newer has the link; who goes on like that is quarantined.
+async function noteTakeover(
+  { log, counters }: Coordinator,
+  tx: Tx,
+  { orgId, workerId, name }: { readonly orgId: string; readonly workerId: string; readonly name: string },
+  {
+    replaced,
+    comes,
+    flip,
+  }: { readonly replaced: Process; readonly comes: Process; readonly flip: FlipJudgement },
+): Promise<void> {
+  await noteFlip(tx, orgId, workerId, flip);
+  const fields = { orgId, worker: name, older: processName(replaced), newer: processName(comes) };
+  log.warn({ ...fields, flips: flip.flips }, "another process took over the link of a worker");
+  if (!flip.isQuarantined) return;
+  const reason = `two processes fight for its identity: ${fields.older}; ${fields.newer}`;
+  await quarantineWorker(tx, orgId, workerId, reason);
+  log.error(fields, "a worker is quarantined: two processes fight for its identity");
+  counters.add("muster_quarantines_total", { cause: "identity" });
 }
 
 function verdictOn(lease: StoredLease | undefined, isInOutbox: boolean): Verdict {

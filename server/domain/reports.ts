@@ -1,8 +1,9 @@
 import { encodeEvents, type StoredEvent } from "../store/event-codec.ts";
 import { type EventChunk, keepChunks, keepProgress, type ProgressRow } from "../store/events.ts";
-import { runInOrg } from "../store/statement.ts";
+import { runInOrg, transact } from "../store/statement.ts";
 import { Batcher } from "./batcher.ts";
 import type { Fence, LeaseContext } from "./leases.ts";
+import { readAttemptsOf } from "./superseded.ts";
 
 /** What an attempt said in one go: a run of events, progress, or both. */
 export interface AttemptReport {
@@ -12,11 +13,20 @@ export interface AttemptReport {
   readonly progress: { readonly fraction: number | null; readonly message: string } | null;
 }
 
+/**
+ * What became of a report: kept, durably; or dropped, because the attempt ended itself and nothing more of it is
+ * taken; or refused, because another attempt took over.
+ */
+export type ReportAnswer =
+  | { readonly status: "kept" }
+  | { readonly status: "late" }
+  | { readonly status: "superseded"; readonly currentAttempt: number };
+
 /** Bytes of text that one chunk holds at most, before compression. */
 const chunkBytes = 64 * 1024;
 
-/** Makes the batcher of reports. Answers whether the lease was current; then all is durable. */
-export function createReportBatcher(c: LeaseContext): Batcher<AttemptReport, boolean> {
+/** Makes the batcher of reports. */
+export function createReportBatcher(c: LeaseContext): Batcher<AttemptReport, ReportAnswer> {
   return new Batcher({
     maxWeight: 4 * 1024 * 1024,
     maxInFlight: 1,
@@ -30,7 +40,7 @@ async function commitReports(
   c: LeaseContext,
   orgId: string,
   reports: readonly AttemptReport[],
-): Promise<readonly boolean[]> {
+): Promise<readonly ReportAnswer[]> {
   const byLease = Map.groupBy(reports, (report) => report.fence.leaseId);
   const chunks = [...byLease.values()].flatMap(chunksOf);
   const rows = [...byLease.values()].flatMap(latestProgress);
@@ -38,14 +48,27 @@ async function commitReports(
     ...(chunks.length > 0 ? [keepChunks(orgId, chunks)] : []),
     ...(rows.length > 0 ? [keepProgress(orgId, rows)] : []),
   ];
-  if (calls.length === 0) return reports.map(() => true);
+  if (calls.length === 0) return reports.map(() => ({ status: "kept" }));
   const results = await runInOrg(c.db.hot, orgId, calls);
-  const current = new Set(chunks.length > 0 ? results[0]?.map((row) => String(row["lease"])) : []);
+  // Both statements name the leases that were current, whichever of them was asked.
+  const current = new Set(results.flat().map((row) => String(row["lease"])));
   c.wakes.changed(
     orgId,
     reports.map((report) => report.fence.jobId),
   );
-  return reports.map((report) => report.events.length === 0 || current.has(report.fence.leaseId));
+  const isStale = ({ fence, events, progress }: AttemptReport) =>
+    (events.length > 0 || progress !== null) && !current.has(fence.leaseId);
+  const stale = reports.filter(isStale);
+  if (stale.length === 0) return reports.map(() => ({ status: "kept" }));
+  const jobs = stale.map((report) => report.fence.jobId);
+  const known = await transact(c.db.hot, orgId, (tx) => readAttemptsOf(tx, jobs));
+  return reports.map((report): ReportAnswer => {
+    if (!isStale(report)) return { status: "kept" };
+    const { jobId, leaseId } = report.fence;
+    // Its own result ended it: what comes after the tail is dropped, and nobody took over.
+    if (known.ended.has(leaseId)) return { status: "late" };
+    return { status: "superseded", currentAttempt: known.current.get(jobId) ?? 0 };
+  });
 }
 
 function chunksOf(reports: readonly AttemptReport[]): EventChunk[] {

@@ -15,9 +15,10 @@ import {
 } from "../store/submit.ts";
 import { appendTally } from "../store/transitions.ts";
 import { Batcher } from "./batcher.ts";
-import { alreadyExists, DomainError } from "./errors.ts";
+import { alreadyExists, type DomainError } from "./errors.ts";
 import { encodeId } from "./ids.ts";
 import type { InternedShape } from "./rules/shapes.ts";
+import { readAttemptsOf, superseded } from "./superseded.ts";
 
 /** A lease as its holder names it: uuids. */
 export interface Lease {
@@ -183,10 +184,15 @@ async function refuseStaleParents(
     }),
   );
   const current = new Set(rows.map((row) => String(row["lease"])));
+  const stale = parents.filter((one) => !current.has(one.leaseId));
+  if (stale.length === 0) return;
+  const known = await readAttemptsOf(
+    tx,
+    stale.map((one) => one.jobId),
+  );
   for (const [index, { parent }] of submissions.entries()) {
     if (parent && !current.has(parent.leaseId)) {
-      const details = { jobId: encodeId("job", parent.jobId), leaseId: encodeId("lease", parent.leaseId) };
-      answers[index] = { error: new DomainError("SUPERSEDED", { details }) };
+      answers[index] = { error: superseded(parent, known.current.get(parent.jobId) ?? 0) };
     }
   }
 }

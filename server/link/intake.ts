@@ -48,7 +48,7 @@ export async function commitResults(
       if (one.failure) rejected.push(one.failure);
       continue;
     }
-    const held = sender.link?.held.get(one.fence.leaseId);
+    const held = sender.link?.find(one.fence);
     if (held) sender.link?.ended(held);
     if (held?.reporting) reporting.push(held.reporting);
     // A link that has just taken over does not know of progress: the row is looked for then.
@@ -91,15 +91,22 @@ export async function commitReport(
       }
       const events = items.flatMap((item) => readEvent(item, timeMs) ?? []);
       const progress = items.map(readProgress).findLast((one) => one !== null) ?? null;
-      const held = sender.link?.held.get(lease.leaseId);
+      const held = sender.link?.find(lease);
       if (held && progress) held.hasProgress = true;
       const fence = fenceOf(lease, sender.workerId);
       const committing = parts.reports.add(sender.orgId, { fence, events, progress });
       if (held) held.reporting = committing.catch(() => {});
-      const isCurrent = await committing;
-      if (!isCurrent) parts.refused("report", "superseded");
-      const last = items.reduce((highest, { sequence }) => (sequence > highest ? sequence : highest), 0n);
-      return last > 0n ? { lease: leaseRef(lease), sequence: last } : null;
+      const answer = await committing;
+      if (answer.status !== "kept") parts.refused("report", answer.status);
+      const sequence = items.reduce(
+        (highest, item) => (item.sequence > highest ? item.sequence : highest),
+        0n,
+      );
+      if (answer.status === "superseded") {
+        const { currentAttempt } = answer;
+        return { lease: leaseRef(lease), sequence, superseded: true, currentAttempt };
+      }
+      return sequence > 0n ? { lease: leaseRef(lease), sequence } : null;
     }),
   );
   return acks.filter((ack) => ack !== null);

@@ -3,7 +3,8 @@ import type { Dispatcher } from "../dispatch/dispatcher.ts";
 import type { Batcher } from "../domain/batcher.ts";
 import type { Coordinator, Log } from "../domain/context.ts";
 import type { Accept, LeaseResult, ResultAnswer } from "../domain/leases.ts";
-import type { AttemptReport } from "../domain/reports.ts";
+import type { AttemptReport, ReportAnswer } from "../domain/reports.ts";
+import type { HelloAdmission } from "./admission.ts";
 import type { Renewals } from "./renewals.ts";
 import type { LinkSession } from "./session.ts";
 
@@ -15,8 +16,9 @@ export interface LinkParts {
   readonly dispatcher: Dispatcher;
   readonly accepts: Batcher<Accept, boolean>;
   readonly results: Batcher<LeaseResult, ResultAnswer>;
-  readonly reports: Batcher<AttemptReport, boolean>;
+  readonly reports: Batcher<AttemptReport, ReportAnswer>;
   readonly renewals: Renewals;
+  readonly admission: HelloAdmission;
   /** The open links of this coordinator. */
   readonly sessions: Set<LinkSession>;
   /** Where artifacts and child jobs go. */

@@ -24,6 +24,8 @@ export interface PollLink {
   fetch(waitMs: number, signal: AbortSignal): Promise<ConnectResponse[]>;
   answer(reply: OfferReply): Promise<MessageInitShape<typeof OfferAckSchema>>;
   renew(heartbeat: Heartbeat): Promise<MessageInitShape<typeof HeartbeatAckSchema>>;
+  /** Its last word was fetched, or nobody fetches it any more. */
+  isDone(): boolean;
 }
 
 /**
@@ -34,6 +36,8 @@ export interface PollLink {
 export class PollLinks {
   readonly #parts: LinkParts;
   readonly #links = new Map<string, PollLink>();
+  /** Ended, with a last word that was not fetched yet. */
+  readonly #leaving = new Map<string, PollLink>();
 
   constructor(parts: LinkParts) {
     this.#parts = parts;
@@ -42,34 +46,37 @@ export class PollLinks {
   /** Opens a polling link. */
   async attach(caller: Caller, frame: Hello): Promise<Welcome> {
     const hello = readHello(frame, "poll");
+    this.#parts.admission.admit(caller, hello);
     let session: LinkSession | undefined;
-    const mailbox = new Mailbox(this.#parts.nowMs, () =>
-      session?.goAway("too-slow", "the worker polls too seldom"),
-    );
+    const mailbox = new Mailbox(this.#parts.nowMs, () => session?.tooSlow("the worker polls too seldom"));
     session = await LinkSession.open(this.#parts, caller, mailbox, hello, frame.demand);
     const [welcome] = mailbox.take().filter((one) => one.frame.case === "welcome");
+    // What the attachment replaced may have a last word.
+    this.find(caller);
     this.#links.set(session.link.workerId, pollLink(session, mailbox));
     if (welcome?.frame.case !== "welcome") throw new Error("a link begins with its Welcome");
     return welcome.frame.value;
   }
 
-  /** The link of a worker at an epoch. Throws LINK_NOT_ATTACHED: attach again, here or elsewhere. */
+  /**
+   * The link of a worker at an epoch; one that has ended, too, until its last word is fetched. Throws
+   * LINK_NOT_ATTACHED: attach again, here or elsewhere.
+   */
   of(caller: Caller, linkEpoch: bigint): PollLink {
-    const found = this.find(caller);
-    if (!found || BigInt(found.session.link.linkEpoch) !== linkEpoch) {
-      throw failedPrecondition("LINK_NOT_ATTACHED", { linkEpoch: String(linkEpoch) });
-    }
+    const attached = this.find(caller);
+    const leaving = caller.workerId === null ? undefined : this.#leaving.get(caller.workerId);
+    const found = [attached, leaving].find((one) => one && BigInt(one.session.link.linkEpoch) === linkEpoch);
+    if (!found) throw failedPrecondition("LINK_NOT_ATTACHED", { linkEpoch: String(linkEpoch) });
     return found;
   }
 
   /** The link of a worker, if it has one here. */
   find(caller: Caller): PollLink | undefined {
-    const found = caller.workerId === null ? undefined : this.#links.get(caller.workerId);
-    if (found?.session.isEnded) {
-      this.#links.delete(found.session.link.workerId);
-      return undefined;
-    }
-    return found;
+    const { workerId } = caller;
+    const found = workerId === null ? undefined : this.#links.get(workerId);
+    if (!found?.session.isEnded) return found;
+    this.#leave(found);
+    return undefined;
   }
 
   /** Commits results, with a link or without: the fence alone decides. */
@@ -80,18 +87,24 @@ export class PollLinks {
     return commitResults(this.#parts, { orgId, workerId, link }, results);
   }
 
-  /** Ends the links that were not heard of for three stale times. Called each second. */
+  /** Lets go of the links that have ended. Called each second. */
   prune(): void {
-    const nowMs = this.#parts.nowMs();
-    for (const [workerId, { session }] of this.#links) {
-      const isSilent = nowMs - session.link.lastBeatMs > 3 * this.#parts.config.staleMs;
-      if (isSilent) session.end();
-      if (session.isEnded) this.#links.delete(workerId);
-    }
+    for (const [workerId, one] of this.#leaving) if (one.isDone()) this.#leaving.delete(workerId);
+    for (const one of this.#links.values()) if (one.session.isEnded) this.#leave(one);
+  }
+
+  #leave(ended: PollLink): void {
+    const { workerId } = ended.session.link;
+    if (this.#links.get(workerId) === ended) this.#links.delete(workerId);
+    if (!ended.isDone()) this.#leaving.set(workerId, ended);
   }
 }
 
 function pollLink(session: LinkSession, mailbox: Mailbox): PollLink {
+  // Its worker is elsewhere, or told another way.
+  const refuseEnded = () => {
+    if (session.isEnded) throw new DomainError("LINK_NOT_ATTACHED");
+  };
   return {
     session,
     async fetch(waitMs, signal) {
@@ -99,12 +112,16 @@ function pollLink(session: LinkSession, mailbox: Mailbox): PollLink {
       return mailbox.take();
     },
     async answer(reply) {
+      refuseEnded();
       const { leases, superseded } = await session.commitAnswers(reply);
       return { leases: leases.map(leaseRef), superseded: superseded.map(leaseRef) };
     },
     async renew(heartbeat) {
-      await session.renew(heartbeat);
+      refuseEnded();
+      if (!(await session.renew(heartbeat)))
+        throw new DomainError("LINK_REPLACED", { message: session.lastWord });
       return session.heartbeatAck(Number(heartbeat.sequence));
     },
+    isDone: () => mailbox.size === 0 || mailbox.isOld,
   };
 }

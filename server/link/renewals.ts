@@ -1,11 +1,18 @@
 import type { Link } from "../dispatch/link.ts";
 import type { Log } from "../domain/context.ts";
 import type { Database } from "../store/database.ts";
-import { renewLinks } from "../store/links.ts";
+import { renewLinks, touchLinks } from "../store/links.ts";
 
 interface Waiting {
   readonly resolve: (isCurrent: boolean) => void;
   readonly reject: (error: unknown) => void;
+}
+
+/** A worker that was told to wait with its Hello. */
+export interface WaitingWorker {
+  readonly orgId: string;
+  readonly workerId: string;
+  readonly bootId: string;
 }
 
 /**
@@ -15,17 +22,24 @@ interface Waiting {
 export class Renewals {
   readonly #db: Database;
   readonly #log: Log;
+  readonly #failed: () => void;
   #waiting = new Map<Link, Waiting[]>();
+  #touched = new Map<string, WaitingWorker>();
   #timer: NodeJS.Timeout | undefined;
   #isFlushing = false;
   #isStopped = false;
   #lastMs = Number.NEGATIVE_INFINITY;
   readonly #intervalMs: number;
 
-  /** One statement for all links each fifth of a heartbeat: a second, by default. */
-  constructor(db: Database, log: Log, heartbeatMs: number) {
+  /**
+   * One statement for all links each fifth of a heartbeat: a second, by default.
+   *
+   * @param failed called when links could not be renewed: their silence is ours.
+   */
+  constructor(db: Database, log: Log, heartbeatMs: number, failed: () => void) {
     this.#db = db;
     this.#log = log;
+    this.#failed = failed;
     this.#intervalMs = heartbeatMs / 5;
   }
 
@@ -39,6 +53,12 @@ export class Renewals {
     });
   }
 
+  /** A worker wants to attach and must wait: it counts as seen, if its boot is the link's. */
+  touch(worker: WaitingWorker): void {
+    this.#touched.set(worker.workerId, worker);
+    this.#schedule();
+  }
+
   /** Renews nothing more. */
   stop(): void {
     this.#isStopped = true;
@@ -46,7 +66,8 @@ export class Renewals {
   }
 
   #schedule(): void {
-    if (this.#timer || this.#isFlushing || this.#isStopped || this.#waiting.size === 0) return;
+    if (this.#timer || this.#isFlushing || this.#isStopped) return;
+    if (this.#waiting.size === 0 && this.#touched.size === 0) return;
     const waitMs = Math.max(0, this.#lastMs + this.#intervalMs - performance.now());
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
@@ -56,17 +77,23 @@ export class Renewals {
 
   async #flush(): Promise<void> {
     const renewed = this.#waiting;
+    const touched = [...this.#touched.values()];
     this.#waiting = new Map();
+    this.#touched = new Map();
     this.#isFlushing = true;
     this.#lastMs = performance.now();
     try {
-      const current = await renewLinks(this.#db.beats, [...renewed.keys()]);
-      for (const [link, waiting] of renewed) {
-        for (const { resolve } of waiting) resolve(current.has(link.workerId));
+      if (renewed.size > 0) {
+        const current = await renewLinks(this.#db.beats, [...renewed.keys()]);
+        for (const [link, waiting] of renewed) {
+          for (const { resolve } of waiting) resolve(current.has(link));
+        }
       }
+      if (touched.length > 0) await touchLinks(this.#db.beats, touched);
     } catch (error) {
       // Not echoed: the workers see that we are not well, and go on.
       this.#log.warn({ err: error, links: renewed.size }, "links could not be renewed");
+      this.#failed();
       for (const waiting of renewed.values()) for (const { reject } of waiting) reject(error);
     } finally {
       this.#isFlushing = false;

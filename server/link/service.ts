@@ -62,15 +62,11 @@ async function* serveStream(
   const first = await firstFrame(iterator, parts.config.helloTimeoutMs, context.signal);
   if (first.frame.case !== "hello") throw new DomainError("HELLO_EXPECTED");
   const hello = readHello(first.frame.value, "stream");
+  const caller = callerOf(context);
+  parts.admission.admit(caller, hello);
   let session: LinkSession | undefined;
-  const mailbox = new Mailbox(parts.nowMs, () => session?.goAway("too-slow", "the worker reads too slowly"));
-  session = await LinkSession.open(
-    parts,
-    callerOf(context),
-    mailbox,
-    hello,
-    first.demand ?? first.frame.value.demand,
-  );
+  const mailbox = new Mailbox(parts.nowMs, () => session?.tooSlow("the worker reads too slowly"));
+  session = await LinkSession.open(parts, caller, mailbox, hello, first.demand ?? first.frame.value.demand);
   const opened = session;
   // What the worker says is read as it comes; its end, however it comes, ends the link.
   const reading = readAll(iterator, opened);

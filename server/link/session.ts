@@ -1,4 +1,4 @@
-import { durationFromMs, timestampNow } from "@bufbuild/protobuf/wkt";
+import { timestampNow } from "@bufbuild/protobuf/wkt";
 import type {
   CancelStatus,
   ConnectRequest,
@@ -10,24 +10,33 @@ import type {
   Result,
   Results,
 } from "@muster/client/v1/link";
-import type { Held } from "../dispatch/link.ts";
-import { hasResult, Link, storedHeld } from "../dispatch/link.ts";
+import { Link } from "../dispatch/link.ts";
 import type { Caller } from "../domain/context.ts";
-import { endLeases, type Fence } from "../domain/leases.ts";
-import { type Attached, attachLink, type Hello, type StoredLease } from "../domain/links.ts";
-import type { LeaseEvent } from "../domain/rules/transitions.ts";
+import type { Fence } from "../domain/leases.ts";
+import {
+  type Attached,
+  attachLink,
+  type Hello,
+  type Process,
+  processName,
+  type StoredLease,
+} from "../domain/links.ts";
 import type { Lease } from "../domain/submit.ts";
-import { closeLink } from "../store/links.ts";
+import { closeLink, readLinkHolder } from "../store/links.ts";
 import { Draining } from "./draining.ts";
-import { fenceOf, readCoolDown, readLease } from "./frames-in.ts";
+import { readLease } from "./frames-in.ts";
 import { frame, goingAway, leaseRef, offersOf, welcomeOf } from "./frames-out.ts";
 import { commitReport, commitResults, type EventAckInit, type Sender } from "./intake.ts";
+import { LinkCancels } from "./link-cancels.ts";
+import { LinkLeases } from "./link-leases.ts";
 import type { LinkParts } from "./parts.ts";
 import { untilDone } from "./until-done.ts";
 
 /** Where frames go: a stream's mailbox, or what a poll fetches. Never waits. */
 export interface FrameSink {
   send(frame: ConnectResponse): void;
+  /** Called each second: cuts a worker off that does not read. */
+  check(): void;
   /** Ends the link after what was sent. */
   end(): void;
 }
@@ -41,17 +50,22 @@ export class LinkSession {
   readonly link: Link;
   readonly welcome: ConnectResponse;
   readonly caller: Caller;
+  /** What runs at the other end. */
+  readonly process: Process;
+  /** Why it was ended; empty while it lives. */
+  lastWord = "";
   readonly #parts: LinkParts;
   readonly #sink: FrameSink;
   readonly #draining: Draining;
-  readonly #doubtful = new Map<string, { readonly fence: Fence; readonly untilMs: number }>();
-  #lost: Lease[] = [];
+  readonly #leases: LinkLeases;
+  readonly #cancels: LinkCancels;
   #isEnded = false;
 
   private constructor(parts: LinkParts, caller: Caller, sink: FrameSink, attached: Attached, hello: Hello) {
     this.#parts = parts;
     this.#sink = sink;
     this.caller = caller;
+    this.process = { host: hello.declared.host, bootId: hello.bootId };
     const { slots, points, kinds, skills } = hello.declared;
     this.link = new Link({
       orgId: caller.orgId,
@@ -63,17 +77,20 @@ export class LinkSession {
       slots,
       points,
       isDraining: hello.isDraining || attached.isDrainWanted,
+      isQuarantined: attached.isQuarantined,
       nowMs: parts.nowMs(),
       port: {
         offer: (sequence, grants) => {
           for (const one of offersOf(sequence, grants, parts.config.offerTtlMs)) this.#sink.send(one);
         },
-        cancel: (fence, reason) => this.#sendCancel(fence, reason),
+        cancel: (fence, reason) => this.#cancels.send(fence, reason),
         command: (command) => this.#draining.tell(command),
         goAway: (reason, detail) => this.goAway(reason, detail),
       },
     });
     this.#draining = new Draining(parts, this.link, sink, hello.isDraining, attached.isDrainWanted);
+    this.#cancels = new LinkCancels(parts, this.link, sink);
+    this.#leases = new LinkLeases(parts, this);
     this.welcome = frame({ case: "welcome", value: welcomeOf(attached, parts) });
   }
 
@@ -87,19 +104,24 @@ export class LinkSession {
   ) {
     const attached = await attachLink(parts.coordinator, caller, hello);
     const session = new LinkSession(parts, caller, sink, attached, hello);
-    session.#resume(attached, hello);
+    session.#leases.resume(attached, hello);
     if (demand) session.#setDemand(demand);
     sink.send(session.welcome);
     if (attached.command) session.#draining.tell(attached.command);
     parts.sessions.add(session);
+    const older = parts.dispatcher.linksOf(caller.orgId).get(attached.workerId);
+    if (older && older.linkEpoch < attached.linkEpoch) {
+      older.port.goAway("replaced", replacedDetail(attached.replaced, session.process));
+    }
     parts.dispatcher.attach(session.link);
-    await session.#giveBack(attached);
+    await session.#leases.giveBack(attached);
     return session;
   }
 
   /** Takes a frame of the worker. Never rejects: what fails is logged, and the worker sends it again. */
   receive(request: ConnectRequest): void {
     if (this.#isEnded) return;
+    this.link.apply({ type: "heard", nowMs: this.#parts.nowMs() });
     if (request.demand) this.#setDemand(request.demand);
     const { frame: incoming } = request;
     switch (incoming.case) {
@@ -116,47 +138,28 @@ export class LinkSession {
       case "linksChanged":
         return;
       case "hello":
+        this.#parts.refused("hello", "protocol");
         return this.goAway("protocol", "a link has one Hello");
       case undefined:
         return;
     }
   }
 
-  /** Takes a heartbeat; resolves when the link's life is committed. Rejects when it could not be. */
-  async renew(beat: Heartbeat): Promise<void> {
+  /** Takes a heartbeat; resolves when the link's life is committed: false when a newer link took over. */
+  async renew(beat: Heartbeat): Promise<boolean> {
+    if (this.#isEnded) return false;
+    this.link.apply({ type: "heard", nowMs: this.#parts.nowMs() });
     this.#takeBeat(beat);
     const isCurrent = await this.#parts.renewals.renew(this.link);
-    if (!isCurrent) this.goAway("replaced", "a newer link of this worker took over");
+    // Only what is echoed is life.
+    if (isCurrent) this.link.apply({ type: "echoed", nowMs: this.#parts.nowMs() });
+    else await this.#replaced();
+    return isCurrent;
   }
 
   /** Answers to offers: T5 and T6. Resolves when they are committed, with the exclusive jobs that may start or not. */
-  async commitAnswers(reply: OfferReply): Promise<{ leases: Lease[]; superseded: Lease[] }> {
-    const declines: { fence: Fence; event: LeaseEvent; reason: string }[] = [];
-    const accepts: Promise<{ held: Held; isCurrent: boolean }>[] = [];
-    const superseded: Lease[] = [];
-    for (const answer of reply.answers) {
-      const lease = readLease(answer.lease);
-      const held = lease && this.link.held.get(lease.leaseId);
-      if (!lease || !held) {
-        if (lease) superseded.push(lease);
-        this.#parts.refused("offer-reply", lease ? "superseded" : "malformed");
-      } else if (answer.decline) {
-        const coolDownMs = readCoolDown(answer.decline.retryAfter);
-        const reason = answer.decline.reason.slice(0, 200);
-        declines.push({ fence: held.fence, event: { type: "declined", coolDownMs }, reason });
-      } else accepts.push(this.#accept(held, Number(answer.heartbeatSequence)));
-    }
-    this.#lost.push(...superseded);
-    if (declines.length > 0) {
-      await endLeases(this.#parts.coordinator, this.link.orgId, declines);
-      for (const { fence } of declines) this.link.drop(fence.leaseId);
-      this.#parts.dispatcher.wake(this.link.orgId);
-    }
-    const exclusive = (await Promise.all(accepts)).filter(({ held }) => held.isExclusive);
-    return {
-      leases: exclusive.filter((one) => one.isCurrent).map((one) => one.held.fence),
-      superseded: [...superseded, ...exclusive.filter((one) => !one.isCurrent).map((one) => one.held.fence)],
-    };
+  commitAnswers(reply: OfferReply): Promise<{ leases: Lease[]; superseded: Lease[] }> {
+    return this.#leases.commitAnswers(reply);
   }
 
   /** Keeps what attempts said; resolves when it is durable. */
@@ -166,16 +169,31 @@ export class LinkSession {
 
   /** How far a cancel is at the worker. */
   acknowledgeCancel(status: CancelStatus): void {
-    const lease = readLease(status.lease);
-    const held = lease && this.link.held.get(lease.leaseId);
-    if (held) held.isCancelAcknowledged = true;
+    this.#cancels.acknowledge(status);
+  }
+
+  /** The worker reads too slowly: its link ends, its leases stay its own. */
+  tooSlow(detail: string): void {
+    const { coordinator, log } = this.#parts;
+    coordinator.counters.add("muster_mailbox_overflows_total");
+    log.warn(
+      { orgId: this.link.orgId, worker: this.link.workerName },
+      "a link is closed: its worker reads too slowly",
+    );
+    this.goAway("too-slow", detail);
   }
 
   /** Says a last word and ends the link; what the worker holds stays its own. */
   goAway(reason: Parameters<typeof goingAway>[0], detail: string): void {
     if (this.#isEnded) return;
+    this.lastWord = detail;
     this.#sink.send(goingAway(reason, detail, this.#parts.reconnectAfterMs()));
     this.end();
+  }
+
+  /** Asks the worker to stop a lease. */
+  stop(fence: Fence, reason: string): void {
+    this.#cancels.send(fence, reason);
   }
 
   /** Ends the link. Leases are not touched: silence is not death. */
@@ -191,86 +209,36 @@ export class LinkSession {
     );
   }
 
-  /** Called each second: offers that were not answered, leases of a boot that is not proven dead. */
+  /** Called each second: how the link lives, and what was left without an answer. */
   check(): void {
     const nowMs = this.#parts.nowMs();
-    const { offerTtlMs, staleMs } = this.#parts.config;
-    this.link.isStale = nowMs - this.link.lastBeatMs > staleMs;
-    const unanswered = [...this.link.held.values()].filter(
-      (held) => held.state === "offered" && nowMs - held.offeredAtMs > offerTtlMs,
-    );
-    if (unanswered.length > 0) {
-      this.link.isMuted = true;
-      const event = { type: "offer-timed-out" } as const;
-      void this.#endHeld(unanswered, event, "the worker did not answer the offer");
-    }
-    const dead = [...this.#doubtful.values()].filter((one) => nowMs > one.untilMs);
-    for (const { fence } of dead) this.#doubtful.delete(fence.leaseId);
-    const held = dead.flatMap(({ fence }) => this.link.held.get(fence.leaseId) ?? []);
-    if (held.length > 0) {
-      const event = { type: "lost", isFleetEvent: false } as const;
-      void this.#endHeld(held, event, "the worker restarted without it");
-    }
+    const phase = this.link.apply({ type: "tick", nowMs, staleMs: this.#parts.config.staleMs });
+    // Nobody is there: its worker has another link, or comes back with one.
+    if (phase === "silent") return this.end();
+    this.#sink.check();
+    this.#leases.check(nowMs);
+    this.#cancels.check();
   }
 
   /** A lease is no longer the worker's: told with the next heartbeat, and by a cancel at once. */
   revoke(leaseId: string, reason: string): void {
-    const held = this.link.drop(leaseId);
-    if (!held) return;
-    this.#lost.push(held.fence);
-    this.#sendCancel(held.fence, reason);
-    this.#parts.dispatcher.wake(this.link.orgId);
+    this.#leases.revoke(leaseId, reason);
   }
 
   /** The store has a lease of this worker that is not counted here: an offer that was never sent goes back. */
-  async adopt(lease: StoredLease): Promise<void> {
-    if (this.link.held.has(lease.leaseId) || this.#isEnded) return;
-    const held = storedHeld(lease, this.link.workerId, this.#parts.nowMs());
-    this.link.hold(held);
-    if (lease.isRunning) return;
-    await this.#endHeld([held], { type: "offer-timed-out" }, "the offer was not sent");
+  adopt(lease: StoredLease): Promise<void> {
+    return this.#leases.adopt(lease);
   }
 
   /** The echo of a heartbeat whose commit was awaited. */
   heartbeatAck(sequence: number) {
-    const lost = this.#lost.map(leaseRef);
-    this.#lost = [];
+    const lost = this.#leases.takeLost().map(leaseRef);
     return { sequence: BigInt(sequence), serverTime: timestampNow(), lost };
   }
 
   /** Nothing comes in or goes out any more. */
   get isEnded(): boolean {
     return this.#isEnded;
-  }
-
-  #resume(attached: Attached, hello: Hello): void {
-    const dropped = new Set([...attached.unseen, ...attached.dead].map((lease) => lease.leaseId));
-    const inOutbox = new Set(hello.outbox.map((lease) => lease.leaseId));
-    const nowMs = this.#parts.nowMs();
-    for (const lease of attached.leases) {
-      if (dropped.has(lease.leaseId)) continue;
-      const held = storedHeld(lease, attached.workerId, nowMs);
-      this.link.hold(held);
-      // A Hello that lists a lease accepts it.
-      if (!lease.isRunning && !inOutbox.has(lease.leaseId)) {
-        void this.#parts.attempt("commit an accept", () => this.#accept(held, 0));
-      }
-    }
-    for (const { lease, waitMs } of attached.doubtful) {
-      const fence = fenceOf(lease, attached.workerId);
-      this.#doubtful.set(lease.leaseId, { fence, untilMs: nowMs + waitMs });
-    }
-  }
-
-  async #giveBack(attached: Attached): Promise<void> {
-    const back = (leases: Attached["unseen"], event: LeaseEvent, reason: string) =>
-      leases.map((lease) => ({ fence: fenceOf(lease, attached.workerId), event, reason }));
-    await this.#parts.attempt("give leases back", () =>
-      endLeases(this.#parts.coordinator, this.link.orgId, [
-        ...back(attached.unseen, { type: "offer-timed-out" }, "the worker attached without it"),
-        ...back(attached.dead, { type: "lost", isFleetEvent: false }, "the worker restarted"),
-      ]),
-    );
   }
 
   #setDemand({ slots, points, offerSequence }: Demand): void {
@@ -280,7 +248,7 @@ export class LinkSession {
 
   #heartbeat(beat: Heartbeat): void {
     void this.#parts.attempt("renew a link", async () => {
-      await this.renew(beat);
+      if (!(await this.renew(beat))) return;
       this.#sink.send(frame({ case: "heartbeatAck", value: this.heartbeatAck(Number(beat.sequence)) }));
     });
   }
@@ -288,63 +256,24 @@ export class LinkSession {
   #takeBeat(beat: Heartbeat): void {
     const { link } = this;
     const sequence = Number(beat.sequence);
-    link.lastBeatMs = this.#parts.nowMs();
     link.heartbeatSequence = Math.max(link.heartbeatSequence, sequence);
-    link.isStale = false;
     link.isMuted = false;
     this.#draining.hear(beat.draining);
-    const listed = new Set<string>();
-    for (const { lease: ref } of beat.heldLeases) {
-      const lease = readLease(ref);
-      if (!lease) continue;
-      listed.add(lease.leaseId);
-      const held = link.held.get(lease.leaseId);
-      if (!held) this.#lost.push(lease);
-      else if (held.state === "offered") {
-        void this.#parts.attempt("commit an accept", () => this.#accept(held, sequence));
-      }
-    }
-    for (const ref of beat.outboxLeases) {
-      const lease = readLease(ref);
-      if (lease) listed.add(lease.leaseId);
-    }
-    this.#loseUnlisted(listed, sequence);
+    this.#leases.listed(
+      beat.heldLeases.flatMap(({ lease }) => readLease(lease) ?? []),
+      beat.outboxLeases.flatMap((lease) => readLease(lease) ?? []),
+      sequence,
+    );
     if (beat.demand) this.#setDemand(beat.demand);
     else this.#parts.dispatcher.wake(link.orgId);
   }
 
-  // T13: its live worker lists it neither as held nor as in the outbox in two heartbeats sent after its accept.
-  #loseUnlisted(listed: ReadonlySet<string>, sequence: number): void {
-    const lost: Held[] = [];
-    for (const held of this.link.held.values()) {
-      const isJudged = held.state === "running" || held.state === "accepted";
-      if (!isJudged || this.#doubtful.has(held.fence.leaseId)) continue;
-      if (listed.has(held.fence.leaseId)) held.missed = 0;
-      else if (sequence > held.acceptedAtHeartbeat && ++held.missed >= 2) lost.push(held);
-    }
-    const event = { type: "lost", isFleetEvent: false } as const;
-    if (lost.length > 0) void this.#endHeld(lost, event, "the worker no longer has it");
-  }
-
-  // Resolves when the accept is committed, or skipped because the result is there already. However often
-  // and by whatever frame a lease is accepted, it is committed once, and all wait for that.
-  async #accept(held: Held, heartbeatSequence: number): Promise<{ held: Held; isCurrent: boolean }> {
-    held.accepted ??= this.#commitAccept(held, heartbeatSequence);
-    return { held, isCurrent: await held.accepted };
-  }
-
-  async #commitAccept(held: Held, heartbeatSequence: number): Promise<boolean> {
-    if (held.state === "offered") held.state = "accepted";
-    held.acceptedAtHeartbeat = Math.max(heartbeatSequence, this.link.heartbeatSequence);
-    const accept = { ...held.fence, isDone: () => hasResult(held) };
-    let isCurrent = true;
-    await untilDone(this, this.#parts.log, async () => {
-      isCurrent = await this.#parts.accepts.add(this.link.orgId, accept);
-      return true;
-    });
-    if (held.state === "accepted") held.state = "running";
-    if (!isCurrent && !hasResult(held)) this.revoke(held.fence.leaseId, "superseded");
-    return isCurrent;
+  // The newer link may be anywhere: who holds it is read, so that people find the other process.
+  async #replaced(): Promise<void> {
+    const { coordinator } = this.#parts;
+    const { orgId, workerId } = this.link;
+    const holder = await readLinkHolder(coordinator.db, orgId, workerId).catch(() => null);
+    this.goAway("replaced", replacedDetail(this.process, holder));
   }
 
   #answer(reply: OfferReply): void {
@@ -353,14 +282,6 @@ export class LinkSession {
       if (leases.length + superseded.length === 0) return;
       const value = { leases: leases.map(leaseRef), superseded: superseded.map(leaseRef) };
       this.#sink.send(frame({ case: "offerAck", value }));
-    });
-  }
-
-  async #endHeld(held: readonly Held[], event: LeaseEvent, reason: string): Promise<void> {
-    await this.#parts.attempt("end leases", async () => {
-      const ends = held.map(({ fence }) => ({ fence, event, reason }));
-      const ended = await endLeases(this.#parts.coordinator, this.link.orgId, ends);
-      for (const leaseId of ended) this.revoke(leaseId, reason);
     });
   }
 
@@ -392,9 +313,10 @@ export class LinkSession {
   #sender(): Sender {
     return { orgId: this.link.orgId, workerId: this.link.workerId, link: this.link };
   }
+}
 
-  #sendCancel(fence: Fence, reason: string): void {
-    const grace = durationFromMs(this.#parts.config.killGraceMs);
-    this.#sink.send(frame({ case: "cancel", value: { lease: leaseRef(fence), reason, grace } }));
-  }
+// To the older of two processes; without names when it is the same one, over a newer link.
+function replacedDetail(older: Process | null, newer: Process | null): string {
+  if (!older || !newer || older.bootId === newer.bootId) return "a newer link of this worker took over";
+  return `another process runs under the identity of this worker (${processName(newer)}); this one is ${processName(older)}`;
 }

@@ -1,78 +1,117 @@
 import type { Coordinator } from "../domain/context.ts";
 import { endLeases, type Fence } from "../domain/leases.ts";
+import {
+  type ExpiryGate,
+  type GateEvent,
+  gateUntilMs,
+  nextGate,
+  startingGate,
+  vanishedInFleetEvent,
+  vanishWindowMs,
+} from "../domain/rules/liveness.ts";
 import { isConnectionLost } from "../store/connection-errors.ts";
-import { call, runInOrg } from "../store/statement.ts";
+import { call, type OrgTx, runInOrg } from "../store/statement.ts";
 import { confirmLost, countLinks, findLost, sweepRows } from "../store/sweeps.ts";
-
-/** Links that must have fallen silent together, and their share, to take it for our own trouble. */
-const fleetLinks = 20;
-const fleetShare = 0.3;
 
 /**
  * T13: takes leases back from workers that are silent for too long, and
- * leases that passed their cap. Silence is not death: after its own start,
- * after a database outage and when a third of the links vanish together,
- * expiry waits, because then it is us who were broken.
+ * leases that passed their cap. When to hold back is judged by the gate of
+ * `domain/rules/liveness.ts`; who is silent, by the database.
  */
 export class Expiry {
   readonly #c: Coordinator;
   readonly #nowMs: () => number;
-  /** Nothing of any org expires before. */
-  #waitUntilMs: number;
-  /** Orgs whose links fell silent together: nothing of theirs expires before. */
-  readonly #fleetEvents = new Map<string, number>();
+  readonly #limits: { readonly graceMs: number; readonly staleMs: number };
+  #gate: ExpiryGate;
 
   constructor(c: Coordinator, nowMs: () => number) {
     this.#c = c;
     this.#nowMs = nowMs;
-    this.#waitUntilMs = nowMs() + c.config.outageGraceMs;
+    this.#limits = { graceMs: c.config.outageGraceMs, staleMs: c.config.staleMs };
+    this.#gate = startingGate(nowMs(), this.#limits);
+  }
+
+  /** The database could not be reached: who seems silent may only not have been heard. */
+  outage(): void {
+    this.#apply({ type: "outage", nowMs: this.#nowMs() });
   }
 
   /** One pass over an org. */
   async pass(orgId: string): Promise<void> {
+    this.#apply({ type: "pass", nowMs: this.#nowMs() });
     try {
       await this.#expire(orgId);
     } catch (error) {
-      if (isConnectionLost(error)) this.#waitUntilMs = this.#nowMs() + this.#c.config.outageGraceMs;
+      if (isConnectionLost(error)) this.outage();
       throw error;
     }
   }
 
   async #expire(orgId: string): Promise<void> {
-    const { db, config, log } = this.#c;
+    const { db, log } = this.#c;
     const [counts = [], rows = []] = await runInOrg(db.sweepClient, orgId, [
-      call(countLinks, { org: orgId, silent: config.staleMs }),
+      this.#count(orgId),
       call(findLost, { org: orgId, limit: sweepRows }),
     ]);
-    const attached = Number(counts[0]?.["attached"] ?? 0);
-    const silent = Number(counts[0]?.["silent"] ?? 0);
-    const isFleetEvent = silent >= fleetLinks && silent >= attached * fleetShare;
-    if (!isFleetEvent) this.#fleetEvents.delete(orgId);
-    else if (!this.#fleetEvents.has(orgId)) {
-      this.#fleetEvents.set(orgId, this.#nowMs() + config.outageGraceMs);
-      log.warn(
-        { orgId, silent, attached, forMs: config.outageGraceMs },
-        "links fell silent together: expiry waits",
-      );
-    }
-    const waitUntilMs = Math.max(this.#waitUntilMs, this.#fleetEvents.get(orgId) ?? 0);
-    if (rows.length === 0 || this.#nowMs() < waitUntilMs) return;
-    const ends = rows.map((row) => ({
-      fence: fenceOfRow(row),
-      event: { type: "lost" as const, isFleetEvent },
-      reason: row["capped"] === true ? "the lease passed its cap" : "the worker was silent for too long",
-    }));
-    const lost = await endLeases(this.#c, orgId, ends, async (tx, fences) => {
-      const confirmed = await tx.run(
-        call(confirmLost, {
-          org: tx.orgId,
-          jobs: fences.map((fence) => fence.jobId),
-          leases: fences.map((fence) => fence.leaseId),
-        }),
-      );
-      return new Set(confirmed.map((row) => String(row["lease"])));
+    // A database that hung is one that was away.
+    this.#apply({ type: "pass", nowMs: this.#nowMs() });
+    this.#counted(orgId, counts[0]);
+    if (rows.length === 0 || !this.#isOpen(orgId)) return;
+    const nowMs = this.#nowMs();
+    const ends = rows.map((row) => {
+      const isCapped = row["capped"] === true;
+      const silentMs = Number(row["silent"] ?? 0);
+      const isFleetEvent = !isCapped && vanishedInFleetEvent(this.#gate, { orgId, silentMs, nowMs });
+      return {
+        fence: fenceOfRow(row),
+        event: { type: "lost" as const, isFleetEvent },
+        isWorkersLoss: !isCapped,
+        reason: isCapped ? "the lease passed its cap" : "the worker was silent for too long",
+      };
     });
+    const lost = await endLeases(this.#c, orgId, ends, (tx, fences) => this.#confirm(tx, fences));
     if (lost.size > 0) log.warn({ orgId, leases: lost.size }, "leases were lost");
+  }
+
+  // With the rows locked, all is judged again: others may have fallen silent while we waited for the locks.
+  async #confirm(tx: OrgTx, fences: readonly Fence[]): Promise<ReadonlySet<string>> {
+    const jobs = fences.map((fence) => fence.jobId);
+    const leases = fences.map((fence) => fence.leaseId);
+    const [counts, confirmed] = await Promise.all([
+      tx.run(this.#count(tx.orgId)),
+      tx.run(call(confirmLost, { org: tx.orgId, jobs, leases })),
+    ]);
+    this.#apply({ type: "pass", nowMs: this.#nowMs() });
+    this.#counted(tx.orgId, counts[0]);
+    return new Set(this.#isOpen(tx.orgId) ? confirmed.map((row) => String(row["lease"])) : []);
+  }
+
+  #count(orgId: string) {
+    const window = vanishWindowMs(this.#gate, orgId, this.#nowMs(), this.#limits);
+    return call(countLinks, { org: orgId, silent: this.#limits.staleMs, window });
+  }
+
+  #counted(orgId: string, row: Record<string, unknown> | undefined): void {
+    const { log, counters } = this.#c;
+    const count = { links: Number(row?.["links"] ?? 0), vanished: Number(row?.["vanished"] ?? 0) };
+    const nowMs = this.#nowMs();
+    const before = this.#gate.events;
+    this.#apply({ type: "counted", nowMs, orgId, count });
+    for (const [scope, event] of this.#gate.events) {
+      const known = before.get(scope);
+      if (known && known.untilMs === event.untilMs) continue;
+      const forMs = Math.round(event.untilMs - nowMs);
+      log.error({ scope, ...count, forMs }, "links vanished together: expiry waits");
+      counters.add("muster_fleet_events_total");
+    }
+  }
+
+  #isOpen(orgId: string): boolean {
+    return this.#nowMs() >= gateUntilMs(this.#gate, orgId);
+  }
+
+  #apply(event: GateEvent): void {
+    this.#gate = nextGate(this.#gate, event, this.#limits);
   }
 }
 

@@ -2,6 +2,7 @@ import type { Dispatcher } from "../dispatch/dispatcher.ts";
 import type { Coordinator } from "../domain/context.ts";
 import { cancelOverdueJob } from "../domain/jobs.ts";
 import { systemCaller } from "../domain/keys.ts";
+import { lossWindowMs } from "../domain/rules/liveness.ts";
 import type { LinkSession } from "../link/session.ts";
 import { readCluster, upsertCoordinator } from "../store/coordinators.ts";
 import { inOrg } from "../store/database.ts";
@@ -9,10 +10,12 @@ import { cancelsOf, leasesOf } from "../store/held-leases.ts";
 import { listOrgs } from "../store/orgs.ts";
 import { call, runInOrg } from "../store/statement.ts";
 import { dropChanges, dropExpiredKeys, findOverdue, foldTallies, sweepRows } from "../store/sweeps.ts";
+import { dropLosses } from "../store/worker-losses.ts";
 import { pushCommands } from "./commands.ts";
 import { dropAll, lapseAvoids, promoteDueJobs, sweepOnce } from "./due.ts";
-import { Expiry } from "./expiry.ts";
+import type { Expiry } from "./expiry.ts";
 import type { Loop } from "./loop.ts";
+import { refreshStanding } from "./standing.ts";
 
 /** How long the change feed is kept. */
 export const keepChangesMs = 3_600_000;
@@ -22,6 +25,7 @@ export interface SweepParts {
   readonly coordinator: Coordinator;
   readonly dispatcher: Dispatcher;
   readonly sessions: ReadonlySet<LinkSession>;
+  readonly expiry: Expiry;
   readonly apiAddress: string;
   readonly nowMs: () => number;
   /** Sees to the wakes between coordinators. */
@@ -37,7 +41,7 @@ export interface SweepParts {
 /** The loops of a coordinator. Each is right when any number of coordinators run it at once. */
 export function sweeps(parts: SweepParts): Loop[] {
   const { coordinator: c } = parts;
-  const expiry = new Expiry(c, parts.nowMs);
+  const { expiry } = parts;
   const eachOrg =
     (body: (orgId: string, signal: AbortSignal) => Promise<void>) => async (signal: AbortSignal) => {
       for (const { orgId } of await listOrgs(c.db.sweep)) if (!signal.aborted) await body(orgId, signal);
@@ -50,6 +54,7 @@ export function sweeps(parts: SweepParts): Loop[] {
     { name: "links", intervalMs: 1_000, pass: async () => checkLinks(parts) },
     { name: "peers", intervalMs: 2_000, pass: () => parts.checkPeers() },
     { name: "commands", intervalMs: 1_000, pass: () => pushAllCommands(parts) },
+    { name: "standing", intervalMs: 1_000, pass: () => refreshStanding(parts) },
     { name: "cancels", intervalMs: 1_000, pass: () => pushAllCancels(parts) },
     { name: "leases", intervalMs: 5_000, pass: () => reconcileLeases(parts) },
     { name: "ready", intervalMs: 1_000, pass: () => refreshReady(parts) },
@@ -62,6 +67,7 @@ export function sweeps(parts: SweepParts): Loop[] {
         await sweepOnce(c, orgId, call(foldTallies, { org: orgId, tally: c.newId() }));
         await dropAll(c, orgId, call(dropChanges, { org: orgId, keep: keepChangesMs }), signal);
         await dropAll(c, orgId, call(dropExpiredKeys, { org: orgId }), signal);
+        await sweepOnce(c, orgId, call(dropLosses, { org: orgId, window: lossWindowMs }));
       }),
     },
   ];

@@ -17,6 +17,7 @@ import { errorInterceptor } from "./errors.ts";
 import { type CallGate, isRefusedKey, maxCallTimeoutMs } from "./gate.ts";
 import { type HttpRequest, type HttpResponse, pathOf } from "./http.ts";
 import { respondHttpFault, respondUnknownPath } from "./http-errors.ts";
+import { unreadMs, watchUnread } from "./unread.ts";
 
 /** What a message may be at most, in bytes, in both directions. */
 export const maxMessageBytes = 4 * 1024 * 1024;
@@ -30,6 +31,10 @@ export interface ConnectHandlerOptions {
   /** Aborted with the error that calls end with. */
   readonly shutdownSignal: AbortSignal;
   readonly log: Log;
+  /** How long a caller may leave a part of its response unread. Default 30 s. */
+  readonly unreadMs?: number;
+  /** Called when a response was cut off for that. */
+  readonly cutOff?: () => void;
 }
 
 /**
@@ -60,14 +65,30 @@ export function createConnectHandler(
   return (request, response) => {
     const handler = handlers.get(pathOf(request));
     if (handler === undefined) return respondUnknownPath(request, response, knownPaths);
-    serve(handler, request, response).catch((error: unknown) => {
+    const unread = {
+      maxMs: options.unreadMs ?? unreadMs,
+      cutOff: () => {
+        log.info(
+          { method: handler.requestPath.slice(1) },
+          "a response was cut off: its caller does not read",
+        );
+        options.cutOff?.();
+        response.destroy();
+      },
+    };
+    serve(handler, request, response, unread).catch((error: unknown) => {
       log.debug({ err: error, method: handler.requestPath.slice(1) }, "a response could not be written");
       response.destroy();
     });
   };
 }
 
-async function serve(handler: UniversalHandler, request: HttpRequest, response: HttpResponse): Promise<void> {
+async function serve(
+  handler: UniversalHandler,
+  request: HttpRequest,
+  response: HttpResponse,
+  unread: Parameters<typeof watchUnread>[1],
+): Promise<void> {
   const contextValues = createContextValues();
   const universal = readUniversal(request, response, contextValues);
   if (universal === null) return respondHttpFault(request, response, 400, handler.allowedMethods);
@@ -81,7 +102,12 @@ async function serve(handler: UniversalHandler, request: HttpRequest, response: 
   if (answer.body === undefined && answer.status >= 400) {
     return respondHttpFault(request, response, answer.status, handler.allowedMethods);
   }
-  await universalResponseToNodeResponse(withPlainMessage(answer), response);
+  const watched = isStreamed(answer.body) ? { ...answer, body: watchUnread(answer.body, unread) } : answer;
+  await universalResponseToNodeResponse(withPlainMessage(watched), response);
+}
+
+function isStreamed(body: UniversalServerResponse["body"]): body is AsyncIterable<Uint8Array> {
+  return typeof body === "object" && Symbol.asyncIterator in body;
 }
 
 /**

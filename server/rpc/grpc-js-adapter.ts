@@ -21,9 +21,11 @@ import {
 import { encodeStatus } from "@muster/client/errors";
 import { type GrpcJsMethod, grpcJsDefinition } from "@muster/client/grpc-js";
 import type { Log } from "../domain/context.ts";
+import { DomainError } from "../domain/errors.ts";
 import { logFailure, type Status, toStatus } from "./errors.ts";
 import type { CallGate } from "./gate.ts";
 import { requestIdKey } from "./request-id.ts";
+import { unreadMs } from "./unread.ts";
 
 /** What every call on the grpc-js listener runs with. */
 export interface GrpcJsParts {
@@ -31,6 +33,10 @@ export interface GrpcJsParts {
   readonly log: Log;
   /** Aborted when the coordinator stops, with the error that calls end with. */
   readonly shutdownSignal: AbortSignal;
+  /** How long a caller may leave a part of its response unread. Default 30 s. */
+  readonly unreadMs?: number;
+  /** Called when a response was cut off for that. */
+  readonly cutOff?: () => void;
 }
 
 /**
@@ -173,7 +179,8 @@ function stream(
     await admit(call, context, parts);
     for await (const message of run(context)) {
       if (call.cancelled) return;
-      if (!call.write(create(output, message))) await drained(call, signal);
+      // What grpc-js holds beyond this is bounded: 16 messages a stream.
+      if (!call.write(create(output, message))) await drained(call, signal, parts);
     }
     if (!call.cancelled) call.end();
   };
@@ -196,9 +203,15 @@ async function* incoming(
   }
 }
 
-function drained(call: NodeJS.EventEmitter, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
+function drained(call: NodeJS.EventEmitter, signal: AbortSignal, parts: GrpcJsParts): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      parts.cutOff?.();
+      reject(new DomainError("OVERLOADED", { message: "The response was not read", retryAfterMs: 1_000 }));
+      done();
+    }, parts.unreadMs ?? unreadMs);
     const done = (): void => {
+      clearTimeout(timer);
       for (const event of events) call.off(event, done);
       signal.removeEventListener("abort", done);
       resolve();

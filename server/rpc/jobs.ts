@@ -3,6 +3,7 @@ import {
   CancelOutcome,
   type JobFilter as FilterMessage,
   type JobService,
+  type LeaseRef,
   JobView as View,
 } from "@muster/client/v1/job_service";
 import { listAttempts } from "../domain/attempts.ts";
@@ -13,6 +14,7 @@ import { type CancelOutcome as Cancelled, cancelJob, retryJob, submitJob } from 
 import { parkJob, unparkJob } from "../domain/parking.ts";
 import { JobState } from "../domain/rules/states.ts";
 import { textViolations } from "../domain/rules/texts.ts";
+import type { Lease } from "../domain/submit.ts";
 import type { JobFilter } from "../store/job-lists.ts";
 import { callerOf } from "./auth.ts";
 import { attemptMessage, deadLetterMessage, eventMessage, jobMessage } from "./job-messages.ts";
@@ -73,8 +75,9 @@ export function jobService(parts: ApiParts): ServiceImpl<typeof JobService> {
 
     async cancelJob(request, context) {
       const { jobId, reason } = readChange(request);
+      const lease = readNamedLease(jobId, request.lease);
       const caller = callerOf(context);
-      const outcome = await cancelJob(c, caller, { jobId, reason, isForced: request.force });
+      const outcome = await cancelJob(c, caller, { jobId, reason, isForced: request.force, lease });
       const job = await getJob(c, caller, { jobId, externalId: null, isFull: false });
       return { outcome: cancelOutcomes[outcome], job: jobMessage(job) };
     },
@@ -142,6 +145,17 @@ const cancelOutcomes: Readonly<Record<Cancelled, CancelOutcome>> = {
   requested: CancelOutcome.REQUESTED,
   "already-terminal": CancelOutcome.ALREADY_TERMINAL,
 };
+
+/** The lease that a change names, which must be of its job; null when it names none. */
+function readNamedLease(jobId: string, ref: LeaseRef | undefined): Lease | null {
+  const problems: Problems = [];
+  const lease = readLease(problems, "lease", ref);
+  if (lease !== null && lease.jobId !== jobId) {
+    problems.push({ field: "lease.jobId", message: "must be the job that is cancelled" });
+  }
+  refuseProblems(problems);
+  return lease;
+}
 
 /** The job that a change is asked of, why, and under which id; refuses all that is wrong, `problems` too. */
 function readChange(

@@ -83,3 +83,17 @@ export async function isLive(tx: Tx, orgId: string, jobId: string): Promise<bool
     .where(and(eq(jobQueue.orgId, orgId), eq(jobQueue.jobId, jobId)));
   return rows.length > 0;
 }
+
+/** The attempt of a job that is current, or was the last; 0 before the first. */
+export async function readCurrentAttempt(tx: Tx, orgId: string, jobId: string): Promise<number> {
+  const [live] = await tx
+    .select({ attempt: jobQueue.attempt })
+    .from(jobQueue)
+    .where(and(eq(jobQueue.orgId, orgId), eq(jobQueue.jobId, jobId)));
+  if (live) return live.attempt;
+  const [ended] = await tx
+    .select({ attempt: sql<number>`coalesce(max(${attempts.attempt}), 0)` })
+    .from(attempts)
+    .where(and(eq(attempts.orgId, orgId), eq(attempts.jobId, jobId)));
+  return Number(ended?.attempt ?? 0);
+}

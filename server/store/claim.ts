@@ -2,9 +2,11 @@ import { liveSources, targetOf } from "../domain/rules/transition-table.ts";
 import { sql } from "./drizzle.ts";
 import { changeNames as ch, clock, jobNames as j, linkNames as l, queueNames as q } from "./names.ts";
 import { changes, jobQueue, jobs } from "./schema.ts";
-import { links } from "./schema-fleet.ts";
+import { links, workers } from "./schema-fleet.ts";
 import { stateNumber, stateNumbers } from "./state-numbers.ts";
-import { param, statement } from "./statement.ts";
+import { names, param, statement } from "./statement.ts";
+
+const w = names(workers);
 
 const ready = stateNumbers(liveSources("claimed"));
 const offered = stateNumber(targetOf("claimed"));
@@ -25,8 +27,8 @@ export const peekReady = statement(sql`
 
 /**
  * T4: leases the first ready jobs of one shape to the workers of `slots`, one
- * slot a job, in order. A slot whose link is no longer at its epoch claims
- * nothing. The rows are reached by one ordered index probe, whatever the
+ * slot a job, in order. A slot whose link is no longer at its epoch, or whose
+ * worker may get nothing new, claims nothing. The rows are reached by one ordered index probe, whatever the
  * statistics say; `= any(array)` and hash joins leave no other plan.
  *
  * Parameters: org, shape, limit (= slots), slots uuid[], workers uuid[] and
@@ -36,7 +38,10 @@ export const claimShape = statement(sql`
   with live as materialized (
     select k.${l.workerId} as worker_id from ${links} k
     where k.${l.orgId} = ${param("org")}::uuid and k.${l.workerId} = any(${param("workers")}::uuid[])
-      and k.${l.isAttached} and not k.${l.isDraining}
+      and k.${l.isAttached} and not k.${l.isDraining} and k.${l.suspectAt} is null
+      and k.${l.workerId} <> all(array(select w.${w.workerId} from ${workers} w
+        where w.${w.orgId} = ${param("org")}::uuid and w.${w.workerId} = any(${param("workers")}::uuid[])
+          and w.${w.quarantinedAt} is not null))
       and k.${l.linkEpoch} = (${param("epochs")}::bigint[])[array_position(${param("workers")}::uuid[], k.${l.workerId})]
     for key share
   ), picked as materialized (

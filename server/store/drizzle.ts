@@ -12,7 +12,21 @@ const driver: typeof import("drizzle-orm/postgres-js") = load("drizzle-orm/postg
 const migrations: typeof import("drizzle-orm/migrator") = load("drizzle-orm/migrator");
 const migrator: typeof import("drizzle-orm/postgres-js/migrator") = load("drizzle-orm/postgres-js/migrator");
 
-export const { Placeholder, and, asc, desc, eq, getTableColumns, gt, inArray, isNotNull, lt, ne, sql } = orm;
+export const {
+  Placeholder,
+  and,
+  asc,
+  desc,
+  eq,
+  getTableColumns,
+  gt,
+  inArray,
+  isNotNull,
+  isNull,
+  lt,
+  ne,
+  sql,
+} = orm;
 export const {
   PgDialect,
   bigint,

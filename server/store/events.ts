@@ -45,19 +45,23 @@ const insertChunks = statement(sql`
   select lease_id as lease from current`);
 
 const upsertProgress = statement(sql`
-  insert into ${progress} as x (${pr.orgId}, ${pr.jobId}, ${pr.attempt}, ${pr.fraction}, ${pr.message}, ${pr.updatedAt})
-  select ${param("org")}::uuid, y.${q.jobId}, y.${q.attempt}, d.fraction, d.message, ${clock}
-  from ${jobQueue} y join unnest(${param("jobs")}::uuid[], ${param("attempts")}::int[], ${param("leases")}::uuid[],
-    ${param("workers")}::uuid[], ${param("fractions")}::float8[], ${param("messages")}::text[])
-    as d(job_id, attempt, lease_id, worker_id, fraction, message)
-    on y.${q.jobId} = d.job_id and y.${q.attempt} = d.attempt and y.${q.leaseId} = d.lease_id
-      and y.${q.workerId} is not distinct from d.worker_id
-  where y.${q.orgId} = ${param("org")}::uuid and y.${q.jobId} = any(${param("jobs")}::uuid[])
-  on conflict (${pr.orgId}, ${pr.jobId}) do update set ${pr.attempt} = excluded.${pr.attempt},
-    ${pr.fraction} = excluded.${pr.fraction}, ${pr.message} = excluded.${pr.message},
-    ${pr.updatedAt} = excluded.${pr.updatedAt}
-    where x.${pr.attempt} <= excluded.${pr.attempt}
-  returning x.${pr.jobId} as job`);
+  with current as (
+    select y.${q.jobId}, y.${q.attempt}, y.${q.leaseId}, d.fraction, d.message
+    from ${jobQueue} y join unnest(${param("jobs")}::uuid[], ${param("attempts")}::int[], ${param("leases")}::uuid[],
+      ${param("workers")}::uuid[], ${param("fractions")}::float8[], ${param("messages")}::text[])
+      as d(job_id, attempt, lease_id, worker_id, fraction, message)
+      on y.${q.jobId} = d.job_id and y.${q.attempt} = d.attempt and y.${q.leaseId} = d.lease_id
+        and y.${q.workerId} is not distinct from d.worker_id
+    where y.${q.orgId} = ${param("org")}::uuid and y.${q.jobId} = any(${param("jobs")}::uuid[])
+  ), kept as (
+    insert into ${progress} as x (${pr.orgId}, ${pr.jobId}, ${pr.attempt}, ${pr.fraction}, ${pr.message}, ${pr.updatedAt})
+    select ${param("org")}::uuid, ${q.jobId}, ${q.attempt}, fraction, message, ${clock} from current
+    on conflict (${pr.orgId}, ${pr.jobId}) do update set ${pr.attempt} = excluded.${pr.attempt},
+      ${pr.fraction} = excluded.${pr.fraction}, ${pr.message} = excluded.${pr.message},
+      ${pr.updatedAt} = excluded.${pr.updatedAt}
+      where x.${pr.attempt} <= excluded.${pr.attempt}
+  )
+  select ${q.leaseId} as lease from current`);
 
 /** A run of events of one attempt, encoded. */
 export interface EventChunk {
@@ -96,7 +100,7 @@ export function keepChunks(org: string, chunks: readonly EventChunk[]): Call {
   });
 }
 
-/** The statement that keeps the latest progress of current leases. Each job at most once. Returns their jobs. */
+/** The statement that keeps the latest progress of current leases. Each job at most once. Returns those leases. */
 export function keepProgress(org: string, rows: readonly ProgressRow[]): Call {
   return call(upsertProgress, {
     ...fences(org, rows),

@@ -1,7 +1,8 @@
+import type { AnyColumn } from "drizzle-orm";
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
 import type { Database, Tx } from "./database.ts";
 import { inOrg, inOrgs } from "./database.ts";
-import { and, eq, inArray, sql } from "./drizzle.ts";
+import { and, eq, inArray, isNotNull, isNull, sql } from "./drizzle.ts";
 import { clock } from "./names.ts";
 import { links, workers } from "./schema-fleet.ts";
 
@@ -26,21 +27,17 @@ export interface DeclaredWorker {
   readonly host: string;
 }
 
-/** The link as it was before a Hello. */
-export interface PreviousLink {
-  readonly bootId: string;
-  readonly hostBootId: string;
-  /** Milliseconds since its last sign of life, by the database's clock. */
-  readonly silentMs: number;
-}
+const sinceMs = (at: AnyColumn) => sql<number>`(extract(epoch from ${clock} - ${at}) * 1000)::float8`;
 
-/** Reads a worker's row, and its link's, locked. */
+/** Reads a worker's row, and its link's, locked. Times are by the database's clock. */
 export async function lockWorker(tx: Tx, orgId: string, workerId: string) {
   const [worker] = await tx
     .select({
       name: workers.name,
       disabledAt: workers.disabledAt,
       drainRequestedAt: workers.drainRequestedAt,
+      host: workers.host,
+      isQuarantined: isNotNull(workers.quarantinedAt).mapWith(Boolean),
     })
     .from(workers)
     .where(and(eq(workers.orgId, orgId), eq(workers.workerId, workerId)))
@@ -49,7 +46,11 @@ export async function lockWorker(tx: Tx, orgId: string, workerId: string) {
     .select({
       bootId: links.bootId,
       hostBootId: links.hostBootId,
-      silentMs: sql<number>`(extract(epoch from ${clock} - ${links.seenAt}) * 1000)::float8`,
+      silentMs: sinceMs(links.seenAt),
+      isAttached: links.isAttached,
+      transport: links.transport,
+      flips: links.flips,
+      flipsAgeMs: sql<number | null>`(extract(epoch from ${clock} - ${links.flipsSince}) * 1000)::float8`,
     })
     .from(links)
     .where(and(eq(links.orgId, orgId), eq(links.workerId, workerId)))
@@ -57,14 +58,14 @@ export async function lockWorker(tx: Tx, orgId: string, workerId: string) {
   return { worker: worker ?? null, link: link ?? null };
 }
 
-/** Raises the epoch of a worker's link and writes what the worker declares. */
+/** Raises the epoch of a worker's link and writes what the worker declares. A new link is above suspicion. */
 export async function openLink(
   tx: Tx,
   orgId: string,
   row: LinkRow,
   declared: DeclaredWorker,
 ): Promise<number> {
-  const values = { ...row, orgId, seenAt: clock, connectedAt: clock, isAttached: true };
+  const values = { ...row, orgId, seenAt: clock, connectedAt: clock, isAttached: true, suspectAt: null };
   const [opened] = await tx
     .insert(links)
     .values({ ...values, linkEpoch: 1 })
@@ -78,6 +79,104 @@ export async function openLink(
     .set(declared)
     .where(and(eq(workers.orgId, orgId), eq(workers.workerId, row.workerId)));
   return opened?.linkEpoch ?? 0;
+}
+
+/** Counts a flip of a worker's link, the first of a new count or one more. */
+export async function noteFlip(
+  tx: Tx,
+  orgId: string,
+  workerId: string,
+  { flips, isFirst }: { readonly flips: number; readonly isFirst: boolean },
+): Promise<void> {
+  await tx
+    .update(links)
+    .set({ flips, ...(isFirst ? { flipsSince: clock } : {}) })
+    .where(and(eq(links.orgId, orgId), eq(links.workerId, workerId)));
+}
+
+/** Quarantines a worker, unless it is already. */
+export async function quarantineWorker(
+  tx: Tx,
+  orgId: string,
+  workerId: string,
+  reason: string,
+): Promise<void> {
+  await tx
+    .update(workers)
+    .set({ quarantinedAt: clock, quarantineReason: reason })
+    .where(and(eq(workers.orgId, orgId), eq(workers.workerId, workerId), isNull(workers.quarantinedAt)));
+}
+
+/** Notes since when a link leaves a cancel without an answer, or that it answers, if it is still this one. */
+export async function suspectLink(
+  db: Database,
+  orgId: string,
+  of: { readonly workerId: string; readonly linkEpoch: number; readonly isSuspect: boolean },
+): Promise<void> {
+  await inOrg(db.app, orgId, (tx) =>
+    tx
+      .update(links)
+      .set({ suspectAt: of.isSuspect ? sql`coalesce(${links.suspectAt}, ${clock})` : null })
+      .where(and(eq(links.orgId, orgId), eq(links.workerId, of.workerId), eq(links.linkEpoch, of.linkEpoch))),
+  );
+}
+
+/** Who holds the link of a worker now; null when it never had one. */
+export async function readLinkHolder(db: Database, orgId: string, workerId: string) {
+  const [row] = await inOrg(db.app, orgId, (tx) =>
+    tx
+      .select({ bootId: links.bootId, host: workers.host, linkEpoch: links.linkEpoch })
+      .from(links)
+      .innerJoin(workers, and(eq(workers.orgId, orgId), eq(workers.workerId, workerId)))
+      .where(and(eq(links.orgId, orgId), eq(links.workerId, workerId))),
+  );
+  return row ?? null;
+}
+
+/** Which of some workers are quarantined. */
+export async function quarantinedOf(
+  db: Database,
+  orgId: string,
+  workerIds: readonly string[],
+): Promise<Set<string>> {
+  const rows = await inOrg(db.sweep, orgId, (tx) =>
+    tx
+      .select({ workerId: workers.workerId })
+      .from(workers)
+      .where(
+        and(
+          eq(workers.orgId, orgId),
+          inArray(workers.workerId, [...workerIds]),
+          isNotNull(workers.quarantinedAt),
+        ),
+      ),
+  );
+  return new Set(rows.map((row) => row.workerId));
+}
+
+/**
+ * Renews links whose workers were told to wait with their Hello, if they are still of the same boot, whatever
+ * their orgs, in one statement.
+ */
+export async function touchLinks(
+  db: PostgresJsDatabase,
+  waiting: readonly { readonly orgId: string; readonly workerId: string; readonly bootId: string }[],
+): Promise<void> {
+  const orgIds = [...new Set(waiting.map((one) => one.orgId))];
+  const asked = sql`unnest(${array(waiting.map((one) => one.workerId))}::uuid[],
+    ${array(waiting.map((one) => one.bootId))}::uuid[]) as asked(worker_id, boot_id)`;
+  await inOrgs(db, orgIds, (tx) =>
+    tx
+      .update(links)
+      .set({ seenAt: clock })
+      .from(asked)
+      .where(
+        and(
+          inArray(links.orgId, orgIds),
+          sql`${links.workerId} = asked.worker_id and ${links.bootId} = asked.boot_id`,
+        ),
+      ),
+  );
 }
 
 /** Marks a link as not attached, if it is still this one. */
@@ -114,32 +213,31 @@ export async function drainLink(
   });
 }
 
-/** Renews links, whatever their orgs, in one statement. Returns the ids of the workers whose link is still this one. */
-export async function renewLinks(
-  db: PostgresJsDatabase,
-  held: readonly { readonly orgId: string; readonly workerId: string; readonly linkEpoch: number }[],
-): Promise<Set<string>> {
+/**
+ * Renews links, whatever their orgs, in one statement. Returns those that are still their workers' links; of two
+ * links of one worker in one call that is one at most.
+ */
+export async function renewLinks<
+  T extends { readonly orgId: string; readonly workerId: string; readonly linkEpoch: number },
+>(db: PostgresJsDatabase, held: readonly T[]): Promise<Set<T>> {
   const orgIds = [...new Set(held.map((one) => one.orgId))];
-  const epochs = new Map(held.map((one) => [one.workerId, one.linkEpoch]));
+  const asked = sql`unnest(${array(held.map((one) => one.workerId))}::uuid[],
+    ${array(held.map((one) => one.linkEpoch))}::bigint[]) as asked(worker_id, link_epoch)`;
   const rows = await inOrgs(db, orgIds, (tx) =>
     tx
       .update(links)
       .set({ seenAt: clock, isAttached: true })
+      .from(asked)
       .where(
         and(
           inArray(links.orgId, orgIds),
-          inArray(
-            links.workerId,
-            held.map((one) => one.workerId),
-          ),
-          sql`${links.linkEpoch} = (${array(held.map((one) => one.linkEpoch))}::bigint[])[array_position(${array(
-            held.map((one) => one.workerId),
-          )}::uuid[], ${links.workerId})]`,
+          sql`${links.workerId} = asked.worker_id and ${links.linkEpoch} = asked.link_epoch`,
         ),
       )
       .returning({ workerId: links.workerId, linkEpoch: links.linkEpoch }),
   );
-  return new Set(rows.filter((row) => epochs.get(row.workerId) === row.linkEpoch).map((row) => row.workerId));
+  const current = new Map(rows.map((row) => [row.workerId, row.linkEpoch]));
+  return new Set(held.filter((one) => current.get(one.workerId) === one.linkEpoch));
 }
 
 // One parameter, whatever the length.

@@ -67,7 +67,7 @@ const isOverCap = sql`x.${q.grantedAt} < ${clock} - x.${q.leaseTtlMs} * interval
 /** T13: leases of silent links, and leases over their cap. Parameters: org, limit. */
 export const findLost = statement(sql`
   select x.${q.jobId} as job, x.${q.attempt} as attempt, x.${q.leaseId} as lease, x.${q.workerId} as worker,
-    ${isOverCap} as capped
+    ${isOverCap} as capped, (extract(epoch from ${clock} - k.${l.seenAt}) * 1000)::float8 as silent
   from ${jobQueue} x left join ${links} k on k.${l.orgId} = ${param("org")}::uuid and k.${l.workerId} = x.${q.workerId}
   where x.${q.orgId} = ${param("org")}::uuid and x.${q.workerId} is not null and (${silence} or ${isOverCap})
   limit ${param("limit")}::int`);
@@ -79,11 +79,18 @@ export const confirmLost = statement(sql`
   where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(${param("jobs")}::uuid[])
     and x.${q.leaseId} = any(${param("leases")}::uuid[]) and (${silence} or ${isOverCap})`);
 
-/** How many links are attached, and how many of them fell silent. Parameters: org, silent (milliseconds). */
+const milliseconds = (name: string) => sql`${param(name)}::bigint * interval '1 millisecond'`;
+
+/**
+ * How many links are attached or belong to workers that hold leases (a stream that broke may have closed its
+ * link), and how many of them fell silent lately. Parameters: org, silent and window (milliseconds).
+ */
 export const countLinks = statement(sql`
-  select count(*)::int as attached,
-    count(*) filter (where k.${l.seenAt} < ${clock} - ${param("silent")}::bigint * interval '1 millisecond')::int as silent
-  from ${links} k where k.${l.orgId} = ${param("org")}::uuid and k.${l.isAttached}`);
+  select count(*)::int as links,
+    count(*) filter (where k.${l.seenAt} < ${clock} - ${milliseconds("silent")}
+      and k.${l.seenAt} >= ${clock} - ${milliseconds("silent")} - ${milliseconds("window")})::int as vanished
+  from ${links} k where k.${l.orgId} = ${param("org")}::uuid and (k.${l.isAttached} or exists (
+    select 1 from ${jobQueue} x where x.${q.orgId} = ${param("org")}::uuid and x.${q.workerId} = k.${l.workerId}))`);
 
 /** T18: jobs whose deadline has passed. Parameters: org, limit. */
 export const findOverdue = statement(sql`
@@ -129,6 +136,7 @@ export const capableWorkers = statement(sql`
   select k.${l.workerId} as worker from ${links} k
   join ${workers} w on w.${w.orgId} = ${param("org")}::uuid and w.${w.workerId} = k.${l.workerId}
   where k.${l.orgId} = ${param("org")}::uuid and k.${l.isAttached} and not k.${l.isDraining}
+    and k.${l.suspectAt} is null and w.${w.quarantinedAt} is null
     and k.${l.seenAt} >= ${clock} - ${param("silent")}::bigint * interval '1 millisecond'
     and ${param("kind")}::text = any(w.${w.kinds}) and w.${w.points} >= ${param("points")}::int
     and ${param("skills")}::text[] <@ array(select s ->> 'name' from jsonb_array_elements(w.${w.skills}) s)`);

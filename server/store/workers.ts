@@ -5,7 +5,7 @@ import type { Tx } from "./database.ts";
 import { and, asc, eq, gt, sql } from "./drizzle.ts";
 import { clock } from "./names.ts";
 import { jobQueue } from "./schema.ts";
-import { links, workers } from "./schema-fleet.ts";
+import { links, workerLosses, workers } from "./schema-fleet.ts";
 
 /** Registers a worker. False when the name is taken: then nothing changed. */
 export async function insertWorker(
@@ -51,12 +51,22 @@ export async function drainWorkerRow(tx: Tx, orgId: string, workerId: string): P
   await tx.update(links).set({ isDraining: true }).where(ofWorker);
 }
 
-/** Notes that a worker may take work. Its link follows when the worker says that it does. */
+/**
+ * Notes that a worker may take work, and forgets what it was quarantined for. Its link follows when the worker says
+ * that it does.
+ */
 export async function resumeWorkerRow(tx: Tx, orgId: string, workerId: string): Promise<void> {
   await tx
     .update(workers)
     .set({ drainRequestedAt: null, quarantinedAt: null, quarantineReason: null })
     .where(and(eq(workers.orgId, orgId), eq(workers.workerId, workerId)));
+  await tx
+    .update(links)
+    .set({ flips: 0, flipsSince: null })
+    .where(and(eq(links.orgId, orgId), eq(links.workerId, workerId)));
+  await tx
+    .delete(workerLosses)
+    .where(and(eq(workerLosses.orgId, orgId), eq(workerLosses.workerId, workerId)));
 }
 
 /** Which workers to read: one, or a page of them by name. */

@@ -48,6 +48,7 @@ function held(leaseId: string, points = 1, offerSequence = 0) {
     state: "running" as const,
     missed: 0,
     acceptedAtHeartbeat: 0,
+    cancelSentMs: null,
     isCancelAcknowledged: false,
     hasProgress: false,
     accepted: null,
@@ -136,11 +137,32 @@ describe("a link", () => {
     expect(worker.freeSlots()).toBe(1);
   });
 
-  test("takes no offers while it is stale, muted or draining", () => {
-    for (const flag of ["isStale", "isMuted", "isDraining", "isClosed"] as const) {
+  test.each(["isMuted", "isDraining", "isQuarantined", "isSuspect"] as const)(
+    "takes no offers while it %s",
+    (flag) => {
       const worker = link("w");
       worker[flag] = true;
       expect(worker.freeSlots()).toBe(0);
-    }
+      worker[flag] = false;
+      expect(worker.freeSlots()).toBeGreaterThan(0);
+    },
+  );
+
+  test("takes no offers while it is stale, and again after an echoed heartbeat", () => {
+    const worker = link("w");
+    worker.apply({ type: "tick", nowMs: 15_001, staleMs: 15_000 });
+    expect(worker.freeSlots()).toBe(0);
+    worker.apply({ type: "heard", nowMs: 15_002 });
+    expect(worker.freeSlots()).toBe(0);
+    worker.apply({ type: "echoed", nowMs: 15_003 });
+    expect(worker.freeSlots()).toBeGreaterThan(0);
+  });
+
+  test.each(["closed", "newer-hello"] as const)("never takes offers again once it is %s", (type) => {
+    const worker = link("w");
+    worker.apply({ type });
+    worker.apply({ type: "echoed", nowMs: 1 });
+    expect(worker.isClosed).toBe(true);
+    expect(worker.freeSlots()).toBe(0);
   });
 });

@@ -67,6 +67,9 @@ describe("defaults", () => {
       staleMs: 15_000,
       offerTtlMs: 10_000,
       killGraceMs: 10_000,
+      cancelSuspectMs: 20_000,
+      quarantineLosses: 3,
+      hellosPerSecond: 200,
       outageGraceMs: 30_000,
       helloTimeoutMs: 5_000,
       reclaimAfterMs: 30_000,
@@ -87,6 +90,12 @@ describe("defaults", () => {
       corsOrigins: [],
       reflection: "on",
     });
+  });
+
+  test("suspect a worker after twice the kill grace, and never at once", () => {
+    expect(load({ flags: { "kill-grace": "1m" } }).cancelSuspectMs).toBe(120_000);
+    expect(load({ flags: { "kill-grace": "0s" } }).cancelSuspectMs).toBe(1_000);
+    expect(load({ flags: { "cancel-suspect": "5s" } }).cancelSuspectMs).toBe(5_000);
   });
 
   test("put the data below XDG_STATE_HOME, and the artifacts beside the data directory", () => {

@@ -3,6 +3,7 @@ import postgres from "postgres";
 import { inject } from "vitest";
 import { type Config, loadConfig } from "../../server/config.ts";
 import type { Caller, Coordinator } from "../../server/domain/context.ts";
+import { Counters } from "../../server/domain/counters.ts";
 import { createIdGenerator } from "../../server/domain/ids.ts";
 import { createSettingsCache } from "../../server/domain/settings.ts";
 import { createSubmitBatcher } from "../../server/domain/submit.ts";
@@ -106,6 +107,7 @@ export function testCoordinator(
     nowMs,
     random: () => 0.5,
     wakes,
+    counters: new Counters(),
     log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
     submits: createSubmitBatcher({
       hot: database.hot,

@@ -1,11 +1,13 @@
 import { freemem, loadavg, totalmem } from "node:os";
 import { create } from "@bufbuild/protobuf";
 import { type Duration, durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
+import type { LeaseRef } from "@muster/client/v1/job_service";
 import {
   type CommandAction,
   type ConnectRequest,
   type ConnectResponse,
   type Demand,
+  type EventAck,
   type GoingAway,
   HeartbeatSchema,
   type ResultAck,
@@ -172,6 +174,7 @@ export class AttachedLink {
       }
       case "eventAck":
         reports.acknowledge(frame.value, clock.nowMs());
+        leases.lost(supersededBy(frame.value), "another attempt took over");
         this.wake();
         return;
       case "resultAck":
@@ -300,6 +303,10 @@ export class AttachedLink {
     this.#callOffImprove();
     this.#link.close(end.kind === "improve" ? "improve" : undefined);
   }
+}
+
+function supersededBy({ items }: EventAck): LeaseRef[] {
+  return items.flatMap(({ lease, superseded }) => (superseded && lease !== undefined ? [lease] : []));
 }
 
 function frameOf(frame: ConnectRequest["frame"]): ConnectRequest {

@@ -122,10 +122,14 @@ export class Reports {
     return least;
   }
 
-  /** Forgets what is durable. */
+  /** Forgets what is durable, and all that is refused. */
   acknowledge(ack: EventAck, nowMs: number): void {
-    for (const { lease, sequence } of ack.items) {
+    for (const { lease, sequence, superseded } of ack.items) {
       const leaseId = lease?.leaseId ?? "";
+      if (superseded) {
+        this.drop(leaseId);
+        continue;
+      }
       const kept = this.#kept.get(leaseId);
       if (kept === undefined) continue;
       kept.buffer.acknowledge(Number(sequence));

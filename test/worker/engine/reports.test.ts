@@ -20,6 +20,18 @@ async function running() {
 }
 
 describe("reports", () => {
+  test("that are refused stop their attempt as superseded, and no more are sent", async () => {
+    const { bench, lease, say, items } = await running();
+    await say(log("one"));
+    const superseded = { lease, sequence: 1n, superseded: true, currentAttempt: 2 };
+    await bench.push({ case: "eventAck", value: { items: [superseded] } });
+    expect(bench.all("stop")).toMatchObject([{ leaseId: lease.leaseId, order: { kind: "superseded" } }]);
+    await say(log("two"));
+    await bench.settle(lease.leaseId);
+    expect(items()).toHaveLength(1);
+    expect(bench.link.results).toEqual([]);
+  });
+
   test("of one turn travel in one frame, numbered from one", async () => {
     const { bench, say, items } = await running();
     await say(log("one"), { kind: "message", text: "two" }, { kind: "partial", data: Buffer.from("3") });

@@ -326,6 +326,13 @@ export declare type CancelJobRequest = Message<"muster.v1.CancelJobRequest"> & {
    * @generated from field: string request_id = 4;
    */
   requestId: string;
+
+  /**
+   * Cancel only if this attempt is still current; else SUPERSEDED with the current one. Absent: whichever is.
+   *
+   * @generated from field: muster.v1.LeaseRef lease = 5;
+   */
+  lease?: LeaseRef | undefined;
 };
 
 /**

@@ -1487,11 +1487,25 @@ export declare type EventAckItem = Message$1<"muster.v1.EventAckItem"> & {
   lease?: LeaseRef | undefined;
 
   /**
-   * Durable up to and with this sequence.
+   * Durable up to and with this sequence; dropped up to it when superseded.
    *
    * @generated from field: int64 sequence = 2;
    */
   sequence: bigint;
+
+  /**
+   * The lease is no longer current: nothing was kept. Stop the attempt and drop what it says.
+   *
+   * @generated from field: bool superseded = 3;
+   */
+  superseded: boolean;
+
+  /**
+   * The attempt that is current, or was the last, when superseded.
+   *
+   * @generated from field: int32 current_attempt = 4;
+   */
+  currentAttempt: number;
 };
 
 /**

@@ -1,0 +1,63 @@
+/** What is counted, with what people read about it. */
+const counterHelp = {
+  muster_refused_frames_total: "Frames of workers that were refused, by frame and reason.",
+  muster_lost_leases_total: "Leases taken back from workers (T13).",
+  muster_fleet_events_total: "Times that links vanished together, so that expiry waited.",
+  muster_quarantines_total: "Workers that were quarantined, by cause.",
+  muster_suspects_total: "Links that left a cancel without an answer.",
+  muster_mailbox_overflows_total: "Links closed because their worker read too slowly.",
+  muster_deferred_hellos_total: "Hellos that were told to wait.",
+  muster_unread_responses_total: "Responses cut off because their caller did not read.",
+} as const;
+
+/** The name of a counter. */
+export type CounterName = keyof typeof counterHelp;
+
+/** Labels of a count. Their values come from closed lists: a counter has few of them. */
+export type Labels = Readonly<Record<string, string>>;
+
+/** Numbers that only grow, of this process, for whoever watches it. They decide nothing. */
+export class Counters {
+  readonly #values = new Map<CounterName, Map<string, number>>();
+
+  /** Counts. */
+  add(name: CounterName, labels: Labels = {}, by = 1): void {
+    let series = this.#values.get(name);
+    if (!series) {
+      series = new Map();
+      this.#values.set(name, series);
+    }
+    const key = labelText(labels);
+    series.set(key, (series.get(key) ?? 0) + by);
+  }
+
+  /** What was counted so far. */
+  value(name: CounterName, labels: Labels = {}): number {
+    return this.#values.get(name)?.get(labelText(labels)) ?? 0;
+  }
+
+  /** All of them in the text format of Prometheus, version 0.0.4. */
+  text(): string {
+    const lines: string[] = [];
+    for (const [name, help] of Object.entries(counterHelp)) {
+      lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} counter`);
+      const series = this.#values.get(counterName(name));
+      for (const [labels, value] of series ?? []) lines.push(`${name}${labels} ${value}`);
+    }
+    return `${lines.join("\n")}\n`;
+  }
+}
+
+function labelText(labels: Labels): string {
+  const pairs = Object.entries(labels).map(([key, value]) => `${key}="${escaped(value)}"`);
+  return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
+}
+
+function escaped(value: string): string {
+  return value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+}
+
+// Safe: the table above is a literal, so it has no keys beyond those of its type.
+function counterName(name: string): CounterName {
+  return name as CounterName;
+}

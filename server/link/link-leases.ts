@@ -1,0 +1,202 @@
+import type { OfferReply } from "@muster/client/v1/link";
+import { type Held, hasResult, type Link, storedHeld } from "../dispatch/link.ts";
+import { endLeases, type Fence } from "../domain/leases.ts";
+import type { Attached, Hello, StoredLease } from "../domain/links.ts";
+import type { LeaseEvent } from "../domain/rules/transitions.ts";
+import type { Lease } from "../domain/submit.ts";
+import { fenceOf, readCoolDown, readLease } from "./frames-in.ts";
+import type { LinkParts } from "./parts.ts";
+import { untilDone } from "./until-done.ts";
+
+/** The link whose leases they are. */
+export interface LeaseOwner {
+  readonly link: Link;
+  /** Nothing comes in or goes out any more. */
+  readonly isEnded: boolean;
+  /** Tells the worker to stop a lease. */
+  stop(fence: Fence, reason: string): void;
+}
+
+/**
+ * The leases of one link, from the offer to the commit of what ends them. What is no longer the worker's is told
+ * with the next heartbeat, and by a cancel at once.
+ */
+export class LinkLeases {
+  readonly #parts: LinkParts;
+  readonly #owner: LeaseOwner;
+  /** Of an earlier boot that is not proven dead. */
+  readonly #doubtful = new Map<string, { readonly fence: Fence; readonly untilMs: number }>();
+  #lost: Lease[] = [];
+
+  constructor(parts: LinkParts, owner: LeaseOwner) {
+    this.#parts = parts;
+    this.#owner = owner;
+  }
+
+  /** Takes over what the store says the worker has. A Hello that lists a lease accepts it. */
+  resume(attached: Attached, hello: Hello): void {
+    const dropped = new Set([...attached.unseen, ...attached.dead].map((lease) => lease.leaseId));
+    const inOutbox = new Set(hello.outbox.map((lease) => lease.leaseId));
+    const nowMs = this.#parts.nowMs();
+    for (const lease of attached.leases) {
+      if (dropped.has(lease.leaseId)) continue;
+      const held = storedHeld(lease, attached.workerId, nowMs);
+      this.#link.hold(held);
+      if (!lease.isRunning && !inOutbox.has(lease.leaseId)) {
+        void this.#parts.attempt("commit an accept", () => this.#accept(held, 0));
+      }
+    }
+    for (const { verdict } of attached.verdicts) {
+      if (verdict === "superseded") this.#parts.refused("hello", "unknown-lease");
+    }
+    for (const { lease, waitMs } of attached.doubtful) {
+      const fence = fenceOf(lease, attached.workerId);
+      this.#doubtful.set(lease.leaseId, { fence, untilMs: nowMs + waitMs });
+    }
+  }
+
+  /** Gives back what the worker attached without: offers that it never saw, leases that died with an earlier boot. */
+  async giveBack(attached: Attached): Promise<void> {
+    const back = (leases: Attached["unseen"], event: LeaseEvent, reason: string) =>
+      leases.map((lease) => ({ fence: fenceOf(lease, attached.workerId), event, reason }));
+    await this.#parts.attempt("give leases back", () =>
+      endLeases(this.#parts.coordinator, this.#link.orgId, [
+        ...back(attached.unseen, { type: "offer-timed-out" }, "the worker attached without it"),
+        ...back(attached.dead, { type: "lost", isFleetEvent: false }, "the worker restarted"),
+      ]),
+    );
+  }
+
+  /** Answers to offers: T5 and T6. Resolves when they are committed, with the exclusive jobs that may start or not. */
+  async commitAnswers(reply: OfferReply): Promise<{ leases: Lease[]; superseded: Lease[] }> {
+    const declines: { fence: Fence; event: LeaseEvent; reason: string }[] = [];
+    const accepts: Promise<{ held: Held; isCurrent: boolean }>[] = [];
+    const superseded: Lease[] = [];
+    for (const answer of reply.answers) {
+      const lease = readLease(answer.lease);
+      const held = lease && this.#link.find(lease);
+      if (!lease || !held) {
+        if (lease) superseded.push(lease);
+        this.#parts.refused("offer-reply", lease ? "superseded" : "malformed");
+      } else if (answer.decline) {
+        const coolDownMs = readCoolDown(answer.decline.retryAfter);
+        const reason = answer.decline.reason.slice(0, 200);
+        declines.push({ fence: held.fence, event: { type: "declined", coolDownMs }, reason });
+      } else accepts.push(this.#accept(held, Number(answer.heartbeatSequence)));
+    }
+    this.#lost.push(...superseded);
+    if (declines.length > 0) {
+      await endLeases(this.#parts.coordinator, this.#link.orgId, declines);
+      for (const { fence } of declines) this.#link.drop(fence.leaseId);
+      this.#parts.dispatcher.wake(this.#link.orgId);
+    }
+    const exclusive = (await Promise.all(accepts)).filter(({ held }) => held.isExclusive);
+    return {
+      leases: exclusive.filter((one) => one.isCurrent).map((one) => one.held.fence),
+      superseded: [...superseded, ...exclusive.filter((one) => !one.isCurrent).map((one) => one.held.fence)],
+    };
+  }
+
+  /** What a heartbeat lists: accepted if it was offered, told as lost if it is not the worker's. */
+  listed(held: readonly Lease[], outbox: readonly Lease[], sequence: number): void {
+    for (const lease of held) {
+      const own = this.#link.find(lease);
+      if (!own) {
+        this.#lost.push(lease);
+        this.#parts.refused("heartbeat", "unknown-lease");
+      } else if (own.state === "offered") {
+        void this.#parts.attempt("commit an accept", () => this.#accept(own, sequence));
+      }
+    }
+    this.#loseUnlisted(new Set([...held, ...outbox].map((lease) => lease.leaseId)), sequence);
+  }
+
+  /** A lease is no longer the worker's. */
+  revoke(leaseId: string, reason: string): void {
+    const held = this.#link.drop(leaseId);
+    if (!held) return;
+    this.#lost.push(held.fence);
+    this.#owner.stop(held.fence, reason);
+    this.#parts.dispatcher.wake(this.#link.orgId);
+  }
+
+  /** The store has a lease of this worker that is not counted here: an offer that was never sent goes back. */
+  async adopt(lease: StoredLease): Promise<void> {
+    if (this.#link.held.has(lease.leaseId) || this.#owner.isEnded) return;
+    const held = storedHeld(lease, this.#link.workerId, this.#parts.nowMs());
+    this.#link.hold(held);
+    if (lease.isRunning) return;
+    await this.#end([held], { type: "offer-timed-out" }, "the offer was not sent");
+  }
+
+  /** What the worker lost since this was asked last. */
+  takeLost(): Lease[] {
+    const lost = this.#lost;
+    this.#lost = [];
+    return lost;
+  }
+
+  /** Called each second: offers that were not answered, leases of a boot that is not proven dead. */
+  check(nowMs: number): void {
+    const unanswered = [...this.#link.held.values()].filter(
+      (held) => held.state === "offered" && nowMs - held.offeredAtMs > this.#parts.config.offerTtlMs,
+    );
+    if (unanswered.length > 0) {
+      this.#link.isMuted = true;
+      void this.#end(unanswered, { type: "offer-timed-out" }, "the worker did not answer the offer");
+    }
+    const dead = [...this.#doubtful.values()].filter((one) => nowMs > one.untilMs);
+    for (const { fence } of dead) this.#doubtful.delete(fence.leaseId);
+    const held = dead.flatMap(({ fence }) => this.#link.held.get(fence.leaseId) ?? []);
+    if (held.length > 0) {
+      void this.#end(held, { type: "lost", isFleetEvent: false }, "the worker restarted without it");
+    }
+  }
+
+  get #link(): Link {
+    return this.#owner.link;
+  }
+
+  // T13: its live worker lists it neither as held nor as in the outbox in two heartbeats sent after its accept.
+  #loseUnlisted(listed: ReadonlySet<string>, sequence: number): void {
+    const lost: Held[] = [];
+    for (const held of this.#link.held.values()) {
+      const isJudged = held.state === "running" || held.state === "accepted";
+      if (!isJudged || this.#doubtful.has(held.fence.leaseId)) continue;
+      if (listed.has(held.fence.leaseId)) held.missed = 0;
+      else if (sequence > held.acceptedAtHeartbeat && ++held.missed >= 2) lost.push(held);
+    }
+    if (lost.length > 0)
+      void this.#end(lost, { type: "lost", isFleetEvent: false }, "the worker no longer has it");
+  }
+
+  // Resolves when the accept is committed, or skipped because the result is there already. However often
+  // and by whatever frame a lease is accepted, it is committed once, and all wait for that.
+  async #accept(held: Held, heartbeatSequence: number): Promise<{ held: Held; isCurrent: boolean }> {
+    held.accepted ??= this.#commitAccept(held, heartbeatSequence);
+    return { held, isCurrent: await held.accepted };
+  }
+
+  async #commitAccept(held: Held, heartbeatSequence: number): Promise<boolean> {
+    if (held.state === "offered") held.state = "accepted";
+    held.acceptedAtHeartbeat = Math.max(heartbeatSequence, this.#link.heartbeatSequence);
+    const accept = { ...held.fence, isDone: () => hasResult(held) };
+    // Not committed, not confirmed: a link that ends meanwhile must not let an exclusive job start.
+    let isCurrent: boolean | null = null;
+    await untilDone(this.#owner, this.#parts.log, async () => {
+      isCurrent = await this.#parts.accepts.add(this.#link.orgId, accept);
+      return true;
+    });
+    if (held.state === "accepted") held.state = "running";
+    if (isCurrent === false && !hasResult(held)) this.revoke(held.fence.leaseId, "superseded");
+    return isCurrent ?? false;
+  }
+
+  async #end(held: readonly Held[], event: LeaseEvent, reason: string): Promise<void> {
+    await this.#parts.attempt("end leases", async () => {
+      const ends = held.map(({ fence }) => ({ fence, event, reason }));
+      const ended = await endLeases(this.#parts.coordinator, this.#link.orgId, ends);
+      for (const leaseId of ended) this.revoke(leaseId, reason);
+    });
+  }
+}
