@@ -49,9 +49,11 @@ export function checkDrains(found: Findings, records: Records, times: WorkerTime
     for (const row of byWorker.of(worker)) {
       const [grantedAt, endedAt] = [attempts.grantedAt.get(row), attempts.endedAt.get(row)];
       if (!(grantedAt < untilMs && endedAt >= drain.at)) continue;
-      // A kill, or a freeze, took it: that is not the drain's doing.
+      // A kill, a freeze or a partition took it: that is not the drain's doing.
       const isOther =
-        times.wasKilled(worker, drain.at, endedAt) || times.wasFrozen(worker, grantedAt, endedAt);
+        times.wasKilled(worker, drain.at, endedAt) ||
+        times.wasFrozen(worker, grantedAt, endedAt) ||
+        times.wasCut(worker, grantedAt, endedAt);
       const outcome = attempts.outcome.get(row);
       const isOwnFailure = leases.end.get(attempts.lease.get(row)) === EffectEnd.failed;
       const isSpent =

@@ -6,6 +6,8 @@ export interface WorkerTimes {
   killOf(worker: number, boot: number, at: number): number | null;
   /** Whether it was stopped at some time between. */
   wasFrozen(worker: number, fromMs: number, toMs: number): boolean;
+  /** Whether it was cut off from the coordinators at some time between. */
+  wasCut(worker: number, fromMs: number, toMs: number): boolean;
   /** Whether it was killed at some time between. */
   wasKilled(worker: number, fromMs: number, toMs: number): boolean;
   /** The first kill or start of it after a time; infinite when there is none. */
@@ -17,6 +19,7 @@ export function workerTimes(records: Records): WorkerTimes {
   const kills = new Map<number, number[]>();
   const lives = new Map<number, number[]>();
   const freezes = new Map<number, { readonly fromMs: number; toMs: number }[]>();
+  const cuts = new Map<number, { readonly fromMs: number; readonly toMs: number }[]>();
   for (const fault of records.faults) {
     const worker = workerOf(records, fault);
     if (worker === 0) continue;
@@ -33,6 +36,9 @@ export function workerTimes(records: Records): WorkerTimes {
         append(freezes, worker, { fromMs: fault.at, toMs });
         break;
       }
+      case "partition":
+        append(cuts, worker, { fromMs: fault.at, toMs: fault.at + (fault.forMs ?? 0) });
+        break;
       case "thaw-worker": {
         const open = freezes.get(worker)?.at(-1);
         if (open) open.toMs = fault.at;
@@ -55,6 +61,8 @@ export function workerTimes(records: Records): WorkerTimes {
     },
     wasFrozen: (worker, fromMs, toMs) =>
       freezes.get(worker)?.some((freeze) => freeze.fromMs <= toMs && freeze.toMs >= fromMs) ?? false,
+    wasCut: (worker, fromMs, toMs) =>
+      cuts.get(worker)?.some((cut) => cut.fromMs <= toMs && cut.toMs >= fromMs) ?? false,
     wasKilled: (worker, fromMs, toMs) =>
       kills.get(worker)?.some((time) => time >= fromMs && time <= toMs) ?? false,
     nextLife: (worker, afterMs) =>

@@ -63,7 +63,7 @@ export const mutants: readonly Mutant[] = [
     ],
     detector: {
       file: `${scenarios}/stale-leases.test.ts`,
-      title: "does not take the lease that the job has meanwhile",
+      title: "does not take the same attempt of the same worker, granted again after commits were lost",
     },
   },
   {

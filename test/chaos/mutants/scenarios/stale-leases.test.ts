@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Grant } from "../../../../server/dispatch/link.ts";
 import { createTestDatabase, type TestDatabase, testCoordinator } from "../../../support/database.ts";
+import type { TestWorker } from "../../../support/fleet.ts";
 import { failing, RecordedRun, type Stage, wrongIn } from "./recorded-run.ts";
 
 let db: TestDatabase;
@@ -10,6 +12,14 @@ beforeAll(async () => {
   stage = { c: testCoordinator(db), admin: db.admin };
 });
 afterAll(() => db.close());
+
+// What an asynchronous failover takes: the grant, its place in the feed, and the attempt number.
+async function loseCommits(run: RecordedRun, worker: TestWorker, { fence }: Grant): Promise<void> {
+  await db.admin`update muster.job_queue set state = 3, attempt = 0, lease_id = null, worker_id = null,
+    granted_at = null where job_id = ${fence.jobId}`;
+  await db.admin`delete from muster.changes where org_id = ${run.orgId} and states = array[4]::smallint[]`;
+  worker.link.drop(fence.leaseId);
+}
 
 const begin = async () => RecordedRun.begin(stage, await db.orgId());
 
@@ -30,13 +40,9 @@ describe("a result under a lease that is not current", () => {
   test("does not end the same attempt of the same worker, granted again after commits were lost", async () => {
     const run = await begin();
     const worker = await run.attach("only");
-    const jobId = await run.submit(failing);
+    await run.submit(failing);
     const lost = await run.next(worker);
-    // What an asynchronous failover takes: the grant, its place in the feed, and the attempt number.
-    await db.admin`update muster.job_queue set state = 3, attempt = 0, lease_id = null, worker_id = null,
-      granted_at = null where job_id = ${jobId}`;
-    await db.admin`delete from muster.changes where org_id = ${run.orgId} and states = array[4]::smallint[]`;
-    worker.link.drop(lost.fence.leaseId);
+    await loseCommits(run, worker, lost);
     const current = await run.startNext(worker);
     expect(current.fence).toMatchObject({ attempt: lost.fence.attempt, workerId: lost.fence.workerId });
     const answer = await run.deliver(lost, "succeeded");
@@ -55,6 +61,19 @@ describe("a sweep that judged by an old view", () => {
     expect(await run.lose(stale)).toBe(true);
     const current = await run.startNext(await run.attach("second"));
     const isTaken = await run.lose(stale);
+    await run.finish(current, "failed");
+    expect(wrongIn(await run.verdict())).toEqual({});
+    expect(isTaken).toBe(false);
+  });
+
+  test("does not take the same attempt of the same worker, granted again after commits were lost", async () => {
+    const run = await begin();
+    const worker = await run.attach("only");
+    await run.submit(failing);
+    const lost = await run.next(worker);
+    await loseCommits(run, worker, lost);
+    const current = await run.startNext(worker);
+    const isTaken = await run.lose(lost);
     await run.finish(current, "failed");
     expect(wrongIn(await run.verdict())).toEqual({});
     expect(isTaken).toBe(false);
