@@ -2,6 +2,7 @@ import type { Row } from "postgres";
 import type { Coordinator } from "../domain/context.ts";
 import type { InternedShape } from "../domain/rules/shapes.ts";
 import { claimShape, peekReady } from "../store/claim.ts";
+import { mayBeCommitted } from "../store/connection-errors.ts";
 import { readReadyShapes, shapeOfRow } from "../store/ready-shapes.ts";
 import { call, runInOrg } from "../store/statement.ts";
 import type { Grant, Link } from "./link.ts";
@@ -257,6 +258,14 @@ export class Dispatcher {
         grants.map((grant) => grant.fence.jobId),
       );
       return grants.length;
+    } catch (error) {
+      // What these links hold is not known any more. A Hello counts it, and no grant of an older epoch comes after.
+      if (mayBeCommitted(error)) {
+        for (const link of new Set(plan.flatMap(({ slots }) => slots))) {
+          link.port.goAway("restart", "the outcome of a grant is unknown: attach again");
+        }
+      }
+      throw error;
     } finally {
       for (const { shape, slots } of plan) for (const link of slots) link.unreserve(shape.points);
     }

@@ -83,6 +83,7 @@ export function welcomeOf(
 
 /** The offers of grants: as many frames as their size asks for, all of one sequence. */
 export function offersOf(
+  link: { readonly linkEpoch: number },
   sequence: number,
   grants: readonly Grant[],
   answerWithinMs: number,
@@ -93,7 +94,8 @@ export function offersOf(
   const close = () => {
     if (leases.length === 0) return;
     const answerWithin = durationFromMs(answerWithinMs);
-    frames.push(frame({ case: "offer", value: { sequence: BigInt(sequence), answerWithin, leases } }));
+    const [linkEpoch, number] = [BigInt(link.linkEpoch), BigInt(sequence)];
+    frames.push(frame({ case: "offer", value: { sequence: number, answerWithin, leases, linkEpoch } }));
     leases = [];
     bytes = 0;
   };

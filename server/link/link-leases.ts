@@ -35,36 +35,45 @@ export class LinkLeases {
 
   /** Takes over what the store says the worker has. A Hello that lists a lease accepts it. */
   resume(attached: Attached, hello: Hello): void {
-    const dropped = new Set([...attached.unseen, ...attached.dead].map((lease) => lease.leaseId));
+    const unseen = new Set(attached.unseen.map((lease) => lease.leaseId));
     const inOutbox = new Set(hello.outbox.map((lease) => lease.leaseId));
     const nowMs = this.#parts.nowMs();
     for (const lease of attached.leases) {
-      if (dropped.has(lease.leaseId)) continue;
       const held = storedHeld(lease, attached.workerId, nowMs);
       this.#link.hold(held);
-      if (!lease.isRunning && !inOutbox.has(lease.leaseId)) {
+      if (!lease.isRunning && !inOutbox.has(lease.leaseId) && !unseen.has(lease.leaseId)) {
         void this.#parts.attempt("commit an accept", () => this.#accept(held, 0));
       }
     }
     for (const { verdict } of attached.verdicts) {
       if (verdict === "superseded") this.#parts.refused("hello", "unknown-lease");
     }
-    for (const { lease, waitMs } of attached.doubtful) {
+    const dead = attached.dead.map((lease) => ({ lease, waitMs: 0 }));
+    for (const { lease, waitMs } of [...attached.doubtful, ...dead]) {
       const fence = fenceOf(lease, attached.workerId);
       this.#doubtful.set(lease.leaseId, { fence, untilMs: nowMs + waitMs });
     }
   }
 
-  /** Gives back what the worker attached without: offers that it never saw, leases that died with an earlier boot. */
+  /**
+   * Gives back what the worker attached without: offers that it never saw, leases that died with an earlier boot.
+   * They are counted as held until the store has ended them, or more would be granted than fits; what cannot be
+   * ended now is ended by `check`.
+   */
   async giveBack(attached: Attached): Promise<void> {
     const back = (leases: Attached["unseen"], event: LeaseEvent, reason: string) =>
       leases.map((lease) => ({ fence: fenceOf(lease, attached.workerId), event, reason }));
-    await this.#parts.attempt("give leases back", () =>
-      endLeases(this.#parts.coordinator, this.#link.orgId, [
+    await this.#parts.attempt("give leases back", async () => {
+      const ended = await endLeases(this.#parts.coordinator, this.#link.orgId, [
         ...back(attached.unseen, { type: "offer-timed-out" }, "the worker attached without it"),
         ...back(attached.dead, { type: "lost", isFleetEvent: false }, "the worker restarted"),
-      ]),
-    );
+      ]);
+      for (const leaseId of ended) {
+        this.#link.drop(leaseId);
+        this.#doubtful.delete(leaseId);
+      }
+      if (ended.size > 0) this.#parts.dispatcher.wake(this.#link.orgId);
+    });
   }
 
   /** Answers to offers: T5 and T6. Resolves when they are committed, with the exclusive jobs that may start or not. */
@@ -86,8 +95,12 @@ export class LinkLeases {
     }
     this.#lost.push(...superseded);
     if (declines.length > 0) {
-      await endLeases(this.#parts.coordinator, this.#link.orgId, declines);
-      for (const { fence } of declines) this.#link.drop(fence.leaseId);
+      const ended = await endLeases(this.#parts.coordinator, this.#link.orgId, declines);
+      // What was accepted before is not declined: it is the worker's, and its heartbeats say whether it has it.
+      for (const { fence } of declines) {
+        const isOffer = this.#link.held.get(fence.leaseId)?.state === "offered";
+        if (isOffer || ended.has(fence.leaseId)) this.#link.drop(fence.leaseId);
+      }
       this.#parts.dispatcher.wake(this.#link.orgId);
     }
     const exclusive = (await Promise.all(accepts)).filter(({ held }) => held.isExclusive);

@@ -81,7 +81,8 @@ export class LinkSession {
       nowMs: parts.nowMs(),
       port: {
         offer: (sequence, grants) => {
-          for (const one of offersOf(sequence, grants, parts.config.offerTtlMs)) this.#sink.send(one);
+          for (const one of offersOf(this.link, sequence, grants, parts.config.offerTtlMs))
+            this.#sink.send(one);
         },
         cancel: (fence, reason) => this.#cancels.send(fence, reason),
         command: (command) => this.#draining.tell(command),

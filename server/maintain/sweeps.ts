@@ -1,4 +1,5 @@
 import type { Dispatcher } from "../dispatch/dispatcher.ts";
+import type { Held } from "../dispatch/link.ts";
 import type { Coordinator } from "../domain/context.ts";
 import { cancelOverdueJob } from "../domain/jobs.ts";
 import { systemCaller } from "../domain/keys.ts";
@@ -127,7 +128,7 @@ async function reconcileLeases({ coordinator, dispatcher, sessions, nowMs }: Swe
     const own = [...sessions].filter((session) => session.link.orgId === orgId);
     const counted = own.flatMap((session) =>
       [...session.link.held.values()]
-        .filter((held) => held.state === "running" && nowMs() - held.offeredAtMs > 1_000)
+        .filter((held) => isSettledHere(held) && nowMs() - held.offeredAtMs > 1_000)
         .map((held) => ({ session, leaseId: held.fence.leaseId })),
     );
     const rows = await inOrg(coordinator.db.sweep, orgId, (tx) =>
@@ -140,8 +141,8 @@ async function reconcileLeases({ coordinator, dispatcher, sessions, nowMs }: Swe
     const stored = new Set(rows.map((row) => row.leaseId));
     for (const { session, leaseId } of counted) {
       // A result may have been committed meanwhile: then the link does not hold it any more.
-      const isRunning = session.link.held.get(leaseId)?.state === "running";
-      if (isRunning && !stored.has(leaseId)) session.revoke(leaseId, "superseded");
+      const held = session.link.held.get(leaseId);
+      if (held && isSettledHere(held) && !stored.has(leaseId)) session.revoke(leaseId, "superseded");
     }
     const byWorker = new Map(own.map((session) => [session.link.workerId, session]));
     const old = rows.filter((row) => row.ageMs > coordinator.config.offerTtlMs);
@@ -156,4 +157,9 @@ async function showLife({ coordinator, sessions, apiAddress, sawEpoch }: SweepPa
     links: sessions.size,
   });
   sawEpoch((await readCluster(coordinator.db.sweep)).epoch);
+}
+
+// Nothing of it is on its way to the store.
+function isSettledHere({ state }: Held): boolean {
+  return state === "running" || state === "offered";
 }

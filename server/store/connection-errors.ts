@@ -7,6 +7,13 @@ export function isConnectionLost(error: unknown): boolean {
   return /^(CONNECT|ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|EAI_|57P0|57014|25P03|53300|08)/.test(errorCode(error));
 }
 
+/** True when a transaction failed in a way that leaves it unknown whether it was committed. */
+export function mayBeCommitted(error: unknown): boolean {
+  // Not connected, no connection free, ended by the server for its time: then nothing was.
+  const isSettled = /^(CONNECTION_BUSY|CONNECT_|57014|25P03|57P03|53300)/.test(errorCode(error));
+  return isConnectionLost(error) && !isSettled;
+}
+
 /** True when the database chose this transaction to give way: trying again is right. */
 export function isSerialisation(error: unknown): boolean {
   const code = errorCode(error);

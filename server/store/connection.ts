@@ -25,6 +25,7 @@ export class Connection {
   /** A client of this one connection: what it is given goes out in order. */
   readonly sql: Sql;
   #isLost = false;
+  #hasSpoken = false;
   #socket: Socket | undefined;
   readonly #lost: (() => void) | undefined;
 
@@ -37,6 +38,9 @@ export class Connection {
         onnotice: () => {},
         onclose: () => this.#end(),
         onnotify: (_: string, payload: string) => notified?.(payload),
+        onparameter: () => {
+          this.#hasSpoken = true;
+        },
         socket: (target: SocketTarget) => this.#openSocket(target),
         backoff: () => 0,
         connect_timeout: timeoutMs / 2_000,
@@ -52,6 +56,11 @@ export class Connection {
         ...ownArrays,
       }),
     );
+  }
+
+  /** The server let us in; before that nothing that it was asked has left. */
+  get hasSpoken(): boolean {
+    return this.#hasSpoken;
   }
 
   /** It has ended. */
@@ -94,10 +103,21 @@ export class Connection {
   }
 }
 
-/** The connection was lost, or took too long: what was asked may have been done, or not. */
+/**
+ * The connection was lost, or took too long: what was asked may have been done, or not. With another code than
+ * CONNECTION_LOST nothing was asked.
+ */
 export class ConnectionLostError extends Error {
   override readonly name = "ConnectionLostError";
-  readonly code = "CONNECTION_LOST";
+  readonly code: "CONNECTION_LOST" | "CONNECTION_BUSY" | "CONNECT_FAILED";
+
+  constructor(
+    message: string,
+    options: { readonly cause?: unknown; readonly code?: "CONNECTION_BUSY" | "CONNECT_FAILED" } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = options.code ?? "CONNECTION_LOST";
+  }
 }
 
 /**

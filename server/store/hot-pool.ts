@@ -46,6 +46,12 @@ export class HotPool {
       return await body(connection);
     } catch (cause) {
       if (isConnectionLost(cause)) connection.cut();
+      if (isConnectionLost(cause) && !connection.hasSpoken) {
+        throw new ConnectionLostError("no connection to the database could be made", {
+          cause,
+          code: "CONNECT_FAILED",
+        });
+      }
       if (!isLate) throw cause;
       throw new ConnectionLostError(`the database did not answer within ${timeoutMs} ms`, { cause });
     } finally {
@@ -74,7 +80,11 @@ export class HotPool {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
-        reject(new ConnectionLostError(`no connection to the database was free within ${waitMs} ms`));
+        reject(
+          new ConnectionLostError(`no connection to the database was free within ${waitMs} ms`, {
+            code: "CONNECTION_BUSY",
+          }),
+        );
       }, waitMs);
       const waiting = { resolve, reject, timer };
       this.#waiting.push(waiting);

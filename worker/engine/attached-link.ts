@@ -155,9 +155,12 @@ export class AttachedLink {
         this.#echoed(frame.value.sequence);
         leases.lost(frame.value.lost);
         return;
-      case "offer":
-        leases.offered(frame.value);
+      case "offer": {
+        // One that was on its way over an earlier link would start what has long ended.
+        const { linkEpoch } = frame.value;
+        if (linkEpoch === 0n || linkEpoch === this.#link.welcome.linkEpoch) leases.offered(frame.value);
         return;
+      }
       case "offerAck":
         leases.confirmed(frame.value);
         return;
@@ -208,7 +211,7 @@ export class AttachedLink {
       const items = reports.take(frameBytes, nowMs);
       if (items.length > 0)
         frames.push(frameOf({ case: "report", value: { $typeName: "muster.v1.Report", items } }));
-      const ended = results.take(frameBytes);
+      const ended = results.take(frameBytes, nowMs);
       if (ended !== undefined) frames.push(frameOf({ case: "results", value: ended }));
       this.#watchProgress(nowMs);
     }
@@ -267,7 +270,7 @@ export class AttachedLink {
   }
 
   #scheduleBeat(): void {
-    const { clock, leases, reports } = this.#options;
+    const { clock, leases, reports, results } = this.#options;
     this.#callOffBeat = clock.after(this.#nextBeatMs - clock.nowMs(), () => {
       this.#lookForFreeze();
       this.beat();
@@ -275,6 +278,9 @@ export class AttachedLink {
       this.#nextBeatMs = nowMs + this.#heartbeatMs;
       leases.sweep(nowMs);
       reports.sweep(nowMs);
+      results.repeat(nowMs - this.#staleMs);
+      reports.repeat(nowMs - this.#staleMs);
+      this.wake();
       this.#scheduleBeat();
     });
   }

@@ -15,6 +15,7 @@ import type { Clock } from "../clock.ts";
 import type { StopKind } from "../stop.ts";
 import { Answers, type Refusal } from "./answers.ts";
 import { HeldLease, type LeaseTimeouts } from "./held-lease.ts";
+import { LeaseTable } from "./lease-table.ts";
 import type { Outcome, ReportBody, ToHandlers } from "./messages.ts";
 import type { PendingResults } from "./pending-results.ts";
 import type { Reports } from "./reports.ts";
@@ -63,7 +64,7 @@ export class Leases {
   /** Time that a handler has from the request to stop until it is given up, unless a cancel says otherwise. */
   killGraceMs = 10_000;
   readonly #options: LeasesOptions;
-  readonly #held = new Map<string, HeldLease>();
+  readonly #held = new LeaseTable();
   #usedSlots = 0;
   #usedPoints = 0;
   #taken = 0;
@@ -246,7 +247,8 @@ export class Leases {
 
   #offeredOne(offer: OfferedLease): void {
     const ref = offer.lease;
-    if (ref === undefined || this.#options.results.has(ref.leaseId)) return;
+    if (ref === undefined || this.#options.results.has(ref.leaseId) || this.#held.hasEnded(ref.leaseId))
+      return;
     const known = this.#held.get(ref.leaseId);
     if (known !== undefined) {
       if (known.phase !== "settled" && known.isCurrent) this.answers.accept(ref);

@@ -20,6 +20,8 @@ interface PendingResult {
   readonly encoded: Uint8Array;
   /** In the outbox: may go on the wire. */
   isDurable: boolean;
+  /** When it went on the wire of this link; undefined: it waits. */
+  sentAtMs: number | undefined;
 }
 
 /**
@@ -106,7 +108,7 @@ export class PendingResults {
   }
 
   /** Takes unsent results of up to `budgetBytes`, at least one; undefined when there are none. */
-  take(budgetBytes: number): Results | undefined {
+  take(budgetBytes: number, nowMs: number): Results | undefined {
     if (this.#unsent.length === 0) return undefined;
     let bytes = 0;
     let count = 0;
@@ -117,6 +119,7 @@ export class PendingResults {
     }
     const taken = count === this.#unsent.length ? this.#unsent : this.#unsent.slice(0, count);
     this.#unsent = this.#unsent.slice(count);
+    for (const pending of taken) pending.sentAtMs = nowMs;
     // Encoded already: an unknown field is written as it is.
     const $unknown = taken.map(({ encoded }) => ({
       no: resultsField,
@@ -128,7 +131,16 @@ export class PendingResults {
 
   /** A new link: everything durable is sent again. */
   rewind(): void {
-    this.#unsent = [...this.#results.values()].filter(({ isDurable }) => isDurable);
+    this.repeat(Number.POSITIVE_INFINITY);
+  }
+
+  /** What was sent before a time, and is not acknowledged, is sent again: its frame, or the answer, may be lost. */
+  repeat(beforeMs: number): void {
+    for (const pending of this.#results.values()) {
+      if (pending.sentAtMs === undefined || pending.sentAtMs >= beforeMs) continue;
+      pending.sentAtMs = undefined;
+      this.#unsent.push(pending);
+    }
   }
 
   /** Forgets an acknowledged result, and answers with it; undefined when it is unknown. */
@@ -162,7 +174,7 @@ export class PendingResults {
   }
 
   #keep(result: Result, encoded: Uint8Array, isDurable: boolean): PendingResult {
-    const pending = { result, encoded, isDurable };
+    const pending: PendingResult = { result, encoded, isDurable, sentAtMs: undefined };
     this.#results.set(result.resultId, pending);
     this.#byLease.set(result.lease?.leaseId ?? "", result.resultId);
     return pending;

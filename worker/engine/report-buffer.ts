@@ -41,6 +41,7 @@ export class ReportBuffer {
   #lastSequence: number;
   #sent: Entry[] = [];
   #sentBytes = 0;
+  #sentAtMs = 0;
   #waiting: Entry[] = [];
   #waitingBytes = 0;
   #backlog: ReportBacklog | undefined;
@@ -135,7 +136,10 @@ export class ReportBuffer {
       taken += entry.bytes;
       count++;
     }
-    if (count > 0) this.#waiting.splice(0, count);
+    if (count > 0) {
+      this.#waiting.splice(0, count);
+      this.#sentAtMs = nowMs;
+    }
     return taken;
   }
 
@@ -153,6 +157,13 @@ export class ReportBuffer {
     this.#waitingBytes += this.#sentBytes;
     this.#sent = [];
     this.#sentBytes = 0;
+  }
+
+  /** As `rewind`, when nothing was sent since a time and something is not acknowledged: true then. */
+  repeat(beforeMs: number): boolean {
+    if (this.#sent.length === 0 || this.#sentAtMs >= beforeMs) return false;
+    this.rewind();
+    return true;
   }
 
   #refill(): void {

@@ -94,6 +94,11 @@ export class Reports {
     for (const [leaseId, kept] of this.#kept) this.#forgetIfDone(leaseId, kept, nowMs);
   }
 
+  /** What was sent before a time, and is not acknowledged, is sent again: its frame, or the answer, may be lost. */
+  repeat(beforeMs: number): void {
+    for (const { buffer } of this.#kept.values()) if (buffer.repeat(beforeMs)) this.#ready.add(buffer);
+  }
+
   /** Takes items of up to `budgetBytes` as sent, at least one if one may go. */
   take(budgetBytes: number, nowMs: number): ReportItem[] {
     for (const buffer of this.#timed) {

@@ -19,6 +19,33 @@ describe("offers", () => {
     expect(bench.link.results[0]).toMatchObject({ lease, outcome: { case: "success" } });
   });
 
+  test("starts nothing when an offer comes again after its lease has ended", async () => {
+    const bench = await EngineBench.attached();
+    const lease = await bench.offer();
+    await bench.settle(lease.leaseId);
+    bench.link.acknowledge(...bench.link.results);
+    await settled();
+    await bench.push({
+      case: "offer",
+      value: { sequence: 1n, leases: [{ kind: "noop", points: 1, lease }] },
+    });
+    expect(bench.all("start")).toHaveLength(1);
+    expect(bench.link.results).toHaveLength(1);
+  });
+
+  test("starts nothing that was offered over another link", async () => {
+    const bench = await EngineBench.attached();
+    const offer = (linkEpoch: bigint, leaseId: string) => {
+      const lease = { jobId: "job_9", attempt: 1, leaseId };
+      const leases = [{ kind: "noop", points: 1, lease }];
+      return bench.push({ case: "offer", value: { sequence: 1n, leases, linkEpoch } });
+    };
+    await offer(7n, "lse_7");
+    expect(bench.all("start")).toEqual([]);
+    await offer(1n, "lse_1");
+    expect(bench.all("start")).toMatchObject([{ offer: { lease: { leaseId: "lse_1" } } }]);
+  });
+
   test("accepts a job that runs on, and tells what is free with the answer", async () => {
     const bench = await EngineBench.attached();
     const lease = await bench.offer();
@@ -243,6 +270,7 @@ describe("timeouts", () => {
     await bench.settle(leaseId, { kind: "stopped", killed: false, detail: "was at 3 of 4" });
     const [result] = bench.link.results;
     expect(result?.outcome).toMatchObject({ value: { timedOut: true, error: { detail: "was at 3 of 4" } } });
+    bench.link.acknowledge(...bench.link.results);
     await bench.clock.advance(60_000);
     expect(bench.link.results).toHaveLength(1);
   });

@@ -41,6 +41,17 @@ describe("reports", () => {
     expect(items()[0]?.body.value).toMatchObject({ stream: LogStream.STDOUT, text: "one" });
   });
 
+  test("that are not acknowledged are sent again over the same link, in their order", async () => {
+    const { bench, say, items, acknowledge } = await running();
+    await say(log("one"), log("two"));
+    await bench.clock.advance(20_000);
+    expect(bench.links).toHaveLength(1);
+    expect(items().map(({ sequence }) => sequence)).toEqual([1n, 2n, 1n, 2n]);
+    await acknowledge(2n);
+    await bench.clock.advance(60_000);
+    expect(items()).toHaveLength(4);
+  });
+
   test("go on from the sequence that the lease names", async () => {
     const bench = await EngineBench.attached();
     const { leaseId } = await bench.offer({ lastSequence: 41n });

@@ -83,10 +83,10 @@ describe("a result", () => {
       const outcome: Outcome = { kind: "succeeded", result: Buffer.alloc(size, "1"), prUrl: "" };
       const result = resultOf({ lease, outcome, stopKind: undefined, timeLeftMs: 0, lastSequence: 0 });
       await new Promise((resolve) => results.add(result, resolve));
-      const frame = results.take(1);
+      const frame = results.take(1, 0);
       const sent = fromBinary(ResultsSchema, toBinary(ResultsSchema, frame ?? create(ResultsSchema)));
       expect(sent.results).toEqual([fromBinary(ResultSchema, toBinary(ResultSchema, result))]);
-      const afterRestart = new PendingResults(outbox, "me").take(1);
+      const afterRestart = new PendingResults(outbox, "me").take(1, 0);
       expect(toBinary(ResultsSchema, afterRestart ?? create(ResultsSchema))).toEqual(
         toBinary(ResultsSchema, sent),
       );
@@ -106,7 +106,7 @@ describe("a result", () => {
     };
     for (const size of [600, 600, 5_000, 100]) await add(size);
     const counts = [];
-    for (let frame = results.take(1_500); frame !== undefined; frame = results.take(1_500)) {
+    for (let frame = results.take(1_500, 0); frame !== undefined; frame = results.take(1_500, 0)) {
       counts.push(fromBinary(ResultsSchema, toBinary(ResultsSchema, frame)).results.length);
     }
     expect(counts).toEqual([2, 1, 1]);

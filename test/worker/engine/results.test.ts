@@ -44,6 +44,21 @@ describe("results", () => {
     expect(bench.link.results).toEqual([]);
   });
 
+  test("that are not acknowledged are sent again over the same link, once the link would be stale without life", async () => {
+    const bench = await EngineBench.attached();
+    const { leaseId } = await bench.offer();
+    await bench.settle(leaseId);
+    const [first] = bench.link.results;
+    await bench.clock.advance(15_000);
+    expect(bench.link.results).toEqual([first]);
+    await bench.clock.advance(5_000);
+    expect(bench.links).toHaveLength(1);
+    expect(bench.link.results).toEqual([first, first]);
+    bench.link.acknowledge(...bench.link.results);
+    await bench.clock.advance(60_000);
+    expect(bench.link.results).toHaveLength(2);
+  });
+
   test("of an earlier boot are sent first; those of another owner are left alone", async () => {
     const outbox = new MemoryOutbox();
     const earlier = await EngineBench.attached({}, outbox);

@@ -1350,6 +1350,13 @@ export declare type Offer = Message$1<"muster.v1.Offer"> & {
    * @generated from field: repeated muster.v1.OfferedLease leases = 3;
    */
   leases: OfferedLease[];
+
+  /**
+   * The link that it was made for: one of another link is ignored. 0: unknown.
+   *
+   * @generated from field: int64 link_epoch = 4;
+   */
+  linkEpoch: bigint;
 };
 
 /**

@@ -1,0 +1,24 @@
+import type { HeldLease } from "./held-lease.ts";
+
+/** How many ended leases are remembered: more than any coordinator has on its way. */
+const maxRemembered = 10_000;
+
+/** The leases of a worker by id. It remembers those that it had: an offer that comes again starts nothing. */
+export class LeaseTable extends Map<string, HeldLease> {
+  readonly #ended = new Set<string>();
+
+  override delete(leaseId: string): boolean {
+    const hasHeld = super.delete(leaseId);
+    if (hasHeld) this.#ended.add(leaseId);
+    if (this.#ended.size > maxRemembered) {
+      const [oldest] = this.#ended;
+      if (oldest !== undefined) this.#ended.delete(oldest);
+    }
+    return hasHeld;
+  }
+
+  /** It was here once. */
+  hasEnded(leaseId: string): boolean {
+    return this.#ended.has(leaseId);
+  }
+}
