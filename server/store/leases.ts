@@ -32,11 +32,19 @@ const fenced = sql`x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any($
   and x.${q.jobId} = f.job_id and x.${q.attempt} = f.attempt and x.${q.leaseId} = f.lease_id
   and x.${q.workerId} is not distinct from f.worker_id`;
 
-/** T5: offered leases that their worker accepted become running. Parameters: the fence, n. */
+/**
+ * T5: offered leases that their worker accepted become running. Returns the
+ * leases that are current, those that ran before too: the answer to an
+ * earlier accept may have been lost. Parameters: the fence, n.
+ */
 export const acceptLeases = statement(sql`
-  with accepted as (
+  with held as materialized (
+    select x.${q.jobId}, x.${q.leaseId}, x.${q.state} from ${jobQueue} x cross join ${fences}
+    where ${fenced} order by x.${q.jobId} for update of x
+  ), accepted as (
     update ${jobQueue} x set ${q.state} = ${running} from ${fences}
     where ${fenced} and x.${q.state} in (${stateNumbers(liveSources("accepted"))})
+      and x.${q.jobId} in (select ${q.jobId} from held)
     returning x.${q.jobId}, x.${q.attempt}, x.${q.leaseId}, x.${q.workerId}
   ), changed as (
     insert into ${changes} (${ch.orgId}, ${ch.n}, ${ch.jobIds}, ${ch.states}, ${ch.attempts}, ${ch.workerIds})
@@ -44,7 +52,7 @@ export const acceptLeases = statement(sql`
       array_agg(${running}::smallint), array_agg(${q.attempt}), array_agg(${q.workerId})
     from accepted having count(*) > 0
   )
-  select ${q.leaseId} as lease from accepted`);
+  select ${q.leaseId} as lease from held`);
 
 /**
  * T8: successes under current leases end their runs, all effects in one

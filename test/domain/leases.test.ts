@@ -81,6 +81,18 @@ describe("a lease", () => {
     expect(Buffer.from((await read()).result ?? []).toString()).toBe('{"ok":true}');
   });
 
+  test("is still current when its accept comes again, because the answer to the first was lost", async () => {
+    const { orgId, grant } = await oneOffered();
+    const accepts = createAcceptBatcher(c);
+    const accept = () => accepts.add(orgId, { ...grant.fence, isDone: () => false });
+    expect([await accept(), await accept()]).toEqual([true, true]);
+    const [{ told } = { told: 0 }] = await db.admin<{ told: number }[]>`
+      select count(*)::int as told from muster.changes where org_id = ${orgId} and ${JobState.running} = any(states)`;
+    expect(told).toBe(1);
+    await createResultBatcher(c).add(orgId, success(grant));
+    expect(await accept()).toBe(false);
+  });
+
   test("takes a result that was never accepted, and answers its repetition as a duplicate", async () => {
     const { orgId, grant } = await oneOffered();
     const results = createResultBatcher(c);
