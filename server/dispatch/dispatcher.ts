@@ -6,7 +6,7 @@ import { mayBeCommitted } from "../store/connection-errors.ts";
 import { readReadyShapes, shapeOfRow } from "../store/ready-shapes.ts";
 import { call, runInOrg } from "../store/statement.ts";
 import type { Grant, Link } from "./link.ts";
-import { assign, candidates, type Head, inOrder, type PlannedClaim } from "./matcher.ts";
+import { assign, candidates, type Head, inOrder, keepFree, type PlannedClaim } from "./matcher.ts";
 
 /** Jobs that one claim takes at most. */
 const maxClaim = 500;
@@ -168,7 +168,12 @@ export class Dispatcher {
 
   async #cycle(orgId: string, org: OrgLine): Promise<void> {
     if (this.#isStopped || org.inFlight >= maxClaimsInFlight) return;
-    const free = [...org.links.values()].filter((link) => link.freeSlots() > 0);
+    const links = [...org.links.values()];
+    keepFree(
+      [...org.ready.values()].map(({ shape }) => shape),
+      links,
+    );
+    const free = links.filter((link) => link.freeSlots() > 0);
     const servable = [...org.ready.values()].filter(({ shape }) => candidates(shape, free).length > 0);
     if (servable.length === 0) return;
     org.inFlight++;
@@ -240,7 +245,7 @@ export class Dispatcher {
       const grants: Grant[] = [];
       for (const [index, { shape, slots }] of plan.entries()) {
         const rows = results[index] ?? [];
-        grants.push(...rows.map(grantOf));
+        grants.push(...rows.map((row) => ({ ...grantOf(row), isAlone: shape.isAlone })));
         const line = org.ready.get(shape.shapeId);
         if (!line) continue;
         line.expected -= rows.length;
@@ -267,7 +272,7 @@ export class Dispatcher {
       }
       throw error;
     } finally {
-      for (const { shape, slots } of plan) for (const link of slots) link.unreserve(shape.points);
+      for (const { shape, slots } of plan) for (const link of slots) link.unreserve(shape);
     }
   }
 
@@ -278,11 +283,12 @@ export class Dispatcher {
       // Claimed for a link that has gone meanwhile: its next Hello, or silence, gives them back.
       if (!link) continue;
       link.offerSequence++;
-      for (const { fence, points, isExclusive } of own) {
+      for (const { fence, points, isExclusive, isAlone } of own) {
         link.hold({
           fence,
           points,
           isExclusive,
+          isAlone,
           offerSequence: link.offerSequence,
           offeredAtMs: nowMs,
           state: "offered",
@@ -308,7 +314,7 @@ function headOf(row: Row): Head {
   };
 }
 
-function grantOf(row: Row): Grant {
+function grantOf(row: Row): Omit<Grant, "isAlone"> {
   const number = (name: string) => (row[name] === null ? null : Number(row[name]));
   return {
     fence: {

@@ -7,7 +7,7 @@ import {
   type LinkPhase,
   nextLife,
 } from "../domain/rules/liveness.ts";
-import type { Shape } from "../domain/rules/shapes.ts";
+import type { InternedShape, Shape } from "../domain/rules/shapes.ts";
 import type { StoredCommand } from "../store/commands.ts";
 
 /** A lease that was just granted, with all that its worker needs. */
@@ -24,6 +24,7 @@ export interface Grant {
   readonly hardTimeoutMs: number | null;
   readonly leaseTtlMs: number;
   readonly isExclusive: boolean;
+  readonly isAlone: boolean;
   readonly labels: Record<string, string>;
   readonly project: string | null;
   readonly skills: string[];
@@ -44,6 +45,8 @@ export interface Held {
   readonly offerSequence: number;
   readonly offeredAtMs: number;
   readonly isExclusive: boolean;
+  /** It runs without neighbours. */
+  readonly isAlone: boolean;
   /**
    * offered → accepted (the worker said so) → running (committed). A result
    * may come at any time; it leaves the table when it is committed.
@@ -65,13 +68,14 @@ export interface Held {
 
 /** A lease that the store says a worker has, as its link takes it over. */
 export function storedHeld(lease: StoredLease, workerId: string, nowMs: number): Held {
-  const { jobId, attempt, leaseId, points, isRunning } = lease;
+  const { jobId, attempt, leaseId, points, isRunning, isAlone } = lease;
   return {
     fence: { jobId, attempt, leaseId, workerId },
     points,
     offerSequence: 0,
     offeredAtMs: nowMs,
     isExclusive: false,
+    isAlone,
     state: isRunning ? "running" : "offered",
     missed: 0,
     acceptedAtHeartbeat: 0,
@@ -127,6 +131,10 @@ export class Link {
   /** Slots and points of claims that are under way. */
   reservedSlots = 0;
   reservedPoints = 0;
+  /** The shape of a job that is to run alone here: until it does, nothing else comes. Null: none. */
+  keptFor: bigint | null = null;
+  /** Jobs that run alone: held, and of claims that are under way. */
+  #alone = 0;
   #life: LinkLife;
   #heldPoints = 0;
   /** Offers that the worker had not seen when it said what is free; null: to be counted again. */
@@ -162,13 +170,17 @@ export class Link {
   hold(held: Held): void {
     this.held.set(held.fence.leaseId, held);
     this.#heldPoints += held.points;
+    if (held.isAlone) this.#alone++;
     this.#unseenCount = null;
   }
 
   /** Forgets a lease that is no longer the worker's. */
   drop(leaseId: string): Held | undefined {
     const held = this.held.get(leaseId);
-    if (held && this.held.delete(leaseId)) this.#heldPoints -= held.points;
+    if (held && this.held.delete(leaseId)) {
+      this.#heldPoints -= held.points;
+      if (held.isAlone) this.#alone--;
+    }
     this.#unseenCount = null;
     return held;
   }
@@ -232,22 +244,25 @@ export class Link {
   }
 
   /** Whether the worker may get one more job of a shape now. */
-  fits(shape: Shape): boolean {
-    if (this.freeSlots() < 1 || this.freePoints() < shape.points) return false;
+  fits(shape: InternedShape): boolean {
+    if (this.freeSlots() < 1 || this.freePoints() < shape.points || this.#alone > 0) return false;
+    if (this.keptFor !== null && this.keptFor !== shape.shapeId) return false;
     const isEmpty = this.held.size === 0 && this.reservedSlots === 0;
     return !shape.isAlone || isEmpty;
   }
 
   /** Takes capacity for a claim that is under way. */
-  reserve(points: number): void {
+  reserve({ points, isAlone }: Shape): void {
     this.reservedSlots += 1;
     this.reservedPoints += points;
+    if (isAlone) this.#alone++;
   }
 
   /** Gives it back when the claim is done. */
-  unreserve(points: number): void {
+  unreserve({ points, isAlone }: Shape): void {
     this.reservedSlots -= 1;
     this.reservedPoints -= points;
+    if (isAlone) this.#alone--;
   }
 
   /** A result has come: its slot is free once it is committed. */

@@ -19,6 +19,25 @@ export function candidates(shape: InternedShape, links: readonly Link[]): Link[]
   return links.filter((link) => !shape.avoid.includes(link.workerId) && link.canServe(shape));
 }
 
+/**
+ * Keeps a link free for each shape that runs alone, the least loaded of those
+ * that may run it: on busy workers its turn would never come. A link is let go
+ * when the shape has no ready job any more.
+ */
+export function keepFree(ready: readonly InternedShape[], links: readonly Link[]): void {
+  const alone = new Map(ready.filter((shape) => shape.isAlone).map((shape) => [shape.shapeId, shape]));
+  for (const link of links) {
+    const shape = link.keptFor === null ? undefined : alone.get(link.keptFor);
+    if (shape && link.isOpen && link.canServe(shape)) alone.delete(shape.shapeId);
+    else link.keptFor = null;
+  }
+  for (const shape of alone.values()) {
+    const free = candidates(shape, links).filter((link) => link.isOpen && link.keptFor === null);
+    const [least] = free.sort((a, b) => a.held.size - b.held.size);
+    if (least) least.keptFor = shape.shapeId;
+  }
+}
+
 /** The order in which the heads of all lines are served: priority, then first ready. */
 export function inOrder(a: Head, b: Head): number {
   return b.priority - a.priority || a.readyAt - b.readyAt;
@@ -45,7 +64,7 @@ export function assign(
     }
     const link = nextFit(line);
     if (!link) continue;
-    link.reserve(line.shape.points);
+    link.reserve(line.shape);
     line.slots.push(link);
   }
   return [...lines.values()].filter((line) => line.slots.length > 0);

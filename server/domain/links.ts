@@ -23,6 +23,7 @@ export interface Hello {
 /** A lease that the store says the worker has. */
 export interface StoredLease extends Lease {
   readonly points: number;
+  readonly isAlone: boolean;
   readonly isRunning: boolean;
   readonly isCancelRequested: boolean;
   readonly reason: string;

@@ -1,7 +1,7 @@
 import type { Tx } from "./database.ts";
 import { and, eq, inArray, isNotNull, sql } from "./drizzle.ts";
 import { clock } from "./names.ts";
-import { jobQueue } from "./schema.ts";
+import { jobQueue, shapes } from "./schema.ts";
 
 /** The leases of workers, as the store has them. */
 export async function leasesOf(tx: Tx, orgId: string, workerIds: readonly string[]) {
@@ -12,6 +12,7 @@ export async function leasesOf(tx: Tx, orgId: string, workerIds: readonly string
       leaseId: jobQueue.leaseId,
       workerId: jobQueue.workerId,
       points: jobQueue.points,
+      isAlone: sql<boolean>`coalesce(${shapes.alone}, false)`,
       isRunning: sql<boolean>`${jobQueue.state} = 5`,
       isCancelRequested: isNotNull(jobQueue.cancelRequestedAt).mapWith(Boolean),
       reason: sql<string>`coalesce(${jobQueue.reason}, '')`,
@@ -20,6 +21,7 @@ export async function leasesOf(tx: Tx, orgId: string, workerIds: readonly string
       reclaimAfterMs: jobQueue.reclaimAfterMs,
     })
     .from(jobQueue)
+    .leftJoin(shapes, and(eq(shapes.orgId, jobQueue.orgId), eq(shapes.shapeId, jobQueue.shapeId)))
     .where(and(eq(jobQueue.orgId, orgId), inArray(jobQueue.workerId, [...workerIds])));
   return rows.flatMap((row) =>
     row.leaseId === null || row.workerId === null

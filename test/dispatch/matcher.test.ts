@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { Link, type LinkPort } from "../../server/dispatch/link.ts";
-import { assign, inOrder } from "../../server/dispatch/matcher.ts";
+import { assign, inOrder, keepFree } from "../../server/dispatch/matcher.ts";
 import { type InternedShape, internShape } from "../../server/domain/rules/shapes.ts";
 
 const port: LinkPort = { offer: () => {}, cancel: () => {}, command: () => {}, goAway: () => {} };
@@ -45,6 +45,7 @@ function held(leaseId: string, points = 1, offerSequence = 0) {
     offerSequence,
     offeredAtMs: 0,
     isExclusive: false,
+    isAlone: false,
     state: "running" as const,
     missed: 0,
     acceptedAtHeartbeat: 0,
@@ -101,6 +102,30 @@ describe("the matcher", () => {
     busy.hold(held("l1"));
     expect(deal([shape({ isAlone: true })], [busy, empty])).toEqual(["empty"]);
     expect(deal([shape({ isAlone: true })], [busy])).toEqual([]);
+  });
+
+  test("gives a worker that runs a job alone nothing beside it", () => {
+    const one = link("one");
+    expect(deal([shape({ isAlone: true }), shape()], [one])).toEqual(["one"]);
+    one.unreserve(shape({ isAlone: true }));
+    one.hold({ ...held("l1"), isAlone: true });
+    expect(deal([shape()], [one])).toEqual([]);
+    one.drop("l1");
+    expect(deal([shape()], [one])).toEqual(["one"]);
+  });
+
+  test("keeps the least loaded worker free for a job that is to run alone, so that it comes to its turn", () => {
+    const [busy, busier] = [link("busy"), link("busier")];
+    busy.hold(held("l1"));
+    for (const id of ["l2", "l3"]) busier.hold(held(id));
+    const alone = shape({ isAlone: true });
+    keepFree([alone], [busy, busier]);
+    expect(deal([alone, shape(), shape(), shape()], [busy, busier])).toEqual(["busier", "busier"]);
+    busy.drop("l1");
+    expect(deal([alone], [busy, busier])).toEqual(["busy"]);
+    busy.unreserve(alone);
+    keepFree([], [busy, busier]);
+    expect(deal([shape()], [busy])).toEqual(["busy"]);
   });
 
   test("orders lines by priority, then by who was ready first", () => {
