@@ -73,6 +73,7 @@ function lineOf(
     attemptsLost: counts.attemptsLost,
     offersTimedOut: counts.offersTimedOut,
     lateResults: counts.lateResults,
+    poisonByFault: counts.poisonByFault,
     recoveryP50Ms: killedWorkers.p50Ms,
     dispatchAfterCoordinatorP99Ms: quantile(resumptions.coordinator, 0.99),
     dispatchAfterPostgresP99Ms: quantile(resumptions.postgres, 0.99),

@@ -157,6 +157,18 @@ describe("a closer look", () => {
     expect(verdict.counts.overlapsWhileFrozen).toBe(1);
   });
 
+  test("counts an innocent that is dead as poison apart when a fault took its worker each time", async () => {
+    const run = new ScriptedRun();
+    const worker = run.worker();
+    const lease = run.grant(run.job(), worker);
+    run.start(lease);
+    run.fault("kill-worker", worker);
+    run.end(lease, { outcome: Outcome.lost, state: JobState.dead });
+    const verdict = await check(run);
+    expect(wrongNames(verdict)).toEqual({});
+    expect(verdict.counts.poisonByFault).toBe(1);
+  });
+
   test("does not blame a drain for what a partition of its worker took", async () => {
     const run = new ScriptedRun();
     const [one, other] = [run.worker(), run.worker()];

@@ -2,6 +2,7 @@ import { JobState, Outcome } from "../../../server/domain/rules/states.ts";
 import { type Attempt, type JobHistory, lastEnd } from "./job-history.ts";
 import type { Records } from "./records.ts";
 import type { Findings } from "./verdict.ts";
+import type { WorkerTimes } from "./worker-times.ts";
 
 /** I1: an acknowledged job has a state, and that of a finished run is terminal; nothing exists unasked. */
 export function checkPresence(found: Findings, history: JobHistory): void {
@@ -142,15 +143,21 @@ export function checkStays(found: Findings, records: Records, history: JobHistor
 }
 
 /** I17: a run is dead after as many real failures as it was allowed, or as poison when it is; counters count what happened. */
-export function checkBudgets(found: Findings, { job, asked, attempts }: JobHistory): void {
+export function checkBudgets(
+  found: Findings,
+  { job, asked, attempts }: JobHistory,
+  times: WorkerTimes,
+): void {
   for (const [generation, rows] of Map.groupBy(attempts, (row) => row.generation)) {
     checkCounters(found, job, rows);
     const end = rows.find((row) => row.isFinal && row.state === JobState.dead);
     if (!end || !asked) continue;
     if (end.outcome === Outcome.lost) {
-      if (!asked.poison) {
-        found.add("poisonInnocents", job, `generation ${generation} is dead after ${end.losses} losses`);
-      }
+      if (asked.poison) continue;
+      // Whose worker was killed each time looks like poison to anybody who did not do it.
+      const losses = rows.filter((row) => row.outcome === Outcome.lost);
+      if (losses.every((row) => wasDone(times, row))) found.counts.poisonByFault++;
+      else found.add("poisonInnocents", job, `generation ${generation} is dead after ${end.losses} losses`);
       continue;
     }
     const failures = rows.filter(isFailure).length;
@@ -188,4 +195,11 @@ function checkCounters(found: Findings, job: number, rows: readonly Attempt[]): 
 
 function isFailure({ outcome }: Attempt): boolean {
   return outcome === Outcome.failed || outcome === Outcome.timedOut;
+}
+
+// A worker was killed, stopped or cut off while it held the lease.
+function wasDone(times: WorkerTimes, row: Attempt): boolean {
+  const { worker, grantedAt, endedAt } = row;
+  const of = [worker, grantedAt, endedAt] as const;
+  return times.wasKilled(...of) || times.wasFrozen(...of) || times.wasCut(...of);
 }

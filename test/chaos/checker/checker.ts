@@ -53,7 +53,7 @@ export async function checkHistory(folder: string, options: CheckOptions = {}): 
     checkStays(found, records, history);
     checkCancels(found, history, { clockToleranceMs });
     checkExclusive(found, records, history, times, { clockToleranceMs });
-    checkBudgets(found, history);
+    checkBudgets(found, history, times);
   }
   checkSubmissions(found, records);
   checkIdentities(found, records);

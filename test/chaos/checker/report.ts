@@ -6,7 +6,7 @@ export function describeVerdict({ counts, recovery, violations, isRight }: Verdi
   const lines = [
     `${counts.jobs} jobs, ${counts.acknowledged} acknowledged: ${counts.succeeded} succeeded, ${counts.cancelled} cancelled, ${counts.dead} dead`,
     `${counts.executions} executions, ${counts.explainedRestarts} of them again for a reason; attempts: ${attempts(counts)}`,
-    `${counts.lateResults} results came late, ${counts.lateStarts} starts; ${counts.overlapsWhileFrozen} overlaps of frozen workers; ${counts.tornLines} torn lines`,
+    `${counts.lateResults} results came late, ${counts.lateStarts} starts; ${counts.overlapsWhileFrozen} overlaps of frozen workers; ${counts.poisonByFault} innocents dead as poison by faults; ${counts.tornLines} torn lines`,
     `${killedWorkers.kills} workers killed: ${killedWorkers.count} jobs ran again ${after(killedWorkers)}, ${killedWorkers.settledOtherwise} ended without that`,
     ...Object.entries(spared).map(
       ([type, of]) =>

@@ -70,6 +70,8 @@ export type Counts = Record<Invariant, number> & {
   lateStarts: number;
   /** Executions of an exclusive job at once, the earlier of a worker that was frozen. */
   overlapsWhileFrozen: number;
+  /** Jobs dead as poison that kill nobody: each time a fault took their worker. */
+  poisonByFault: number;
   tornLines: number;
 };
 
@@ -208,6 +210,7 @@ function emptyCounts(): Counts {
     lateResults: 0,
     lateStarts: 0,
     overlapsWhileFrozen: 0,
+    poisonByFault: 0,
     tornLines: 0,
   };
 }
