@@ -39,8 +39,15 @@ async function runAll(of: ChaosOptions, into: string): Promise<Omit<RunFacts, "m
   const cluster = new Cluster({ options: of, folder: into, database, proxies });
   const admin = openAdmin(database.url);
   const submitting: Child[] = [];
+  // The first signal ends the submission, and what was submitted is judged; the second ends all.
   const interrupted = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => interrupted.abort());
+  let signals = 0;
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.on(signal, () => {
+      if (++signals > 1) interrupted.abort();
+      else for (const client of submitting) client.signal("SIGTERM");
+    });
+  }
   try {
     await cluster.start();
     say(`${of.coordinators} coordinators and ${of.workers} workers run; seed ${of.seed}`);

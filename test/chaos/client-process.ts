@@ -40,9 +40,14 @@ writeSync(3, `${JSON.stringify({ ready: true })}\n`);
 const startedMs = performance.now();
 const watching = new AbortController();
 const watch = watchBacklog();
-for (let sent = 0, number = 0; sent < jobs; number++) {
+// Enough: what was submitted is brought to its end, and judged.
+let isStopping = false;
+process.once("SIGTERM", () => {
+  isStopping = true;
+});
+for (let sent = 0, number = 0; sent < jobs && !isStopping; number++) {
   await until(startedMs + (1_000 * seconds * sent) / jobs);
-  while (isFull) await pause(100);
+  while (isFull && !isStopping) await pause(100);
   const count = Math.min(jobs - sent, random() < 0.2 ? 1 : 1 + Math.floor(random() * largestBatch));
   await submit(`${name}-${number}`, count);
   sent += count;

@@ -163,13 +163,17 @@ async function swallowCommits({ cluster, random, signal }: Parts): Promise<void>
 
 async function partition({ cluster, random, signal }: Parts): Promise<void> {
   const { staleMs, reclaimAfterMs } = timersOf(cluster.options);
+  const cut = new Set<RunWorker>();
   const ends: Promise<void>[] = [];
   while (await pause(1_000 * cluster.options.partitionEverySeconds * (0.5 + random.next()), signal)) {
-    const worker = random.pick(cluster.workers);
+    const whole = cluster.workers.filter((worker) => !cut.has(worker));
+    if (whole.length === 0) continue;
+    const worker = random.pick(whole);
     const isLong = cluster.options.faults.length > 1 && random.chance(0.05);
     const forMs = isLong ? 2 * reclaimAfterMs : random.int(50, staleMs / 2);
     const ways = random.pick(["both", "up", "down"] as const);
     const kind = random.pick(["hold", "swallow"] as const);
+    cut.add(worker);
     ends.push(
       (async () => {
         cluster.note("partition", worker.workerId, { forMs, detail: `${kind} ${ways}` });
@@ -177,6 +181,9 @@ async function partition({ cluster, random, signal }: Parts): Promise<void> {
         await new Promise((resolve) => setTimeout(resolve, forMs));
         await heal();
         cluster.note("heal", worker.workerId);
+        // Two short ones without a heartbeat between them are one long one.
+        await pause(staleMs, signal);
+        cut.delete(worker);
       })(),
     );
   }
