@@ -16,12 +16,13 @@ const insertChunks = statement(sql`
       ${param("compressed")}::boolean[], ${param("bodies")}::text[])
       as d(job_id, attempt, lease_id, worker_id, first_sequence, last_sequence, is_compressed, body)
   ), live as (
-    select x.${q.leaseId} as lease_id, x.${q.grantedAt} as granted_at from ${jobQueue} x join d
+    -- A lease may have several chunks in one flush.
+    select distinct x.${q.leaseId} as lease_id, x.${q.grantedAt} as granted_at from ${jobQueue} x join d
       on x.${q.jobId} = d.job_id and x.${q.attempt} = d.attempt and x.${q.leaseId} = d.lease_id
         and x.${q.workerId} is not distinct from d.worker_id
     where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(${param("jobs")}::uuid[])
   ), tail as (
-    select y.${a.leaseId} as lease_id, y.${a.grantedAt} as granted_at, y.${a.lastSequence} as until from ${attempts} y join d
+    select distinct y.${a.leaseId} as lease_id, y.${a.grantedAt} as granted_at, y.${a.lastSequence} as until from ${attempts} y join d
       on y.${a.jobId} = d.job_id and y.${a.attempt} = d.attempt and y.${a.leaseId} = d.lease_id
         and y.${a.workerId} = d.worker_id
     where y.${a.orgId} = ${param("org")}::uuid and y.${a.jobId} = any(${param("jobs")}::uuid[])
