@@ -257,7 +257,7 @@ export class Dispatcher {
           org.ready.delete(shape.shapeId);
         } else line.expected = Number.POSITIVE_INFINITY;
       }
-      this.#offer(org, grants);
+      this.#offer(org, new Set(plan.flatMap(({ slots }) => slots)), grants);
       this.#context.wakes.changed(
         orgId,
         grants.map((grant) => grant.fence.jobId),
@@ -276,12 +276,12 @@ export class Dispatcher {
     }
   }
 
-  #offer(org: OrgLine, grants: readonly Grant[]): void {
+  #offer(org: OrgLine, planned: ReadonlySet<Link>, grants: readonly Grant[]): void {
     const nowMs = this.#context.nowMs();
     for (const [workerId, own] of Map.groupBy(grants, (grant) => grant.fence.workerId)) {
       const link = org.links.get(workerId);
       // Claimed for a link that has gone meanwhile: its next Hello, or silence, gives them back.
-      if (!link) continue;
+      if (!link || !planned.has(link)) continue;
       link.offerSequence++;
       for (const { fence, points, isExclusive, isAlone } of own) {
         link.hold({

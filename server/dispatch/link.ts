@@ -166,8 +166,9 @@ export class Link {
     this.#unseenCount = null;
   }
 
-  /** Notes a lease that the worker has. */
+  /** Notes a lease that the worker has; what was known of it is replaced. */
   hold(held: Held): void {
+    this.drop(held.fence.leaseId);
     this.held.set(held.fence.leaseId, held);
     this.#heldPoints += held.points;
     if (held.isAlone) this.#alone++;

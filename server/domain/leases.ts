@@ -1,5 +1,6 @@
 import { insertPullRequests, keepLateResults } from "../store/late-results.ts";
 import { acceptLeases, finishLeases, lockLeases } from "../store/leases.ts";
+import { holdLink } from "../store/links.ts";
 import { call, type OrgTx, runInOrg, transact } from "../store/statement.ts";
 import { insertNewShapes } from "../store/submit.ts";
 import type { StoredError, Transition } from "../store/transition.ts";
@@ -91,6 +92,8 @@ export function createResultBatcher(c: LeaseContext): Batcher<LeaseResult, Resul
  *
  * @param confirm judges once more with the rows locked, in a statement that
  * follows the lock, so that a wait for a lock never judges by an old time.
+ * @param judge the link that judges: nothing is ended when it is no longer the worker's, and no newer one comes
+ * before the commit.
  * @returns the lease ids that were ended.
  */
 export async function endLeases(
@@ -98,9 +101,11 @@ export async function endLeases(
   orgId: string,
   ends: readonly LeaseEnd[],
   confirm?: (tx: OrgTx, fences: readonly Fence[]) => Promise<ReadonlySet<string>>,
+  judge?: { readonly workerId: string; readonly linkEpoch: number },
 ): Promise<Set<string>> {
   if (ends.length === 0) return new Set();
   const settled = await transact(c.db.hot, orgId, async (tx): Promise<Map<string, Settled>> => {
+    if (judge && (await tx.run(holdLink(tx.orgId, judge))).length === 0) return new Map();
     const byLease = new Map(ends.map((end) => [end.fence.leaseId, end]));
     const fences = ends.map((end) => end.fence);
     if (confirm) {

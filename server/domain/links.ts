@@ -104,7 +104,8 @@ export async function attachLink(c: Coordinator, caller: Caller, hello: Hello): 
     const missing = leases.filter((lease) => !listed.has(keyOf(lease)));
     const isSameBoot = link === null || link.bootId === bootId;
     const areDead = hello.areOrphansDead && link?.hostBootId === hostBootId;
-    const lost = isSameBoot ? [] : missing.filter((lease) => lease.isRunning);
+    // Of an earlier boot also what was only offered: it starts before its accept is committed.
+    const lost = isSameBoot ? [] : missing;
     return {
       workerId,
       workerName: worker.name,
@@ -118,7 +119,7 @@ export async function attachLink(c: Coordinator, caller: Caller, hello: Hello): 
         lease,
         verdict: verdictOn(stored.get(keyOf(lease)), inOutbox.has(keyOf(lease))),
       })),
-      unseen: missing.filter((lease) => !lease.isRunning),
+      unseen: isSameBoot ? missing.filter((lease) => !lease.isRunning) : [],
       dead: areDead ? lost : [],
       doubtful: areDead
         ? []

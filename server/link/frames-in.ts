@@ -246,7 +246,7 @@ function isCleanText(text: string): boolean {
   return text.length <= 255 && !text.includes("\0");
 }
 
-// What a worker says is kept, not refused: NUL and lone surrogates become U+FFFD.
-function cleanText(text: string, maxLength: number): string {
+/** What a worker says is kept, not refused: NUL and lone surrogates become U+FFFD. */
+export function cleanText(text: string, maxLength: number): string {
   return text.slice(0, maxLength).replaceAll("\0", "\ufffd").toWellFormed();
 }

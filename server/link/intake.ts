@@ -37,15 +37,16 @@ export async function commitResults(
 ): Promise<ResultAckInit[]> {
   const acks: ResultAckInit[] = [];
   const read: LeaseResult[] = [];
-  const rejected: LeaseResult[] = [];
+  const rejected: { readonly failure: LeaseResult; readonly ack: ResultAckInit }[] = [];
   const reporting: Promise<unknown>[] = [];
   for (const result of results) {
     const one = readResult(result, sender.workerId, parts.config);
     if ("malformed" in one) {
       parts.refused("result", "malformed");
       const detail = `the result ${one.malformed}`;
-      acks.push({ resultId: result.resultId, status: ResultStatus.REJECTED, detail });
-      if (one.failure) rejected.push(one.failure);
+      const ack = { resultId: result.resultId, status: ResultStatus.REJECTED, detail };
+      if (one.failure) rejected.push({ failure: one.failure, ack });
+      else acks.push(ack);
       continue;
     }
     const held = sender.link?.find(one.fence);
@@ -55,8 +56,15 @@ export async function commitResults(
     read.push({ ...one, hasProgress: held?.hasProgress ?? true });
   }
   if (rejected.length > 0) {
-    await parts.results.addAll(sender.orgId, rejected);
-    for (const { fence } of rejected) sender.link?.drop(fence.leaseId);
+    const failures = rejected.map(({ failure }) => failure);
+    const settled = await parts.results.addAll(sender.orgId, failures);
+    for (const [index, { failure, ack }] of rejected.entries()) {
+      const one = settled[index];
+      // Not committed: without an answer it is sent again.
+      if (!one || !("value" in one)) continue;
+      if (sender.link?.find(failure.fence)) sender.link.drop(failure.fence.leaseId);
+      acks.push(ack);
+    }
   }
   if (read.length === 0) return acks;
   // What a handler said is on record before its end.
@@ -95,7 +103,6 @@ export async function commitReport(
       if (held && progress) held.hasProgress = true;
       const fence = fenceOf(lease, sender.workerId);
       const committing = parts.reports.add(sender.orgId, { fence, events, progress });
-      if (held) held.reporting = committing.catch(() => {});
       const answer = await committing;
       if (answer.status !== "kept") parts.refused("report", answer.status);
       const sequence = items.reduce(

@@ -1,10 +1,11 @@
 import type { OfferReply } from "@muster/client/v1/link";
 import { type Held, hasResult, type Link, storedHeld } from "../dispatch/link.ts";
+import { unavailable } from "../domain/errors.ts";
 import { endLeases, type Fence } from "../domain/leases.ts";
 import type { Attached, Hello, StoredLease } from "../domain/links.ts";
 import type { LeaseEvent } from "../domain/rules/transitions.ts";
 import type { Lease } from "../domain/submit.ts";
-import { fenceOf, readCoolDown, readLease } from "./frames-in.ts";
+import { cleanText, fenceOf, readCoolDown, readLease } from "./frames-in.ts";
 import type { LinkParts } from "./parts.ts";
 import { untilDone } from "./until-done.ts";
 
@@ -34,7 +35,8 @@ export class LinkLeases {
   }
 
   /** Takes over what the store says the worker has. A Hello that lists a lease accepts it. */
-  resume(attached: Attached, hello: Hello): void {
+  async resume(attached: Attached, hello: Hello): Promise<void> {
+    const accepts: Promise<{ isCurrent: boolean }>[] = [];
     const unseen = new Set(attached.unseen.map((lease) => lease.leaseId));
     const inOutbox = new Set(hello.outbox.map((lease) => lease.leaseId));
     const nowMs = this.#parts.nowMs();
@@ -42,7 +44,7 @@ export class LinkLeases {
       const held = storedHeld(lease, attached.workerId, nowMs);
       this.#link.hold(held);
       if (!lease.isRunning && !inOutbox.has(lease.leaseId) && !unseen.has(lease.leaseId)) {
-        void this.#parts.attempt("commit an accept", () => this.#accept(held, 0));
+        accepts.push(this.#accept(held, 0));
       }
     }
     for (const { verdict } of attached.verdicts) {
@@ -53,6 +55,9 @@ export class LinkLeases {
       const fence = fenceOf(lease, attached.workerId);
       this.#doubtful.set(lease.leaseId, { fence, untilMs: nowMs + waitMs });
     }
+    const accepted = await Promise.all(accepts);
+    // Ended between the Hello and now: the next Hello is told so.
+    if (!accepted.every(({ isCurrent }) => isCurrent)) throw unavailable("DATABASE_UNAVAILABLE", 200);
   }
 
   /**
@@ -89,7 +94,7 @@ export class LinkLeases {
         this.#parts.refused("offer-reply", lease ? "superseded" : "malformed");
       } else if (answer.decline) {
         const coolDownMs = readCoolDown(answer.decline.retryAfter);
-        const reason = answer.decline.reason.slice(0, 200);
+        const reason = cleanText(answer.decline.reason, 200);
         declines.push({ fence: held.fence, event: { type: "declined", coolDownMs }, reason });
       } else accepts.push(this.#accept(held, Number(answer.heartbeatSequence)));
     }
@@ -208,7 +213,7 @@ export class LinkLeases {
   async #end(held: readonly Held[], event: LeaseEvent, reason: string): Promise<void> {
     await this.#parts.attempt("end leases", async () => {
       const ends = held.map(({ fence }) => ({ fence, event, reason }));
-      const ended = await endLeases(this.#parts.coordinator, this.#link.orgId, ends);
+      const ended = await endLeases(this.#parts.coordinator, this.#link.orgId, ends, undefined, this.#link);
       for (const leaseId of ended) this.revoke(leaseId, reason);
     });
   }

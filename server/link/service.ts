@@ -74,7 +74,8 @@ async function* serveStream(
     yield* mailbox.frames(context.signal);
   } finally {
     opened.end();
-    await iterator.return?.();
+    // Not awaited: it waits behind a frame that a silent worker never sends.
+    void iterator.return?.();
     void reading;
   }
 }

@@ -41,6 +41,9 @@ export interface FrameSink {
   end(): void;
 }
 
+/** Reports of a link that may wait; who sends more starts anew over its next link. */
+const maxReports = 256;
+
 /**
  * One link of a worker, from Hello to its end: frames in, verbs called,
  * frames out. The same for a stream and for the unary twins. A lease's path
@@ -59,6 +62,7 @@ export class LinkSession {
   readonly #draining: Draining;
   readonly #leases: LinkLeases;
   readonly #cancels: LinkCancels;
+  readonly #reports: { readonly report: Report; readonly resolve: () => void }[] = [];
   #isEnded = false;
 
   private constructor(parts: LinkParts, caller: Caller, sink: FrameSink, attached: Attached, hello: Hello) {
@@ -105,7 +109,8 @@ export class LinkSession {
   ) {
     const attached = await attachLink(parts.coordinator, caller, hello);
     const session = new LinkSession(parts, caller, sink, attached, hello);
-    session.#leases.resume(attached, hello);
+    // A verdict to go on lets an exclusive job start: what the Hello accepts is committed first.
+    await session.#leases.resume(attached, hello);
     if (demand) session.#setDemand(demand);
     sink.send(session.welcome);
     if (attached.command) session.#draining.tell(attached.command);
@@ -152,10 +157,18 @@ export class LinkSession {
     this.link.apply({ type: "heard", nowMs: this.#parts.nowMs() });
     this.#takeBeat(beat);
     const isCurrent = await this.#parts.renewals.renew(this.link);
-    // Only what is echoed is life.
-    if (isCurrent) this.link.apply({ type: "echoed", nowMs: this.#parts.nowMs() });
-    else await this.#replaced();
-    return isCurrent;
+    if (!isCurrent) {
+      await this.#replaced();
+      return false;
+    }
+    // Only what is echoed is life, and only the present link judges what its worker has.
+    this.link.apply({ type: "echoed", nowMs: this.#parts.nowMs() });
+    this.#leases.listed(
+      beat.heldLeases.flatMap(({ lease }) => readLease(lease) ?? []),
+      beat.outboxLeases.flatMap((lease) => readLease(lease) ?? []),
+      Number(beat.sequence),
+    );
+    return true;
   }
 
   /** Answers to offers: T5 and T6. Resolves when they are committed, with the exclusive jobs that may start or not. */
@@ -165,7 +178,13 @@ export class LinkSession {
 
   /** Keeps what attempts said; resolves when it is durable. */
   commitReport(report: Report): Promise<EventAckInit[]> {
-    return commitReport(this.#parts, this.#sender(), report);
+    const committing = commitReport(this.#parts, this.#sender(), report);
+    for (const item of report.items) {
+      const lease = readLease(item.lease);
+      const held = lease && this.link.find(lease);
+      if (held) held.reporting = committing.catch(() => {});
+    }
+    return committing;
   }
 
   /** How far a cancel is at the worker. */
@@ -260,11 +279,6 @@ export class LinkSession {
     link.heartbeatSequence = Math.max(link.heartbeatSequence, sequence);
     link.isMuted = false;
     this.#draining.hear(beat.draining);
-    this.#leases.listed(
-      beat.heldLeases.flatMap(({ lease }) => readLease(lease) ?? []),
-      beat.outboxLeases.flatMap((lease) => readLease(lease) ?? []),
-      sequence,
-    );
     if (beat.demand) this.#setDemand(beat.demand);
     else this.#parts.dispatcher.wake(link.orgId);
   }
@@ -286,14 +300,32 @@ export class LinkSession {
     });
   }
 
+  // In the order in which they came: an acknowledgement says that all before it is durable. A result waits for what
+  // its handler said before.
   #report(report: Report): void {
-    void this.#parts.attempt("commit a report", () =>
-      untilDone(this, this.#parts.log, async () => {
-        const items = await this.commitReport(report);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    for (const lease of new Map(report.items.map((item) => [item.lease?.leaseId, item.lease])).values()) {
+      const named = readLease(lease);
+      const held = named && this.link.find(named);
+      if (held) held.reporting = promise;
+    }
+    this.#reports.push({ report, resolve });
+    if (this.#reports.length > maxReports)
+      this.goAway("restart", "reports come faster than they can be kept");
+    if (this.#reports.length === 1) void this.#parts.attempt("commit reports", () => this.#commitReports());
+  }
+
+  async #commitReports(): Promise<void> {
+    for (let [next] = this.#reports; next; [next] = this.#reports) {
+      const { report, resolve } = next;
+      await untilDone(this, this.#parts.log, async () => {
+        const items = await commitReport(this.#parts, this.#sender(), report);
         if (items.length > 0) this.#sink.send(frame({ case: "eventAck", value: { items } }));
         return true;
-      }),
-    );
+      });
+      resolve();
+      this.#reports.shift();
+    }
   }
 
   // A worker sends its results once a link. What the database cannot take now is tried again here: without an

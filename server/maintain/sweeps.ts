@@ -45,7 +45,13 @@ export function sweeps(parts: SweepParts): Loop[] {
   const { expiry } = parts;
   const eachOrg =
     (body: (orgId: string, signal: AbortSignal) => Promise<void>) => async (signal: AbortSignal) => {
-      for (const { orgId } of await listOrgs(c.db.sweep)) if (!signal.aborted) await body(orgId, signal);
+      for (const { orgId } of await listOrgs(c.db.sweep)) {
+        if (signal.aborted) return;
+        // What fails for one org is not the others' loss.
+        await body(orgId, signal).catch((error: unknown) =>
+          c.log.warn({ err: error, orgId }, "a sweep of an org failed; the next pass tries again"),
+        );
+      }
     };
   return [
     { name: "due", intervalMs: 250, pass: eachOrg((orgId, signal) => promoteDueJobs(c, orgId, signal)) },

@@ -70,7 +70,7 @@ export const claimShape = statement(sql`
   select c.${q.jobId} as job, c.${q.attempt} as attempt, c.${q.leaseId} as lease, c.${q.workerId} as worker,
     c.${q.failures} as failures, d.${j.kind} as kind, d.${j.title} as title, d.${j.payload} as payload,
     d.${j.queue} as queue, d.${j.points} as points, d.${j.softTimeoutMs} as soft, d.${j.hardTimeoutMs} as hard,
-    d.${j.leaseTtlMs} as ttl, d.${j.exclusive} as exclusive, d.${j.labels} as labels, d.${j.project} as project,
+    d.${j.leaseTtlMs} as ttl, d.${j.exclusive} or d.${j.atMostOnce} as exclusive, d.${j.labels} as labels, d.${j.project} as project,
     d.${j.skills} as skills, d.${j.maxAttempts} as tries
   from claimed c join ${jobs} d on d.${j.orgId} = ${param("org")}::uuid and d.${j.jobId} = c.${q.jobId}
     and d.${j.jobId} = any((select ids from picked)::uuid[])

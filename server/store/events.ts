@@ -16,11 +16,12 @@ const insertChunks = statement(sql`
       ${param("compressed")}::boolean[], ${param("bodies")}::text[])
       as d(job_id, attempt, lease_id, worker_id, first_sequence, last_sequence, is_compressed, body)
   ), live as (
-    -- A lease may have several chunks in one flush.
-    select distinct x.${q.leaseId} as lease_id, x.${q.grantedAt} as granted_at from ${jobQueue} x join d
+    -- Locked: who takes the lease away clears what it said, and must not do so in between.
+    select x.${q.leaseId} as lease_id, x.${q.grantedAt} as granted_at from ${jobQueue} x join d
       on x.${q.jobId} = d.job_id and x.${q.attempt} = d.attempt and x.${q.leaseId} = d.lease_id
         and x.${q.workerId} is not distinct from d.worker_id
     where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(${param("jobs")}::uuid[])
+    for key share of x
   ), tail as (
     select distinct y.${a.leaseId} as lease_id, y.${a.grantedAt} as granted_at, y.${a.lastSequence} as until from ${attempts} y join d
       on y.${a.jobId} = d.job_id and y.${a.attempt} = d.attempt and y.${a.leaseId} = d.lease_id
@@ -30,7 +31,8 @@ const insertChunks = statement(sql`
       and y.${a.resultId} is not null
       and y.${a.endedAt} > ${clock} - ${param("tail")}::bigint * interval '1 millisecond'
   ), current as (
-    select lease_id, granted_at, null::bigint as until from live union all select lease_id, granted_at, until from tail
+    -- Each lease once: it may have several chunks in one flush.
+    select lease_id, granted_at, null::bigint as until from live union select lease_id, granted_at, until from tail
   ), kept as (
     insert into ${logChunks} as k (${lc.orgId}, ${lc.day}, ${lc.jobId}, ${lc.attempt}, ${lc.firstSequence}, ${lc.lastSequence},
       ${lc.isCompressed}, ${lc.body})
@@ -54,6 +56,7 @@ const upsertProgress = statement(sql`
       on y.${q.jobId} = d.job_id and y.${q.attempt} = d.attempt and y.${q.leaseId} = d.lease_id
         and y.${q.workerId} is not distinct from d.worker_id
     where y.${q.orgId} = ${param("org")}::uuid and y.${q.jobId} = any(${param("jobs")}::uuid[])
+    for key share of y
   ), kept as (
     insert into ${progress} as x (${pr.orgId}, ${pr.jobId}, ${pr.attempt}, ${pr.fraction}, ${pr.message}, ${pr.updatedAt})
     select ${param("org")}::uuid, ${q.jobId}, ${q.attempt}, fraction, message, ${clock} from current

@@ -3,8 +3,9 @@ import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
 import type { Database, Tx } from "./database.ts";
 import { inOrg, inOrgs } from "./database.ts";
 import { and, eq, inArray, isNotNull, isNull, sql } from "./drizzle.ts";
-import { clock } from "./names.ts";
+import { clock, linkNames as l } from "./names.ts";
 import { links, workers } from "./schema-fleet.ts";
+import { type Call, call, param, statement } from "./statement.ts";
 
 /** What a link row holds about a worker that says Hello. */
 export interface LinkRow {
@@ -243,4 +244,16 @@ export async function renewLinks<
 // One parameter, whatever the length.
 function array(values: readonly (string | number)[]) {
   return sql`${sql.param(`{${values.join(",")}}`)}`;
+}
+
+const holdLinks = statement(sql`
+  select k.${l.workerId} as worker from ${links} k where k.${l.orgId} = ${param("org")}::uuid
+    and k.${l.workerId} = ${param("worker")}::uuid and k.${l.linkEpoch} = ${param("epoch")}::bigint for key share`);
+
+/** The statement that finds a link if it is still the worker's, and lets no newer one come before the commit. */
+export function holdLink(
+  org: string,
+  { workerId, linkEpoch }: { readonly workerId: string; readonly linkEpoch: number },
+): Call {
+  return call(holdLinks, { org, worker: workerId, epoch: linkEpoch });
 }

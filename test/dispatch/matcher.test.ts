@@ -128,6 +128,15 @@ describe("the matcher", () => {
     expect(deal([shape()], [busy])).toEqual(["busy"]);
   });
 
+  test("counts a lease once, however often it is noted", () => {
+    const one = link("one", { slots: 2 });
+    one.hold(held("l1"));
+    one.hold({ ...held("l1"), isAlone: true });
+    one.drop("l1");
+    expect([one.freeSlots(), one.freePoints()]).toEqual([2, 2]);
+    expect(deal([shape(), shape()], [one])).toEqual(["one", "one"]);
+  });
+
   test("orders lines by priority, then by who was ready first", () => {
     const heads = [
       { shapeId: 1n, priority: 128, readyAt: 5 },

@@ -33,6 +33,8 @@ export interface AttachedLinkOptions {
   readonly acknowledged: (ack: ResultAck) => void;
   /** The coordinator wants something of the worker itself. */
   readonly commanded: (action: CommandAction) => void;
+  /** When the Hello was sent: from then on exclusive handlers count their deadline. Default: now. */
+  readonly helloSentMs?: number;
   /** A heartbeat was echoed. */
   readonly alive: (sequence: bigint) => void;
 }
@@ -90,6 +92,7 @@ export class AttachedLink {
   async run(): Promise<LinkEnd> {
     const { improveAfterMs } = this.#link;
     this.#renew(this.#lifeMs);
+    this.#watchExclusive(this.#options.helloSentMs ?? this.#lifeMs);
     this.#scheduleBeat();
     if (improveAfterMs !== undefined) {
       this.#callOffImprove = this.#options.clock.after(improveAfterMs, () =>
@@ -260,13 +263,17 @@ export class AttachedLink {
   }
 
   #renew(lifeMs: number): void {
-    const { clock, leases } = this.#options;
+    const { clock } = this.#options;
     this.#lifeMs = lifeMs;
     this.#callOffStale();
     const leftMs = lifeMs + this.#staleMs - clock.nowMs();
     this.#callOffStale = clock.after(leftMs, () => this.#finish({ kind: "silent", staleMs: this.#staleMs }));
-    // A second before the coordinator may think of the lease as lost.
-    leases.renewed(lifeMs + this.#staleMs - Math.min(1000, this.#staleMs / 4));
+    this.#watchExclusive(lifeMs);
+  }
+
+  // A second before the coordinator may think of the lease as lost.
+  #watchExclusive(lifeMs: number): void {
+    this.#options.leases.renewed(lifeMs + this.#staleMs - Math.min(1000, this.#staleMs / 4));
   }
 
   #scheduleBeat(): void {

@@ -9,12 +9,16 @@ export class LeaseTable extends Map<string, HeldLease> {
 
   override delete(leaseId: string): boolean {
     const hasHeld = super.delete(leaseId);
-    if (hasHeld) this.#ended.add(leaseId);
-    if (this.#ended.size > maxRemembered) {
-      const [oldest] = this.#ended;
-      if (oldest !== undefined) this.#ended.delete(oldest);
-    }
+    if (hasHeld) this.remember(leaseId);
     return hasHeld;
+  }
+
+  /** It is not to be had again: it was declined. */
+  remember(leaseId: string): void {
+    this.#ended.add(leaseId);
+    if (this.#ended.size <= maxRemembered) return;
+    const [oldest] = this.#ended;
+    if (oldest !== undefined) this.#ended.delete(oldest);
   }
 
   /** It was here once. */

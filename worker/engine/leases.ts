@@ -141,7 +141,7 @@ export class Leases {
 
   /** Offers came. */
   offered(offer: Offer): void {
-    this.#offerSequence = offer.sequence;
+    if (offer.sequence > this.#offerSequence) this.#offerSequence = offer.sequence;
     for (const lease of offer.leases) this.#offeredOne(lease);
     this.#options.changed();
   }
@@ -257,6 +257,7 @@ export class Leases {
     const refusal = this.#refusal(offer);
     if (refusal !== undefined) {
       this.answers.decline(ref, refusal);
+      this.#held.remember(ref.leaseId);
       return;
     }
     const lease = new HeldLease(ref, offer, this.#options.clock);

@@ -136,6 +136,7 @@ export class LinkEngine {
   async #connect(): Promise<number> {
     const { transport, results } = this.#options;
     const hello = this.#hello();
+    const helloSentMs = this.#options.clock.nowMs();
     let opened: Link;
     try {
       opened = await transport.open(hello, { signal: this.#over.signal, address: this.#address });
@@ -155,6 +156,7 @@ export class LinkEngine {
     const told = { slots: hello.demand?.slots ?? 0, points: hello.demand?.points ?? 0, offerSequence: 0n };
     const link = new AttachedLink(opened, told, {
       clock: this.#options.clock,
+      helloSentMs,
       leases: this.#leases,
       results,
       reports: this.#reports,

@@ -33,6 +33,32 @@ describe("offers", () => {
     expect(bench.link.results).toHaveLength(1);
   });
 
+  test("starts nothing when an offer that it declined comes again", async () => {
+    const bench = await EngineBench.attached();
+    const lease = { jobId: "job_9", attempt: 1, leaseId: "lse_9" };
+    const leases = [{ kind: "noop", points: 9, lease }];
+    await bench.push({ case: "offer", value: { sequence: 1n, leases } });
+    expect(bench.link.all("offerReply")[0]?.answers[0]?.decline?.reason).toBe("no capacity");
+    await bench.push({
+      case: "offer",
+      value: { sequence: 1n, leases: [{ ...leases[0], points: 1, lease }] },
+    });
+    expect(bench.all("start")).toEqual([]);
+  });
+
+  test("tells what is free as of its latest offer, though an earlier one comes again", async () => {
+    const bench = await EngineBench.attached();
+    const offer = (sequence: bigint, leaseId: string) => {
+      const lease = { jobId: "job_9", attempt: 1, leaseId };
+      return bench.push({ case: "offer", value: { sequence, leases: [{ kind: "noop", points: 1, lease }] } });
+    };
+    await offer(1n, "lse_1");
+    await offer(2n, "lse_2");
+    await offer(1n, "lse_1");
+    await bench.clock.advance(5_000);
+    expect(bench.link.all("heartbeat").at(-1)?.demand).toMatchObject({ slots: 2, offerSequence: 2n });
+  });
+
   test("starts nothing that was offered over another link", async () => {
     const bench = await EngineBench.attached();
     const offer = (linkEpoch: bigint, leaseId: string) => {
