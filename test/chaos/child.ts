@@ -29,8 +29,10 @@ export function startChild(options: {
   readonly argument: Readonly<Record<string, unknown>>;
   readonly logFile: string;
   readonly runtimeFlags?: readonly string[];
+  /** Called when it ends after it was ready and nobody had asked it to. */
+  readonly crashed?: (how: string) => void;
 }): Child {
-  const { name, program, argument, logFile, runtimeFlags = [] } = options;
+  const { name, program, argument, logFile, runtimeFlags = [], crashed } = options;
   const path = new URL(program, import.meta.url).pathname;
   const log = openSync(logFile, "a");
   const child = spawn(process.execPath, [...runtimeFlags, path, JSON.stringify(argument)], {
@@ -38,6 +40,11 @@ export function startChild(options: {
   });
   closeSync(log);
   let isRunning = true;
+  let isReady = false;
+  let isAsked = false;
+  child.once("exit", (code, signal) => {
+    if (isReady && !isAsked) crashed?.(`${signal ?? code}`);
+  });
   const exited = new Promise<void>((resolve) => {
     const done = () => {
       isRunning = false;
@@ -51,6 +58,7 @@ export function startChild(options: {
     let isFirst = true;
     createInterface({ input: pipeOf(child) }).on("line", (text) => {
       const line = recordOf(JSON.parse(text));
+      isReady = true;
       if (isFirst) resolve(line);
       else for (const listen of listeners) listen(line);
       isFirst = false;
@@ -68,10 +76,12 @@ export function startChild(options: {
       return isRunning;
     },
     signal: (signal) => {
+      if (signal === "SIGKILL" || signal === "SIGTERM") isAsked = true;
       if (isRunning) child.kill(signal);
     },
     async stop(graceMs) {
       if (!isRunning) return;
+      isAsked = true;
       child.kill("SIGTERM");
       const timer = setTimeout(() => child.kill("SIGKILL"), graceMs);
       await exited;

@@ -207,6 +207,7 @@ export class Cluster {
         timers: timersOf(this.options),
       },
       logFile: join(this.folder, `coordinator-${index}.log`),
+      crashed: (how) => this.note("crash", `coordinator ${index}`, { detail: how }),
     });
   }
 
@@ -240,6 +241,7 @@ export class Cluster {
         drainGraceMs: timersOf(this.options).killGraceMs,
       },
       logFile: join(this.folder, `${name}.log`),
+      crashed: (how) => this.note("crash", name, { detail: how }),
     });
   }
 

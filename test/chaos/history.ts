@@ -107,7 +107,9 @@ export type FaultType =
   | "heal"
   | "reset"
   | "frame-fault"
-  | "dispatch-resumed";
+  | "dispatch-resumed"
+  /** A process ended that nobody had asked to. */
+  | "crash";
 
 /** One transition of the feed: job, state after it, attempt, worker or null. */
 export type FeedEntry = readonly [jobId: string, state: number, attempt: number, workerId: string | null];

@@ -14,7 +14,14 @@ export interface MixedJob {
 export function drawJob(random: () => number, scale: number): MixedJob {
   const draw = random();
   if (draw < 0.01) return job("chaos.long", { ms: Math.round((5_000 + 25_000 * random()) / scale) });
+  // One in a hundred of the processes has a child of its own, and lasts.
+  if (draw < 0.0109) return job("chaos.child", { argv: ["sh", "-c", `sleep ${10 / scale} & wait`] });
   if (draw < 0.1) return job("chaos.child", { argv: ["true"] });
+  // So do some of the exclusive ones: longer than a silent worker keeps them.
+  if (draw < 0.1005) {
+    const ms = Math.round((20_000 + 25_000 * random()) / scale);
+    return job("chaos.exclusive", { ms }, { exclusive: true });
+  }
   if (draw < 0.11) return job("chaos.exclusive", { ms: Math.round(50 * random()) }, { exclusive: true });
   if (draw < 0.13) {
     const failures = 1 + Math.floor(2 * random());

@@ -38,6 +38,15 @@ export async function readResumptions(folder: string): Promise<Resumptions> {
   return { coordinator: tooks.coordinator.sort(ascending), postgres: tooks.postgres.sort(ascending) };
 }
 
+/** How many processes ended that nobody had asked to. */
+export async function countCrashes(folder: string): Promise<number> {
+  let crashes = 0;
+  for await (const { type } of linesOf<FaultLine>(join(folder, "faults.jsonl"))) {
+    if (type === "crash") crashes++;
+  }
+  return crashes;
+}
+
 /** The value below which a share of the ascending values lies; null without values. */
 export function quantile(values: readonly number[], share: number): number | null {
   const value = values[Math.min(values.length - 1, Math.floor(values.length * share))];

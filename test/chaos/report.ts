@@ -2,7 +2,7 @@ import { checkHistory } from "./checker/checker.ts";
 import { describeVerdict } from "./checker/report.ts";
 import { invariantNames, type Verdict } from "./checker/verdict.ts";
 import type { ChaosOptions } from "./options.ts";
-import { quantile, type Resumptions, readResumptions } from "./recovery.ts";
+import { countCrashes, quantile, type Resumptions, readResumptions } from "./recovery.ts";
 
 /** What the runner knows besides the history. */
 export interface RunFacts {
@@ -24,16 +24,17 @@ export interface Judgement {
 /** Reads what a run left behind. */
 export async function judge(folder: string, options: ChaosOptions, facts: RunFacts): Promise<Judgement> {
   const verdict = await checkHistory(folder);
+  const crashes = await countCrashes(folder);
   return {
     verdict,
-    isRight: verdict.isRight,
-    line: lineOf(verdict, await readResumptions(folder), options, facts),
+    isRight: verdict.isRight && crashes === 0,
+    line: { ...lineOf(verdict, await readResumptions(folder), options, facts), crashes },
   };
 }
 
 /** Prints it: for people, unless JSON was asked for, and the line at the end. */
-export function printJudgement({ verdict, line }: Judgement, { isJson, seed }: ChaosOptions): void {
-  if (!isJson || !verdict.isRight) process.stderr.write(`${describeVerdict(verdict)}\nseed ${seed}\n`);
+export function printJudgement({ verdict, line, isRight }: Judgement, { isJson, seed }: ChaosOptions): void {
+  if (!isJson || !isRight) process.stderr.write(`${describeVerdict(verdict)}\nseed ${seed}\n`);
   process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 
