@@ -21,19 +21,18 @@ export function candidates(shape: InternedShape, links: readonly Link[]): Link[]
 
 /**
  * Keeps a link free for each shape that runs alone, the least loaded of those
- * that may run it: on busy workers its turn would never come. A link is let go
- * when the shape has no ready job any more.
+ * that may run it: on busy workers its turn would never come. Chosen anew each
+ * time, so that one long job does not hold it up; a link is let go when the
+ * shape has no ready job any more.
  */
 export function keepFree(ready: readonly InternedShape[], links: readonly Link[]): void {
-  const alone = new Map(ready.filter((shape) => shape.isAlone).map((shape) => [shape.shapeId, shape]));
-  for (const link of links) {
-    const shape = link.keptFor === null ? undefined : alone.get(link.keptFor);
-    if (shape && link.isOpen && link.canServe(shape)) alone.delete(shape.shapeId);
-    else link.keptFor = null;
-  }
-  for (const shape of alone.values()) {
+  const kept = new Map(links.map((link) => [link, link.keptFor]));
+  for (const link of links) link.keptFor = null;
+  for (const shape of ready) {
+    if (!shape.isAlone) continue;
     const free = candidates(shape, links).filter((link) => link.isOpen && link.keptFor === null);
-    const [least] = free.sort((a, b) => a.held.size - b.held.size);
+    const wait = (link: Link) => 2 * link.held.size + (kept.get(link) === shape.shapeId ? 0 : 1);
+    const [least] = free.sort((a, b) => wait(a) - wait(b));
     if (least) least.keptFor = shape.shapeId;
   }
 }

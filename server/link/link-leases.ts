@@ -206,7 +206,10 @@ export class LinkLeases {
       return true;
     });
     if (held.state === "accepted") held.state = "running";
-    if (isCurrent === false && !hasResult(held)) this.revoke(held.fence.leaseId, "superseded");
+    if (isCurrent === false && !hasResult(held)) {
+      this.#parts.refused("accept", "superseded");
+      this.revoke(held.fence.leaseId, "superseded");
+    }
     return isCurrent ?? false;
   }
 

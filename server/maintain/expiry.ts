@@ -40,14 +40,16 @@ export class Expiry {
   async pass(orgId: string): Promise<void> {
     this.#apply({ type: "pass", nowMs: this.#nowMs() });
     try {
-      await this.#expire(orgId);
+      // A whole fleet of leases may be due at once.
+      while (await this.#expire(orgId));
     } catch (error) {
       if (isConnectionLost(error)) this.outage();
       throw error;
     }
   }
 
-  async #expire(orgId: string): Promise<void> {
+  // True when there may be more.
+  async #expire(orgId: string): Promise<boolean> {
     const { db, log } = this.#c;
     const [counts = [], rows = []] = await runInOrg(db.sweepClient, orgId, [
       this.#count(orgId),
@@ -56,7 +58,7 @@ export class Expiry {
     // A database that hung is one that was away.
     this.#apply({ type: "pass", nowMs: this.#nowMs() });
     this.#counted(orgId, counts[0]);
-    if (rows.length === 0 || !this.#isOpen(orgId)) return;
+    if (rows.length === 0 || !this.#isOpen(orgId)) return false;
     const nowMs = this.#nowMs();
     const ends = rows.map((row) => {
       const isCapped = row["capped"] === true;
@@ -71,6 +73,7 @@ export class Expiry {
     });
     const lost = await endLeases(this.#c, orgId, ends, (tx, fences) => this.#confirm(tx, fences));
     if (lost.size > 0) log.warn({ orgId, leases: lost.size }, "leases were lost");
+    return rows.length === sweepRows && lost.size > 0;
   }
 
   // With the rows locked, all is judged again: others may have fallen silent while we waited for the locks.
