@@ -197,9 +197,13 @@ function isFailure({ outcome }: Attempt): boolean {
   return outcome === Outcome.failed || outcome === Outcome.timedOut;
 }
 
-// A worker was killed, stopped or cut off while it held the lease.
+/** How long a worker that is dead may still be offered something: nobody has noticed yet. */
+const unnoticedMs = 10_000;
+
+// A worker was killed, stopped, cut off or meddled with while it held the lease.
 function wasDone(times: WorkerTimes, row: Attempt): boolean {
   const { worker, grantedAt, endedAt } = row;
   const of = [worker, grantedAt, endedAt] as const;
-  return times.wasKilled(...of) || times.wasFrozen(...of) || times.wasCut(...of);
+  const wasDead = times.wasKilled(worker, grantedAt - unnoticedMs, endedAt);
+  return wasDead || times.wasFrozen(...of) || times.wasCut(...of) || times.wasDisturbed(...of);
 }

@@ -8,6 +8,8 @@ export interface WorkerTimes {
   wasFrozen(worker: number, fromMs: number, toMs: number): boolean;
   /** Whether it was cut off from the coordinators at some time between. */
   wasCut(worker: number, fromMs: number, toMs: number): boolean;
+  /** Whether its frames, its connections or its drain were meddled with between. */
+  wasDisturbed(worker: number, fromMs: number, toMs: number): boolean;
   /** Whether it was killed at some time between. */
   wasKilled(worker: number, fromMs: number, toMs: number): boolean;
   /** The first kill or start of it after a time; infinite when there is none. */
@@ -20,6 +22,7 @@ export function workerTimes(records: Records): WorkerTimes {
   const lives = new Map<number, number[]>();
   const freezes = new Map<number, { readonly fromMs: number; toMs: number }[]>();
   const cuts = new Map<number, { readonly fromMs: number; readonly toMs: number }[]>();
+  const disturbances = new Map<number, number[]>();
   for (const fault of records.faults) {
     const worker = workerOf(records, fault);
     if (worker === 0) continue;
@@ -38,6 +41,11 @@ export function workerTimes(records: Records): WorkerTimes {
       }
       case "partition":
         append(cuts, worker, { fromMs: fault.at, toMs: fault.at + (fault.forMs ?? 0) });
+        break;
+      case "frame-fault":
+      case "reset":
+      case "drain-worker":
+        append(disturbances, worker, fault.at);
         break;
       case "thaw-worker": {
         const open = freezes.get(worker)?.at(-1);
@@ -63,6 +71,8 @@ export function workerTimes(records: Records): WorkerTimes {
       freezes.get(worker)?.some((freeze) => freeze.fromMs <= toMs && freeze.toMs >= fromMs) ?? false,
     wasCut: (worker, fromMs, toMs) =>
       cuts.get(worker)?.some((cut) => cut.fromMs <= toMs && cut.toMs >= fromMs) ?? false,
+    wasDisturbed: (worker, fromMs, toMs) =>
+      disturbances.get(worker)?.some((time) => time >= fromMs && time <= toMs) ?? false,
     wasKilled: (worker, fromMs, toMs) =>
       kills.get(worker)?.some((time) => time >= fromMs && time <= toMs) ?? false,
     nextLife: (worker, afterMs) =>
