@@ -26,10 +26,10 @@ export function candidates(shape: InternedShape, links: readonly Link[]): Link[]
  * shape has no ready job any more.
  */
 export function keepFree(ready: readonly InternedShape[], links: readonly Link[]): void {
-  const kept = new Map(links.map((link) => [link, link.keptFor]));
+  const alone = ready.filter((shape) => shape.isAlone);
+  const kept = new Map(alone.length === 0 ? [] : links.map((link) => [link, link.keptFor]));
   for (const link of links) link.keptFor = null;
-  for (const shape of ready) {
-    if (!shape.isAlone) continue;
+  for (const shape of alone) {
     const free = candidates(shape, links).filter((link) => link.isOpen && link.keptFor === null);
     const wait = (link: Link) => 2 * link.held.size + (kept.get(link) === shape.shapeId ? 0 : 1);
     const [least] = free.sort((a, b) => wait(a) - wait(b));
