@@ -41,6 +41,30 @@ async function commitReports(
   orgId: string,
   reports: readonly AttemptReport[],
 ): Promise<readonly ReportAnswer[]> {
+  const current = await keep(c, orgId, reports);
+  c.wakes.changed(
+    orgId,
+    reports.map((report) => report.fence.jobId),
+  );
+  const stale = reports.filter((report) => isSaid(report) && !current.has(report.fence.leaseId));
+  if (stale.length === 0) return reports.map(() => ({ status: "kept" }));
+  const jobs = stale.map((report) => report.fence.jobId);
+  const known = await transact(c.db.hot, orgId, (tx) => readAttemptsOf(tx, jobs));
+  // Its own result ended it: nobody took over. When it did so while `keep` waited for the row, `keep` saw neither the
+  // lease nor its end; now it does.
+  const ended = stale.filter(({ fence, events }) => known.ended.has(fence.leaseId) && events.length > 0);
+  const tails = ended.map((report) => ({ ...report, progress: null }));
+  for (const leaseId of await keep(c, orgId, tails)) current.add(leaseId);
+  return reports.map((report): ReportAnswer => {
+    const { jobId, leaseId } = report.fence;
+    if (!isSaid(report) || current.has(leaseId)) return { status: "kept" };
+    if (known.ended.has(leaseId)) return { status: "late" };
+    return { status: "superseded", currentAttempt: known.current.get(jobId) ?? 0 };
+  });
+}
+
+/** Keeps what is said under current leases, or under such as ended themselves lately; answers with those leases. */
+async function keep(c: LeaseContext, orgId: string, reports: readonly AttemptReport[]): Promise<Set<string>> {
   const byLease = Map.groupBy(reports, (report) => report.fence.leaseId);
   const chunks = [...byLease.values()].flatMap(chunksOf);
   const rows = [...byLease.values()].flatMap(latestProgress);
@@ -48,27 +72,14 @@ async function commitReports(
     ...(chunks.length > 0 ? [keepChunks(orgId, chunks)] : []),
     ...(rows.length > 0 ? [keepProgress(orgId, rows)] : []),
   ];
-  if (calls.length === 0) return reports.map(() => ({ status: "kept" }));
+  if (calls.length === 0) return new Set();
   const results = await runInOrg(c.db.hot, orgId, calls);
   // Both statements name the leases that were current, whichever of them was asked.
-  const current = new Set(results.flat().map((row) => String(row["lease"])));
-  c.wakes.changed(
-    orgId,
-    reports.map((report) => report.fence.jobId),
-  );
-  const isStale = ({ fence, events, progress }: AttemptReport) =>
-    (events.length > 0 || progress !== null) && !current.has(fence.leaseId);
-  const stale = reports.filter(isStale);
-  if (stale.length === 0) return reports.map(() => ({ status: "kept" }));
-  const jobs = stale.map((report) => report.fence.jobId);
-  const known = await transact(c.db.hot, orgId, (tx) => readAttemptsOf(tx, jobs));
-  return reports.map((report): ReportAnswer => {
-    if (!isStale(report)) return { status: "kept" };
-    const { jobId, leaseId } = report.fence;
-    // Its own result ended it: what comes after the tail is dropped, and nobody took over.
-    if (known.ended.has(leaseId)) return { status: "late" };
-    return { status: "superseded", currentAttempt: known.current.get(jobId) ?? 0 };
-  });
+  return new Set(results.flat().map((row) => String(row["lease"])));
+}
+
+function isSaid({ events, progress }: AttemptReport): boolean {
+  return events.length > 0 || progress !== null;
 }
 
 function chunksOf(reports: readonly AttemptReport[]): EventChunk[] {
