@@ -57,6 +57,11 @@ export const errorReasons = {
   QUEUE_NOT_FOUND: r("not_found", "There is no such queue.", "Check the name of the queue."),
   PROJECT_NOT_FOUND: r("not_found", "There is no such project.", checkId),
   SESSION_NOT_FOUND: r("not_found", "There is no such session.", checkId),
+  PULL_REQUEST_NOT_FOUND: r(
+    "not_found",
+    "No result has named this pull request.",
+    "List those that count with `muster project prs`.",
+  ),
   ARTIFACT_NOT_FOUND: r("not_found", "There is no such artifact.", checkId),
   ATTEMPT_NOT_FOUND: r(
     "not_found",
@@ -107,6 +112,16 @@ export const errorReasons = {
     "failed_precondition",
     "The job is not parked.",
     "Look at it with `muster job get`: nothing holds it that unpark could end.",
+  ),
+  SESSION_PUBLISHED: r(
+    "failed_precondition",
+    "The worker still publishes the session.",
+    "Archive it with `muster session archive`, or end it at its worker first.",
+  ),
+  SESSION_UNROUTABLE: r(
+    "failed_precondition",
+    "No project has this session.",
+    "Publish the session with its project first.",
   ),
   SUPERSEDED: r(
     "failed_precondition",

@@ -12,7 +12,7 @@ import { checkedState } from "./job-views.ts";
 import type { LockedJob } from "./locked-job.ts";
 import type { JobRequest } from "./rules/job-spec.ts";
 import type { JobEvent } from "./rules/lifecycle.ts";
-import { internShape } from "./rules/shapes.ts";
+import { internShape, shapeTarget } from "./rules/shapes.ts";
 import { isTerminal, JobState, stateName } from "./rules/states.ts";
 import { refusal } from "./rules/transition-table.ts";
 import { isSettled, noRemains, settle } from "./settle.ts";
@@ -240,10 +240,12 @@ async function templateOf(c: Coordinator, caller: Caller, job: JobRequest): Prom
       skills: [...new Set(job.skills)].sort(),
       points: job.points,
       pool: job.pool,
-      project: job.project,
+      project: job.opensPullRequest ? job.project : null,
+      target: null,
       avoid: [],
       isAlone: false,
     }),
+    project: job.project,
     priority: job.priority,
     softTimeoutMs: job.softTimeoutMs,
     hardTimeoutMs: job.hardTimeoutMs,
@@ -315,7 +317,8 @@ async function finalOf(tx: OrgTx, jobId: string) {
       skills: Array.isArray(row["skills"]) ? [...new Set(row["skills"].map(String))].sort() : [],
       points: Number(row["points"]),
       pool: row["pool"] === null ? null : String(row["pool"]),
-      project: row["project"] === null ? null : String(row["project"]),
+      project: row["project"] === null || row["opens"] !== true ? null : String(row["project"]),
+      target: shapeTarget(row["target"] === null ? null : String(row["target"])),
       avoid: [],
       isAlone: false,
     },

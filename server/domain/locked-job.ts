@@ -1,6 +1,6 @@
 import type { Row } from "postgres";
 import type { JobFacts } from "./rules/lifecycle.ts";
-import type { Shape } from "./rules/shapes.ts";
+import { type Shape, type ShapeTarget, shapeTarget } from "./rules/shapes.ts";
 import type { JobState } from "./rules/states.ts";
 
 /** A live row whose lock is held, with the policy of its job. */
@@ -20,6 +20,14 @@ export interface LockedJob extends JobFacts {
   readonly reason: string | null;
   readonly kind: string;
   readonly project: string | null;
+  /** It may open a pull request that counts against the cap of its project. */
+  readonly opensPullRequest: boolean;
+  /** Whom it was submitted for. */
+  readonly askedTarget: ShapeTarget | null;
+  /** The session that its lease was given, or that it goes back to. */
+  readonly sessionId: string | null;
+  /** Other jobs wait for its end. */
+  readonly hasDependants: boolean;
   /** What decides who may run it, now. */
   readonly shape: Shape;
 }
@@ -43,13 +51,18 @@ export function lockedJob(row: Row): LockedJob {
     reason: text(row["reason"]),
     kind: String(row["kind"]),
     project: text(row["project"]),
+    opensPullRequest: row["opens"] === true,
+    askedTarget: shapeTarget(text(row["asked_target"])),
+    sessionId: text(row["session"]),
+    hasDependants: row["has_dependants"] === true,
     shape: {
       kind: String(row["kind"]),
       queue: String(row["queue"]),
       skills: [...new Set(texts(row["skills"]))].sort(),
       points: Number(row["points"]),
       pool: text(row["pool"]),
-      project: text(row["project"]),
+      project: row["opens"] === true ? text(row["project"]) : null,
+      target: shapeTarget(text(row["target"])),
       avoid: texts(row["avoid"]),
       isAlone: row["alone"] === true,
     },

@@ -22,7 +22,9 @@ export function frameBytes({ frame }: ConnectResponse): number {
     case "message":
       return 160 + 3 * frame.value.text.length;
     case "welcome":
-      return 512 + 88 * frame.value.verdicts.length;
+      return 512 + 88 * frame.value.verdicts.length + 400 * frame.value.conflicts.length;
+    case "linksAck":
+      return 64 + 400 * frame.value.conflicts.length;
     case "cancel":
     case "command":
     case "goingAway":

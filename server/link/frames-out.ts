@@ -149,6 +149,8 @@ function offeredLease(grant: Grant): OfferedLease {
     sessionId: "",
     jobToken: "",
     lastSequence: 0n,
+    parentCount: 0,
+    parentResults: [],
     ...(grant.softTimeoutMs === null ? {} : { softTimeout: durationFromMs(grant.softTimeoutMs) }),
     ...(grant.hardTimeoutMs === null ? {} : { hardTimeout: durationFromMs(grant.hardTimeoutMs) }),
   };

@@ -40,7 +40,37 @@ export const methodAccess: Readonly<Record<string, Readonly<Record<string, Acces
     ListArtifacts: ["read"],
     GetArtifactUrl: ["read"],
   },
-  "muster.v1.ProjectService": { PutProject: ["operate"], ListProjects: ["read"] },
+  "muster.v1.ProjectService": {
+    PutProject: ["operate"],
+    ListProjects: ["read"],
+    GetProject: ["read"],
+    DeleteProject: ["operate"],
+    ListPullRequests: ["read"],
+    SetPullRequestState: ["operate", "work"],
+    GetWebhook: ["admin"],
+  },
+  "muster.v1.QueueService": {
+    ListQueues: ["read"],
+    GetQueue: ["read"],
+    SetQueueLimits: ["operate"],
+    PauseQueue: ["operate"],
+    ResumeQueue: ["operate"],
+  },
+  "muster.v1.SessionService": {
+    ListSessions: ["read"],
+    GetSession: ["read"],
+    SetPrimarySession: ["operate"],
+    ArchiveSession: ["operate"],
+    UnarchiveSession: ["operate"],
+    RemoveSession: ["operate"],
+    ListLinkedProjects: ["read"],
+  },
+  "muster.v1.ExplainService": {
+    ExplainJob: ["read"],
+    ExplainWorker: ["read"],
+    CheckWork: ["read", "work"],
+    ListAttention: ["read"],
+  },
   "muster.v1.SettingsService": { GetSettings: ["read"], PutSettings: ["admin"] },
   "muster.v1.WorkerAdminService": {
     CreateWorker: ["admin"],
@@ -57,6 +87,8 @@ export const methodAccess: Readonly<Record<string, Readonly<Record<string, Acces
     Report: ["work"],
     SubmitResults: ["work"],
     Renew: ["work"],
+    ChangeLinks: ["work"],
+    ListParentResults: ["work"],
   },
 };
 

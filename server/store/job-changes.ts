@@ -39,7 +39,7 @@ export const lockAsked = statement(sql`
 export const readFinal = statement(sql`
   select x.${a.attempt} as attempt, x.${a.generation} as generation, x.${a.state} as state, d.${j.kind} as kind,
     d.${j.queue} as queue, d.${j.skills} as skills, d.${j.points} as points, d.${j.pool} as pool,
-    d.${j.project} as project
+    d.${j.project} as project, d.${j.opensPullRequest} as opens, d.${j.target} as target
   from ${attempts} x join ${jobs} d on d.${j.orgId} = x.${a.orgId} and d.${j.jobId} = x.${a.jobId}
     and d.${j.jobId} = ${param("job")}::uuid
   where x.${a.orgId} = ${param("org")}::uuid and x.${a.jobId} = ${param("job")}::uuid and x.${a.final}

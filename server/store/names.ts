@@ -1,6 +1,7 @@
 import { sql } from "./drizzle.ts";
 import { attempts, batches, changes, jobKeys, jobQueue, jobs, shapes, tallies } from "./schema.ts";
-import { links } from "./schema-fleet.ts";
+import { links, orgs } from "./schema-fleet.ts";
+import { edges, gates, sessions } from "./schema-routing.ts";
 import { names } from "./statement.ts";
 
 /** Bare column names of the tables in hot statements. */
@@ -13,6 +14,10 @@ export const keyNames = names(jobKeys);
 export const shapeNames = names(shapes);
 export const tallyNames = names(tallies);
 export const linkNames = names(links);
+export const orgNames = names(orgs);
+export const gateNames = names(gates);
+export const edgeNames = names(edges);
+export const sessionNames = names(sessions);
 
 /** The database's clock. */
 export const clock = sql`muster.muster_clock()`;

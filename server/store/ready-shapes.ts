@@ -1,5 +1,5 @@
 import type { Row } from "postgres";
-import type { InternedShape } from "../domain/rules/shapes.ts";
+import { type InternedShape, shapeTarget } from "../domain/rules/shapes.ts";
 import { sql } from "./drizzle.ts";
 import { queueNames as q, shapeNames as s } from "./names.ts";
 import { jobQueue, shapes } from "./schema.ts";
@@ -19,7 +19,7 @@ export const readReadyShapes = statement(sql`
     from found where found.id is not null
   )
   select h.${s.shapeId} as id, h.${s.kind} as kind, h.${s.queue} as queue, h.${s.skills} as skills,
-    h.${s.points} as points, h.${s.pool} as pool, h.${s.project} as project, h.${s.avoid} as avoid, h.${s.alone} as alone
+    h.${s.points} as points, h.${s.pool} as pool, h.${s.project} as project, h.${s.target} as target, h.${s.avoid} as avoid, h.${s.alone} as alone
   from ${shapes} h where h.${s.orgId} = ${param("org")}::uuid
     and h.${s.shapeId} = any(array(select id from found where id is not null))`);
 
@@ -33,6 +33,7 @@ export function shapeOfRow(row: Row): InternedShape {
     points: Number(row["points"]),
     pool: row["pool"] === null ? null : String(row["pool"]),
     project: row["project"] === null ? null : String(row["project"]),
+    target: shapeTarget(row["target"] === null ? null : String(row["target"])),
     avoid: texts(row["avoid"]),
     isAlone: row["alone"] === true,
   };

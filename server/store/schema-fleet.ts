@@ -18,6 +18,8 @@ export const orgs = muster.table("orgs", {
   orgId: uuid("org_id").primaryKey(),
   name: text("name").notNull().unique(),
   createdAt: at("created_at").notNull().default(now),
+  /** Grows when a gate comes or goes: a claim that knows another number claims nothing. */
+  gatesVersion: bigint("gates_version", { mode: "number" }).notNull().default(0),
 });
 
 /** Keys: only the HMAC of the secret is kept. */
@@ -137,6 +139,8 @@ export const projects = muster.table(
     orgId: orgId(),
     name: text("name").notNull(),
     maxOpenPrs: integer("max_open_prs"),
+    /** `owner/name` at GitHub; null: the project's own name. */
+    repository: text("repository"),
     createdAt: at("created_at").notNull().default(now),
   },
   (t) => [primaryKey({ columns: [t.orgId, t.name] })],
@@ -151,11 +155,16 @@ export const pullRequests = muster.table(
     project: text("project").notNull(),
     jobId: uuid("job_id").notNull(),
     isOpen: boolean("is_open").notNull().default(true),
+    isMerged: boolean("is_merged").notNull().default(false),
+    /** Against the cap of its project, while it is open. */
+    isCounted: boolean("is_counted").notNull().default(true),
     createdAt: at("created_at").notNull().default(now),
+    changedAt: at("changed_at").notNull().default(now),
   },
   (t) => [
     primaryKey({ columns: [t.orgId, t.url] }),
-    index("pull_requests_open").on(t.orgId, t.project).where(sql`is_open`),
+    index("pull_requests_open").on(t.orgId, t.project).where(sql`is_open and is_counted`),
+    index("pull_requests_by_time").on(t.orgId, t.createdAt.desc().nullsFirst(), t.url),
   ],
 );
 

@@ -50,6 +50,11 @@ export const jobs = muster.table(
     pool: text("pool"),
     externalId: text("external_id"),
     idempotencyKey: text("idempotency_key"),
+    /** As in shapes. */
+    target: text("target"),
+    /** In the order in which they were named; null: none. */
+    dependsOn: uuid("depends_on").array(),
+    dependencyPolicy: text("dependency_policy").$type<"cancel" | "release">(),
     submittedBy: text("submitted_by").notNull(),
   },
   (t) => [primaryKey({ columns: [t.orgId, t.jobId] })],
@@ -73,6 +78,8 @@ export const jobQueue = muster.table(
     attempt: integer("attempt").notNull().default(0),
     generation: integer("generation").notNull().default(1),
     waitingOn: integer("waiting_on").notNull().default(0),
+    /** Others wait for it: its end must look for them. */
+    hasDependants: boolean("has_dependants").notNull().default(false),
     points: integer("points").notNull(),
     reclaimAfterMs: integer("reclaim_after_ms").notNull(),
     leaseTtlMs: integer("lease_ttl_ms").notNull(),
@@ -82,6 +89,8 @@ export const jobQueue = muster.table(
     losses: smallint("losses").notNull().default(0),
     releases: smallint("releases").notNull().default(0),
     reason: text("reason"),
+    /** The session that the lease was given, or that the job goes back to. */
+    sessionId: text("session_id"),
   },
   (t) => [
     primaryKey({ columns: [t.orgId, t.jobId] }),
@@ -92,6 +101,7 @@ export const jobQueue = muster.table(
     index("job_queue_deadline").on(t.orgId, t.deadline).where(sql`deadline is not null`),
     index("job_queue_leased").on(t.orgId, t.workerId).where(sql`worker_id is not null`),
     index("job_queue_cancel").on(t.orgId, t.jobId).where(sql`cancel_requested_at is not null`),
+    index("job_queue_trouble").on(t.orgId, t.jobId).where(sql`failures >= 3 or losses >= 3`),
   ],
 );
 
@@ -121,6 +131,7 @@ export const attempts = muster.table(
     errorDetail: text("error_detail"),
     prUrl: text("pr_url"),
     reason: text("reason"),
+    sessionId: text("session_id"),
     lastSequence: bigint("last_sequence", { mode: "number" }),
   },
   (t) => [
@@ -212,7 +223,10 @@ export const shapes = muster.table(
     skills: text("skills").array().notNull(),
     points: integer("points").notNull(),
     pool: text("pool"),
+    /** Where the cap of a project counts the job. */
     project: text("project"),
+    /** `worker:<uuid>`, `session:<id>` or `project:<name>`; null: any worker that can. */
+    target: text("target"),
     avoid: uuid("avoid").array().notNull(),
     alone: boolean("alone").notNull(),
     createdAt: at("created_at").notNull().default(now),
@@ -283,17 +297,27 @@ export const changes = muster.table(
   (t) => [primaryKey({ columns: [t.orgId, t.xid, t.n] })],
 );
 
-/** How many runs began and ended; each flush appends a row, a sweep folds them by minute. */
+/**
+ * How many runs of a queue began and ended, and by how much the number of its jobs in each state changed: each flush
+ * appends a row a queue, a sweep folds them. What stands now is the sum of all rows.
+ */
 export const tallies = muster.table(
   "tallies",
   {
     orgId: orgId(),
     tallyId: uuid("tally_id").notNull(),
+    queue: text("queue").notNull(),
     at: at("at").notNull().default(now),
     submitted: bigint("submitted", { mode: "number" }).notNull(),
     succeeded: bigint("succeeded", { mode: "number" }).notNull(),
     cancelled: bigint("cancelled", { mode: "number" }).notNull(),
     dead: bigint("dead", { mode: "number" }).notNull(),
+    blocked: bigint("blocked", { mode: "number" }).notNull().default(0),
+    scheduled: bigint("scheduled", { mode: "number" }).notNull().default(0),
+    ready: bigint("ready", { mode: "number" }).notNull().default(0),
+    offered: bigint("offered", { mode: "number" }).notNull().default(0),
+    running: bigint("running", { mode: "number" }).notNull().default(0),
+    parked: bigint("parked", { mode: "number" }).notNull().default(0),
   },
-  (t) => [primaryKey({ columns: [t.orgId, t.tallyId] })],
+  (t) => [primaryKey({ columns: [t.orgId, t.tallyId, t.queue] })],
 );

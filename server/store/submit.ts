@@ -25,6 +25,7 @@ const ready = stateNumber(initialState({ waitingOn: 0, readyInMs: null }));
 /** What many jobs of a flush have in common: sent once. */
 export interface JobTemplate {
   readonly shape: InternedShape;
+  readonly project: string | null;
   readonly settings: JobSettings;
   readonly priority: number;
   readonly softTimeoutMs: number | null;
@@ -61,12 +62,12 @@ const insertJobs = statement(sql`
       as p(job_id, template, batch_id, parent_job_id, title, payload, labels, run_at, deadline, external_id, idempotency_key)
     join unnest(${param("shapes")}::bigint[], ${param("kinds")}::text[], ${param("queues")}::text[],
       ${param("skills")}::text[], ${param("points")}::int[], ${param("pools")}::text[], ${param("projects")}::text[],
-      ${param("instructions")}::text[], ${param("priorities")}::smallint[], ${param("softs")}::int[],
+      ${param("targets")}::text[], ${param("instructions")}::text[], ${param("priorities")}::smallint[], ${param("softs")}::int[],
       ${param("hards")}::int[], ${param("ttls")}::int[], ${param("reclaims")}::int[], ${param("tries")}::int[],
       ${param("backoffs")}::int[], ${param("backoffMaxes")}::int[], ${param("factors")}::float8[],
       ${param("exclusives")}::boolean[], ${param("mostOnces")}::boolean[], ${param("opens")}::boolean[],
       ${param("submitters")}::text[]) with ordinality
-      as t(shape_id, kind, queue, skills, points, pool, project, instructions, priority, soft, hard, ttl, reclaim, tries,
+      as t(shape_id, kind, queue, skills, points, pool, project, target, instructions, priority, soft, hard, ttl, reclaim, tries,
         backoff, backoff_max, factor, is_exclusive, is_at_most_once, opens_pull_request, submitted_by, ordinal)
       on t.ordinal = p.template
   ), asked as (
@@ -74,11 +75,11 @@ const insertJobs = statement(sql`
       ${j.softTimeoutMs}, ${j.hardTimeoutMs}, ${j.leaseTtlMs}, ${j.reclaimAfterMs}, ${j.maxAttempts},
       ${j.backoffInitialMs}, ${j.backoffMaxMs}, ${j.backoffFactor}, ${j.priority}, ${j.exclusive}, ${j.atMostOnce},
       ${j.opensPullRequest}, ${j.kind}, ${j.queue}, ${j.title}, ${j.payload}, ${j.skills}, ${j.instructions}, ${j.labels},
-      ${j.project}, ${j.pool}, ${j.externalId}, ${j.idempotencyKey}, ${j.submittedBy})
+      ${j.project}, ${j.pool}, ${j.target}, ${j.externalId}, ${j.idempotencyKey}, ${j.submittedBy})
     select ${param("org")}::uuid, job_id, batch_id, parent_job_id, to_timestamp(run_at), to_timestamp(deadline), points,
       soft, hard, ttl, reclaim, tries, backoff, backoff_max, factor, priority, is_exclusive, is_at_most_once,
       opens_pull_request, kind, queue, title, convert_to(payload, 'UTF8'), string_to_array(skills, ','),
-      string_to_array(instructions, ','), labels::jsonb, project, pool, external_id, idempotency_key, submitted_by
+      string_to_array(instructions, ','), labels::jsonb, project, pool, target, external_id, idempotency_key, submitted_by
     from d
   ), changed as (
     insert into ${changes} (${ch.orgId}, ${ch.n}, ${ch.jobIds}, ${ch.states}, ${ch.attempts}, ${ch.workerIds})
@@ -93,12 +94,13 @@ const insertJobs = statement(sql`
 
 const insertShapes = statement(sql`
   insert into ${shapes} (${s.orgId}, ${s.shapeId}, ${s.kind}, ${s.queue}, ${s.skills}, ${s.points}, ${s.pool},
-    ${s.project}, ${s.avoid}, ${s.alone})
-  select ${param("org")}::uuid, shape_id, kind, queue, string_to_array(skills, ','), points, pool, project,
+    ${s.project}, ${s.target}, ${s.avoid}, ${s.alone})
+  select ${param("org")}::uuid, shape_id, kind, queue, string_to_array(skills, ','), points, pool, project, target,
     string_to_array(avoid, ',')::uuid[], alone
   from unnest(${param("ids")}::bigint[], ${param("kinds")}::text[], ${param("queues")}::text[], ${param("skills")}::text[],
-    ${param("points")}::int[], ${param("pools")}::text[], ${param("projects")}::text[], ${param("avoids")}::text[],
-    ${param("alones")}::boolean[]) as d(shape_id, kind, queue, skills, points, pool, project, avoid, alone)
+    ${param("points")}::int[], ${param("pools")}::text[], ${param("projects")}::text[], ${param("targets")}::text[],
+    ${param("avoids")}::text[], ${param("alones")}::boolean[])
+    as d(shape_id, kind, queue, skills, points, pool, project, target, avoid, alone)
   on conflict do nothing`);
 
 const insertBatch = statement(sql`
@@ -181,7 +183,8 @@ export function insertNewJobs(org: string, rows: readonly NewJob[]): Call {
     skills: templates.map((one) => one.shape.skills.join(",")),
     points: templates.map((one) => one.shape.points),
     pools: templates.map((one) => one.shape.pool),
-    projects: templates.map((one) => one.shape.project),
+    projects: templates.map((one) => one.project),
+    targets: templates.map((one) => one.shape.target),
     instructions: templates.map((one) => one.instructions.join(",")),
     priorities: templates.map((one) => one.priority),
     softs: templates.map((one) => one.softTimeoutMs),
@@ -211,6 +214,7 @@ export function insertNewShapes(org: string, rows: readonly InternedShape[]): Ca
     points: sorted.map((row) => row.points),
     pools: sorted.map((row) => row.pool),
     projects: sorted.map((row) => row.project),
+    targets: sorted.map((row) => row.target),
     avoids: sorted.map((row) => row.avoid.join(",")),
     alones: sorted.map((row) => row.isAlone),
   });

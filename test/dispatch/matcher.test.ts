@@ -22,6 +22,7 @@ function shape(overrides: Partial<InternedShape> = {}): InternedShape {
     points: 1,
     pool: null,
     project: null,
+    target: null,
     avoid: [],
     isAlone: false,
     ...overrides,

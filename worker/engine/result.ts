@@ -84,7 +84,8 @@ function wireOutcome({ outcome, stopKind, timeLeftMs }: EndedAttempt): Result["o
       return { case: "release", value: release(outcome.reason) };
     case "parked": {
       const { reason, wakeAfterMs } = outcome;
-      const value = { $typeName: "muster.v1.Park" as const, reason, wakeAfter: duration(wakeAfterMs) };
+      const wakeAfter = duration(wakeAfterMs);
+      const value = { $typeName: "muster.v1.Park" as const, reason, wakeAfter, pool: false, sessionId: "" };
       return { case: "park", value };
     }
     case "stopped":

@@ -220,6 +220,36 @@ export declare type JobSpec = Message<"muster.v1.JobSpec"> & {
    * @generated from field: string pool = 22;
    */
   pool: string;
+
+  /**
+   * Who alone may run it. Absent: any worker that can.
+   *
+   * @generated from field: muster.v1.JobTarget target = 23;
+   */
+  target?: JobTarget | undefined;
+
+  /**
+   * Jobs that must have succeeded first: at most 10,000, none twice. Their
+   * results are offered to the handler.
+   *
+   * @generated from field: repeated muster.v1.Dependency depends_on = 24;
+   */
+  dependsOn: Dependency[];
+
+  /**
+   * What becomes of the job when one of them dies or is cancelled.
+   *
+   * @generated from field: muster.v1.DependencyPolicy dependency_policy = 25;
+   */
+  dependencyPolicy: DependencyPolicy;
+
+  /**
+   * Name by which other jobs of the same batch may depend on this one: 1 to
+   * 100 characters of `a-z 0-9 . _ -`, unique in the batch. Not kept.
+   *
+   * @generated from field: string ref = 26;
+   */
+  ref: string;
 };
 
 /**
@@ -227,6 +257,95 @@ export declare type JobSpec = Message<"muster.v1.JobSpec"> & {
  * Use `create(JobSpecSchema)` to create a new message.
  */
 export declare const JobSpecSchema: GenMessage<JobSpec>;
+
+/**
+ * JobTarget names who alone may run a job.
+ *
+ * @generated from message muster.v1.JobTarget
+ */
+export declare type JobTarget = Message<"muster.v1.JobTarget"> & {
+  /**
+   * One of them.
+   *
+   * @generated from oneof muster.v1.JobTarget.target
+   */
+  target: {
+    /**
+     * A worker: `wrk_…`, or its name.
+     *
+     * @generated from field: string worker = 1;
+     */
+    value: string;
+    case: "worker";
+  } | {
+    /**
+     * A session: its worker alone is offered the job.
+     *
+     * @generated from field: string session_id = 2;
+     */
+    value: string;
+    case: "sessionId";
+  } | {
+    /**
+     * A session of the job's project: the primary one, else the first that is
+     * usable. The job must have a project.
+     *
+     * @generated from field: bool project_session = 3;
+     */
+    value: boolean;
+    case: "projectSession";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message muster.v1.JobTarget.
+ * Use `create(JobTargetSchema)` to create a new message.
+ */
+export declare const JobTargetSchema: GenMessage<JobTarget>;
+
+/**
+ * Dependency names a job that must succeed first.
+ *
+ * @generated from message muster.v1.Dependency
+ */
+export declare type Dependency = Message<"muster.v1.Dependency"> & {
+  /**
+   * One of them.
+   *
+   * @generated from oneof muster.v1.Dependency.parent
+   */
+  parent: {
+    /**
+     * `job_…`.
+     *
+     * @generated from field: string job_id = 1;
+     */
+    value: string;
+    case: "jobId";
+  } | {
+    /**
+     * The `ref` of a job of the same batch.
+     *
+     * @generated from field: string ref = 2;
+     */
+    value: string;
+    case: "ref";
+  } | {
+    /**
+     * The submitter's own id.
+     *
+     * @generated from field: string external_id = 3;
+     */
+    value: string;
+    case: "externalId";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message muster.v1.Dependency.
+ * Use `create(DependencySchema)` to create a new message.
+ */
+export declare const DependencySchema: GenMessage<Dependency>;
 
 /**
  * JobError is why an attempt failed.
@@ -463,6 +582,20 @@ export declare type Job = Message<"muster.v1.Job"> & {
    * @generated from field: string pr_url = 23;
    */
   prUrl: string;
+
+  /**
+   * The session that it runs in, or goes back to.
+   *
+   * @generated from field: string session_id = 24;
+   */
+  sessionId: string;
+
+  /**
+   * Jobs that it depends on and that have not ended well yet.
+   *
+   * @generated from field: int32 waiting_on = 25;
+   */
+  waitingOn: number;
 };
 
 /**
@@ -567,6 +700,13 @@ export declare type Attempt = Message<"muster.v1.Attempt"> & {
    * @generated from field: string pr_url = 13;
    */
   prUrl: string;
+
+  /**
+   * The session that it ran in.
+   *
+   * @generated from field: string session_id = 14;
+   */
+  sessionId: string;
 };
 
 /**
@@ -772,4 +912,38 @@ export enum AttemptOutcome {
  * Describes the enum muster.v1.AttemptOutcome.
  */
 export declare const AttemptOutcomeSchema: GenEnum<AttemptOutcome>;
+
+/**
+ * DependencyPolicy is what becomes of a job when a job that it depends on dies
+ * or is cancelled.
+ *
+ * @generated from enum muster.v1.DependencyPolicy
+ */
+export enum DependencyPolicy {
+  /**
+   * The same as CANCEL.
+   *
+   * @generated from enum value: DEPENDENCY_POLICY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It is cancelled.
+   *
+   * @generated from enum value: DEPENDENCY_POLICY_CANCEL = 1;
+   */
+  CANCEL = 1,
+
+  /**
+   * It goes on as if that job had succeeded, without its result.
+   *
+   * @generated from enum value: DEPENDENCY_POLICY_RELEASE = 2;
+   */
+  RELEASE = 2,
+}
+
+/**
+ * Describes the enum muster.v1.DependencyPolicy.
+ */
+export declare const DependencyPolicySchema: GenEnum<DependencyPolicy>;
 

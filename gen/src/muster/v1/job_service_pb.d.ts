@@ -224,6 +224,14 @@ export declare type JobFilter = Message<"muster.v1.JobFilter"> & {
    * @generated from field: string parent_job_id = 8;
    */
   parentJobId: string;
+
+  /**
+   * Ready jobs that this worker could run if it were free: `wrk_…`, or its
+   * name. Not together with states.
+   *
+   * @generated from field: string runnable_by = 9;
+   */
+  runnableBy: string;
 };
 
 /**

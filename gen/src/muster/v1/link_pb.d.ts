@@ -5,10 +5,10 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message as Message$1 } from "@bufbuild/protobuf";
 import type { Capacity, Skill } from "./worker_pb.js";
-import type { LinkedProject, Session } from "./session_pb.js";
+import type { LinkConflict, LinkedProject, Session } from "./session_pb.js";
 import type { LeaseRef } from "./job_service_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
-import type { JobError, Progress } from "./job_pb.js";
+import type { JobError, JobState, Progress } from "./job_pb.js";
 import type { LogGap, LogRecord } from "./event_pb.js";
 import type { Payload } from "./payload_pb.js";
 
@@ -651,6 +651,22 @@ export declare type Park = Message$1<"muster.v1.Park"> & {
    * @generated from field: google.protobuf.Duration wake_after = 2;
    */
   wakeAfter?: Duration | undefined;
+
+  /**
+   * The quota of the job's pool is spent: all jobs of the pool wait as long.
+   * Without a time: until somebody resumes the pool.
+   *
+   * @generated from field: bool pool = 3;
+   */
+  pool: boolean;
+
+  /**
+   * Go on in this session, which this worker owns. Empty: in the one that the
+   * attempt was given, if any.
+   *
+   * @generated from field: string session_id = 4;
+   */
+  sessionId: string;
 };
 
 /**
@@ -1088,6 +1104,13 @@ export declare type Welcome = Message$1<"muster.v1.Welcome"> & {
    * @generated from field: string version = 13;
    */
   version: string;
+
+  /**
+   * Sessions of the Hello that were not taken over.
+   *
+   * @generated from field: repeated muster.v1.LinkConflict conflicts = 14;
+   */
+  conflicts: LinkConflict[];
 };
 
 /**
@@ -1316,6 +1339,28 @@ export declare type OfferedLease = Message$1<"muster.v1.OfferedLease"> & {
    * @generated from field: int64 last_sequence = 21;
    */
   lastSequence: bigint;
+
+  /**
+   * The session to use, whole, where the job has one.
+   *
+   * @generated from field: muster.v1.Session session = 22;
+   */
+  session?: Session | undefined;
+
+  /**
+   * How many jobs it depends on.
+   *
+   * @generated from field: int32 parent_count = 23;
+   */
+  parentCount: number;
+
+  /**
+   * What they left, in the order in which they were named: all, or none when
+   * it would be more than 256 KiB; then ListParentResults has them.
+   *
+   * @generated from field: repeated muster.v1.ParentResult parent_results = 24;
+   */
+  parentResults: ParentResult[];
 };
 
 /**
@@ -1323,6 +1368,54 @@ export declare type OfferedLease = Message$1<"muster.v1.OfferedLease"> & {
  * Use `create(OfferedLeaseSchema)` to create a new message.
  */
 export declare const OfferedLeaseSchema: GenMessage<OfferedLease>;
+
+/**
+ * ParentResult is what a job left to one that depends on it.
+ *
+ * @generated from message muster.v1.ParentResult
+ */
+export declare type ParentResult = Message$1<"muster.v1.ParentResult"> & {
+  /**
+   * `job_…`.
+   *
+   * @generated from field: string job_id = 1;
+   */
+  jobId: string;
+
+  /**
+   * How it ended.
+   *
+   * @generated from field: muster.v1.JobState state = 2;
+   */
+  state: JobState;
+
+  /**
+   * What came of it, when it succeeded.
+   *
+   * @generated from field: muster.v1.Payload result = 3;
+   */
+  result?: Payload | undefined;
+
+  /**
+   * Its kind.
+   *
+   * @generated from field: string kind = 4;
+   */
+  kind: string;
+
+  /**
+   * The submitter's own id for it.
+   *
+   * @generated from field: string external_id = 5;
+   */
+  externalId: string;
+};
+
+/**
+ * Describes the message muster.v1.ParentResult.
+ * Use `create(ParentResultSchema)` to create a new message.
+ */
+export declare const ParentResultSchema: GenMessage<ParentResult>;
 
 /**
  * Offer pushes leases to a worker.
@@ -1741,6 +1834,14 @@ export declare type ConnectResponse = Message$1<"muster.v1.ConnectResponse"> & {
      */
     value: GoingAway;
     case: "goingAway";
+  } | {
+    /**
+     * Answers a LinksChanged.
+     *
+     * @generated from field: muster.v1.LinksAck links_ack = 11;
+     */
+    value: LinksAck;
+    case: "linksAck";
   } | { case: undefined; value?: undefined };
 };
 
@@ -1749,6 +1850,26 @@ export declare type ConnectResponse = Message$1<"muster.v1.ConnectResponse"> & {
  * Use `create(ConnectResponseSchema)` to create a new message.
  */
 export declare const ConnectResponseSchema: GenMessage<ConnectResponse>;
+
+/**
+ * LinksAck answers a LinksChanged.
+ *
+ * @generated from message muster.v1.LinksAck
+ */
+export declare type LinksAck = Message$1<"muster.v1.LinksAck"> & {
+  /**
+   * Sessions that were not taken over.
+   *
+   * @generated from field: repeated muster.v1.LinkConflict conflicts = 1;
+   */
+  conflicts: LinkConflict[];
+};
+
+/**
+ * Describes the message muster.v1.LinksAck.
+ * Use `create(LinksAckSchema)` to create a new message.
+ */
+export declare const LinksAckSchema: GenMessage<LinksAck>;
 
 /**
  * CancelProgress is how far a cancel is at the worker.

@@ -2,13 +2,77 @@
 // @generated from file muster/v1/project_service.proto (package muster.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file muster/v1/project_service.proto.
  */
 export declare const file_muster_v1_project_service: GenFile;
+
+/**
+ * PullRequest is a pull request that a result named.
+ *
+ * @generated from message muster.v1.PullRequest
+ */
+export declare type PullRequest = Message<"muster.v1.PullRequest"> & {
+  /**
+   * Its URL, in one form.
+   *
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * The project that it counts for.
+   *
+   * @generated from field: string project = 2;
+   */
+  project: string;
+
+  /**
+   * The job whose result named it first.
+   *
+   * @generated from field: string job_id = 3;
+   */
+  jobId: string;
+
+  /**
+   * Where it stands.
+   *
+   * @generated from field: muster.v1.PullRequestState state = 4;
+   */
+  state: PullRequestState;
+
+  /**
+   * When a result named it.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 5;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When its state was last said.
+   *
+   * @generated from field: google.protobuf.Timestamp update_time = 6;
+   */
+  updateTime?: Timestamp | undefined;
+
+  /**
+   * It counts against the cap while it is open. False: its job said that it
+   * opens none.
+   *
+   * @generated from field: bool counted = 7;
+   */
+  counted: boolean;
+};
+
+/**
+ * Describes the message muster.v1.PullRequest.
+ * Use `create(PullRequestSchema)` to create a new message.
+ */
+export declare const PullRequestSchema: GenMessage<PullRequest>;
 
 /**
  * Project is a repository.
@@ -24,7 +88,8 @@ export declare type Project = Message<"muster.v1.Project"> & {
   name: string;
 
   /**
-   * How many pull requests may be open: 0 to 10,000. Absent: no cap.
+   * How many pull requests may be open, or be worked on: 1 to 10,000. Absent:
+   * no cap.
    *
    * @generated from field: optional int32 max_open_prs = 2;
    */
@@ -36,6 +101,22 @@ export declare type Project = Message<"muster.v1.Project"> & {
    * @generated from field: int32 open_prs = 3;
    */
   openPrs: number;
+
+  /**
+   * The repository at GitHub, `owner/name`. Default: the project's name when
+   * it has that form.
+   *
+   * @generated from field: string repository = 4;
+   */
+  repository: string;
+
+  /**
+   * Leases of its jobs that may open one, where there is a cap. Set by the
+   * server.
+   *
+   * @generated from field: int32 leased = 5;
+   */
+  leased: number;
 };
 
 /**
@@ -139,6 +220,296 @@ export declare type ListProjectsResponse = Message<"muster.v1.ListProjectsRespon
 export declare const ListProjectsResponseSchema: GenMessage<ListProjectsResponse>;
 
 /**
+ * GetProjectRequest names a project.
+ *
+ * @generated from message muster.v1.GetProjectRequest
+ */
+export declare type GetProjectRequest = Message<"muster.v1.GetProjectRequest"> & {
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message muster.v1.GetProjectRequest.
+ * Use `create(GetProjectRequestSchema)` to create a new message.
+ */
+export declare const GetProjectRequestSchema: GenMessage<GetProjectRequest>;
+
+/**
+ * GetProjectResponse holds it.
+ *
+ * @generated from message muster.v1.GetProjectResponse
+ */
+export declare type GetProjectResponse = Message<"muster.v1.GetProjectResponse"> & {
+  /**
+   * The project.
+   *
+   * @generated from field: muster.v1.Project project = 1;
+   */
+  project?: Project | undefined;
+};
+
+/**
+ * Describes the message muster.v1.GetProjectResponse.
+ * Use `create(GetProjectResponseSchema)` to create a new message.
+ */
+export declare const GetProjectResponseSchema: GenMessage<GetProjectResponse>;
+
+/**
+ * DeleteProjectRequest names a project.
+ *
+ * @generated from message muster.v1.DeleteProjectRequest
+ */
+export declare type DeleteProjectRequest = Message<"muster.v1.DeleteProjectRequest"> & {
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * For people; at most 500 characters.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message muster.v1.DeleteProjectRequest.
+ * Use `create(DeleteProjectRequestSchema)` to create a new message.
+ */
+export declare const DeleteProjectRequestSchema: GenMessage<DeleteProjectRequest>;
+
+/**
+ * DeleteProjectResponse says what it leaves.
+ *
+ * @generated from message muster.v1.DeleteProjectResponse
+ */
+export declare type DeleteProjectResponse = Message<"muster.v1.DeleteProjectResponse"> & {
+  /**
+   * Jobs of the project that have not ended; capped at 10,000.
+   *
+   * @generated from field: int32 waiting_jobs = 1;
+   */
+  waitingJobs: number;
+};
+
+/**
+ * Describes the message muster.v1.DeleteProjectResponse.
+ * Use `create(DeleteProjectResponseSchema)` to create a new message.
+ */
+export declare const DeleteProjectResponseSchema: GenMessage<DeleteProjectResponse>;
+
+/**
+ * ListPullRequestsRequest asks for a page of pull requests.
+ *
+ * @generated from message muster.v1.ListPullRequestsRequest
+ */
+export declare type ListPullRequestsRequest = Message<"muster.v1.ListPullRequestsRequest"> & {
+  /**
+   * Only of this project.
+   *
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * Only in this state.
+   *
+   * @generated from field: muster.v1.PullRequestState state = 2;
+   */
+  state: PullRequestState;
+
+  /**
+   * Rows a page: 0 means 50; more than 1,000 is taken as 1,000.
+   *
+   * @generated from field: int32 page_size = 3;
+   */
+  pageSize: number;
+
+  /**
+   * From the previous answer.
+   *
+   * @generated from field: string page_token = 4;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message muster.v1.ListPullRequestsRequest.
+ * Use `create(ListPullRequestsRequestSchema)` to create a new message.
+ */
+export declare const ListPullRequestsRequestSchema: GenMessage<ListPullRequestsRequest>;
+
+/**
+ * ListPullRequestsResponse is a page of pull requests.
+ *
+ * @generated from message muster.v1.ListPullRequestsResponse
+ */
+export declare type ListPullRequestsResponse = Message<"muster.v1.ListPullRequestsResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated muster.v1.PullRequest pull_requests = 1;
+   */
+  pullRequests: PullRequest[];
+
+  /**
+   * Empty at the end.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message muster.v1.ListPullRequestsResponse.
+ * Use `create(ListPullRequestsResponseSchema)` to create a new message.
+ */
+export declare const ListPullRequestsResponseSchema: GenMessage<ListPullRequestsResponse>;
+
+/**
+ * SetPullRequestStateRequest names a pull request.
+ *
+ * @generated from message muster.v1.SetPullRequestStateRequest
+ */
+export declare type SetPullRequestStateRequest = Message<"muster.v1.SetPullRequestStateRequest"> & {
+  /**
+   * Its URL.
+   *
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * Where it stands.
+   *
+   * @generated from field: muster.v1.PullRequestState state = 2;
+   */
+  state: PullRequestState;
+
+  /**
+   * For people; at most 500 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message muster.v1.SetPullRequestStateRequest.
+ * Use `create(SetPullRequestStateRequestSchema)` to create a new message.
+ */
+export declare const SetPullRequestStateRequestSchema: GenMessage<SetPullRequestStateRequest>;
+
+/**
+ * SetPullRequestStateResponse holds it after the change.
+ *
+ * @generated from message muster.v1.SetPullRequestStateResponse
+ */
+export declare type SetPullRequestStateResponse = Message<"muster.v1.SetPullRequestStateResponse"> & {
+  /**
+   * The pull request.
+   *
+   * @generated from field: muster.v1.PullRequest pull_request = 1;
+   */
+  pullRequest?: PullRequest | undefined;
+};
+
+/**
+ * Describes the message muster.v1.SetPullRequestStateResponse.
+ * Use `create(SetPullRequestStateResponseSchema)` to create a new message.
+ */
+export declare const SetPullRequestStateResponseSchema: GenMessage<SetPullRequestStateResponse>;
+
+/**
+ * GetWebhookRequest is empty.
+ *
+ * @generated from message muster.v1.GetWebhookRequest
+ */
+export declare type GetWebhookRequest = Message<"muster.v1.GetWebhookRequest"> & {
+};
+
+/**
+ * Describes the message muster.v1.GetWebhookRequest.
+ * Use `create(GetWebhookRequestSchema)` to create a new message.
+ */
+export declare const GetWebhookRequestSchema: GenMessage<GetWebhookRequest>;
+
+/**
+ * GetWebhookResponse is what to enter at GitHub.
+ *
+ * @generated from message muster.v1.GetWebhookResponse
+ */
+export declare type GetWebhookResponse = Message<"muster.v1.GetWebhookResponse"> & {
+  /**
+   * Path of the endpoint on the API port.
+   *
+   * @generated from field: string path = 1;
+   */
+  path: string;
+
+  /**
+   * The secret that its deliveries are signed with.
+   *
+   * @generated from field: string secret = 2;
+   */
+  secret: string;
+};
+
+/**
+ * Describes the message muster.v1.GetWebhookResponse.
+ * Use `create(GetWebhookResponseSchema)` to create a new message.
+ */
+export declare const GetWebhookResponseSchema: GenMessage<GetWebhookResponse>;
+
+/**
+ * PullRequestState is where a pull request stands.
+ *
+ * @generated from enum muster.v1.PullRequestState
+ */
+export enum PullRequestState {
+  /**
+   * Never set by the server.
+   *
+   * @generated from enum value: PULL_REQUEST_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Open: it counts against the cap of its project.
+   *
+   * @generated from enum value: PULL_REQUEST_STATE_OPEN = 1;
+   */
+  OPEN = 1,
+
+  /**
+   * Closed without being merged.
+   *
+   * @generated from enum value: PULL_REQUEST_STATE_CLOSED = 2;
+   */
+  CLOSED = 2,
+
+  /**
+   * Merged.
+   *
+   * @generated from enum value: PULL_REQUEST_STATE_MERGED = 3;
+   */
+  MERGED = 3,
+}
+
+/**
+ * Describes the enum muster.v1.PullRequestState.
+ */
+export declare const PullRequestStateSchema: GenEnum<PullRequestState>;
+
+/**
  * ProjectService keeps projects: repositories with a cap on open pull requests.
  *
  * @generated from service muster.v1.ProjectService
@@ -163,6 +534,58 @@ export declare const ProjectService: GenService<{
     methodKind: "unary";
     input: typeof ListProjectsRequestSchema;
     output: typeof ListProjectsResponseSchema;
+  },
+  /**
+   * Reads a project.
+   *
+   * @generated from rpc muster.v1.ProjectService.GetProject
+   */
+  getProject: {
+    methodKind: "unary";
+    input: typeof GetProjectRequestSchema;
+    output: typeof GetProjectResponseSchema;
+  },
+  /**
+   * Deletes a project. Its jobs keep its name; those that wait go on without a
+   * cap, except for those that need one of its sessions.
+   *
+   * @generated from rpc muster.v1.ProjectService.DeleteProject
+   */
+  deleteProject: {
+    methodKind: "unary";
+    input: typeof DeleteProjectRequestSchema;
+    output: typeof DeleteProjectResponseSchema;
+  },
+  /**
+   * Lists the pull requests that results named, newest first.
+   *
+   * @generated from rpc muster.v1.ProjectService.ListPullRequests
+   */
+  listPullRequests: {
+    methodKind: "unary";
+    input: typeof ListPullRequestsRequestSchema;
+    output: typeof ListPullRequestsResponseSchema;
+  },
+  /**
+   * Says that a pull request was closed, merged or opened again. One that is
+   * no longer open frees its place under the project's cap at once.
+   *
+   * @generated from rpc muster.v1.ProjectService.SetPullRequestState
+   */
+  setPullRequestState: {
+    methodKind: "unary";
+    input: typeof SetPullRequestStateRequestSchema;
+    output: typeof SetPullRequestStateResponseSchema;
+  },
+  /**
+   * Shows where GitHub is to send its events, and with which secret.
+   *
+   * @generated from rpc muster.v1.ProjectService.GetWebhook
+   */
+  getWebhook: {
+    methodKind: "unary";
+    input: typeof GetWebhookRequestSchema;
+    output: typeof GetWebhookResponseSchema;
   },
 }>;
 

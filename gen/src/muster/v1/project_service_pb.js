@@ -2,48 +2,140 @@
 // @generated from file muster/v1/project_service.proto (package muster.v1, syntax proto3)
 /* eslint-disable */
 
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file muster/v1/project_service.proto.
  */
 export const file_muster_v1_project_service = /*@__PURE__*/
-  fileDesc("Ch9tdXN0ZXIvdjEvcHJvamVjdF9zZXJ2aWNlLnByb3RvEgltdXN0ZXIudjEiVQoHUHJvamVjdBIMCgRuYW1lGAEgASgJEhkKDG1heF9vcGVuX3BycxgCIAEoBUgAiAEBEhAKCG9wZW5fcHJzGAMgASgFQg8KDV9tYXhfb3Blbl9wcnMiOAoRUHV0UHJvamVjdFJlcXVlc3QSIwoHcHJvamVjdBgBIAEoCzISLm11c3Rlci52MS5Qcm9qZWN0IjkKElB1dFByb2plY3RSZXNwb25zZRIjCgdwcm9qZWN0GAEgASgLMhIubXVzdGVyLnYxLlByb2plY3QiPAoTTGlzdFByb2plY3RzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJVChRMaXN0UHJvamVjdHNSZXNwb25zZRIkCghwcm9qZWN0cxgBIAMoCzISLm11c3Rlci52MS5Qcm9qZWN0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTK2AQoOUHJvamVjdFNlcnZpY2USTgoKUHV0UHJvamVjdBIcLm11c3Rlci52MS5QdXRQcm9qZWN0UmVxdWVzdBodLm11c3Rlci52MS5QdXRQcm9qZWN0UmVzcG9uc2UiA5ACAhJUCgxMaXN0UHJvamVjdHMSHi5tdXN0ZXIudjEuTGlzdFByb2plY3RzUmVxdWVzdBofLm11c3Rlci52MS5MaXN0UHJvamVjdHNSZXNwb25zZSIDkAIBYgZwcm90bzM");
+  fileDesc("Ch9tdXN0ZXIvdjEvcHJvamVjdF9zZXJ2aWNlLnByb3RvEgltdXN0ZXIudjEi2gEKC1B1bGxSZXF1ZXN0EgsKA3VybBgBIAEoCRIPCgdwcm9qZWN0GAIgASgJEg4KBmpvYl9pZBgDIAEoCRIqCgVzdGF0ZRgEIAEoDjIbLm11c3Rlci52MS5QdWxsUmVxdWVzdFN0YXRlEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHY291bnRlZBgHIAEoCCJ5CgdQcm9qZWN0EgwKBG5hbWUYASABKAkSGQoMbWF4X29wZW5fcHJzGAIgASgFSACIAQESEAoIb3Blbl9wcnMYAyABKAUSEgoKcmVwb3NpdG9yeRgEIAEoCRIOCgZsZWFzZWQYBSABKAVCDwoNX21heF9vcGVuX3BycyI4ChFQdXRQcm9qZWN0UmVxdWVzdBIjCgdwcm9qZWN0GAEgASgLMhIubXVzdGVyLnYxLlByb2plY3QiOQoSUHV0UHJvamVjdFJlc3BvbnNlEiMKB3Byb2plY3QYASABKAsyEi5tdXN0ZXIudjEuUHJvamVjdCI8ChNMaXN0UHJvamVjdHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlUKFExpc3RQcm9qZWN0c1Jlc3BvbnNlEiQKCHByb2plY3RzGAEgAygLMhIubXVzdGVyLnYxLlByb2plY3QSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIiEKEUdldFByb2plY3RSZXF1ZXN0EgwKBG5hbWUYASABKAkiOQoSR2V0UHJvamVjdFJlc3BvbnNlEiMKB3Byb2plY3QYASABKAsyEi5tdXN0ZXIudjEuUHJvamVjdCI0ChREZWxldGVQcm9qZWN0UmVxdWVzdBIMCgRuYW1lGAEgASgJEg4KBnJlYXNvbhgCIAEoCSItChVEZWxldGVQcm9qZWN0UmVzcG9uc2USFAoMd2FpdGluZ19qb2JzGAEgASgFIn0KF0xpc3RQdWxsUmVxdWVzdHNSZXF1ZXN0Eg8KB3Byb2plY3QYASABKAkSKgoFc3RhdGUYAiABKA4yGy5tdXN0ZXIudjEuUHVsbFJlcXVlc3RTdGF0ZRIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCSJiChhMaXN0UHVsbFJlcXVlc3RzUmVzcG9uc2USLQoNcHVsbF9yZXF1ZXN0cxgBIAMoCzIWLm11c3Rlci52MS5QdWxsUmVxdWVzdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiZQoaU2V0UHVsbFJlcXVlc3RTdGF0ZVJlcXVlc3QSCwoDdXJsGAEgASgJEioKBXN0YXRlGAIgASgOMhsubXVzdGVyLnYxLlB1bGxSZXF1ZXN0U3RhdGUSDgoGcmVhc29uGAMgASgJIksKG1NldFB1bGxSZXF1ZXN0U3RhdGVSZXNwb25zZRIsCgxwdWxsX3JlcXVlc3QYASABKAsyFi5tdXN0ZXIudjEuUHVsbFJlcXVlc3QiEwoRR2V0V2ViaG9va1JlcXVlc3QiMgoSR2V0V2ViaG9va1Jlc3BvbnNlEgwKBHBhdGgYASABKAkSDgoGc2VjcmV0GAIgASgJKpEBChBQdWxsUmVxdWVzdFN0YXRlEiIKHlBVTExfUkVRVUVTVF9TVEFURV9VTlNQRUNJRklFRBAAEhsKF1BVTExfUkVRVUVTVF9TVEFURV9PUEVOEAESHQoZUFVMTF9SRVFVRVNUX1NUQVRFX0NMT1NFRBACEh0KGVBVTExfUkVRVUVTVF9TVEFURV9NRVJHRUQQAzL8BAoOUHJvamVjdFNlcnZpY2USTgoKUHV0UHJvamVjdBIcLm11c3Rlci52MS5QdXRQcm9qZWN0UmVxdWVzdBodLm11c3Rlci52MS5QdXRQcm9qZWN0UmVzcG9uc2UiA5ACAhJUCgxMaXN0UHJvamVjdHMSHi5tdXN0ZXIudjEuTGlzdFByb2plY3RzUmVxdWVzdBofLm11c3Rlci52MS5MaXN0UHJvamVjdHNSZXNwb25zZSIDkAIBEk4KCkdldFByb2plY3QSHC5tdXN0ZXIudjEuR2V0UHJvamVjdFJlcXVlc3QaHS5tdXN0ZXIudjEuR2V0UHJvamVjdFJlc3BvbnNlIgOQAgESVwoNRGVsZXRlUHJvamVjdBIfLm11c3Rlci52MS5EZWxldGVQcm9qZWN0UmVxdWVzdBogLm11c3Rlci52MS5EZWxldGVQcm9qZWN0UmVzcG9uc2UiA5ACAhJgChBMaXN0UHVsbFJlcXVlc3RzEiIubXVzdGVyLnYxLkxpc3RQdWxsUmVxdWVzdHNSZXF1ZXN0GiMubXVzdGVyLnYxLkxpc3RQdWxsUmVxdWVzdHNSZXNwb25zZSIDkAIBEmkKE1NldFB1bGxSZXF1ZXN0U3RhdGUSJS5tdXN0ZXIudjEuU2V0UHVsbFJlcXVlc3RTdGF0ZVJlcXVlc3QaJi5tdXN0ZXIudjEuU2V0UHVsbFJlcXVlc3RTdGF0ZVJlc3BvbnNlIgOQAgISTgoKR2V0V2ViaG9vaxIcLm11c3Rlci52MS5HZXRXZWJob29rUmVxdWVzdBodLm11c3Rlci52MS5HZXRXZWJob29rUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+
+/**
+ * Describes the message muster.v1.PullRequest.
+ * Use `create(PullRequestSchema)` to create a new message.
+ */
+export const PullRequestSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_project_service, 0);
 
 /**
  * Describes the message muster.v1.Project.
  * Use `create(ProjectSchema)` to create a new message.
  */
 export const ProjectSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_project_service, 0);
+  messageDesc(file_muster_v1_project_service, 1);
 
 /**
  * Describes the message muster.v1.PutProjectRequest.
  * Use `create(PutProjectRequestSchema)` to create a new message.
  */
 export const PutProjectRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_project_service, 1);
+  messageDesc(file_muster_v1_project_service, 2);
 
 /**
  * Describes the message muster.v1.PutProjectResponse.
  * Use `create(PutProjectResponseSchema)` to create a new message.
  */
 export const PutProjectResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_project_service, 2);
+  messageDesc(file_muster_v1_project_service, 3);
 
 /**
  * Describes the message muster.v1.ListProjectsRequest.
  * Use `create(ListProjectsRequestSchema)` to create a new message.
  */
 export const ListProjectsRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_project_service, 3);
+  messageDesc(file_muster_v1_project_service, 4);
 
 /**
  * Describes the message muster.v1.ListProjectsResponse.
  * Use `create(ListProjectsResponseSchema)` to create a new message.
  */
 export const ListProjectsResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_project_service, 4);
+  messageDesc(file_muster_v1_project_service, 5);
+
+/**
+ * Describes the message muster.v1.GetProjectRequest.
+ * Use `create(GetProjectRequestSchema)` to create a new message.
+ */
+export const GetProjectRequestSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_project_service, 6);
+
+/**
+ * Describes the message muster.v1.GetProjectResponse.
+ * Use `create(GetProjectResponseSchema)` to create a new message.
+ */
+export const GetProjectResponseSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_project_service, 7);
+
+/**
+ * Describes the message muster.v1.DeleteProjectRequest.
+ * Use `create(DeleteProjectRequestSchema)` to create a new message.
+ */
+export const DeleteProjectRequestSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_project_service, 8);
+
+/**
+ * Describes the message muster.v1.DeleteProjectResponse.
+ * Use `create(DeleteProjectResponseSchema)` to create a new message.
+ */
+export const DeleteProjectResponseSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_project_service, 9);
+
+/**
+ * Describes the message muster.v1.ListPullRequestsRequest.
+ * Use `create(ListPullRequestsRequestSchema)` to create a new message.
+ */
+export const ListPullRequestsRequestSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_project_service, 10);
+
+/**
+ * Describes the message muster.v1.ListPullRequestsResponse.
+ * Use `create(ListPullRequestsResponseSchema)` to create a new message.
+ */
+export const ListPullRequestsResponseSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_project_service, 11);
+
+/**
+ * Describes the message muster.v1.SetPullRequestStateRequest.
+ * Use `create(SetPullRequestStateRequestSchema)` to create a new message.
+ */
+export const SetPullRequestStateRequestSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_project_service, 12);
+
+/**
+ * Describes the message muster.v1.SetPullRequestStateResponse.
+ * Use `create(SetPullRequestStateResponseSchema)` to create a new message.
+ */
+export const SetPullRequestStateResponseSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_project_service, 13);
+
+/**
+ * Describes the message muster.v1.GetWebhookRequest.
+ * Use `create(GetWebhookRequestSchema)` to create a new message.
+ */
+export const GetWebhookRequestSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_project_service, 14);
+
+/**
+ * Describes the message muster.v1.GetWebhookResponse.
+ * Use `create(GetWebhookResponseSchema)` to create a new message.
+ */
+export const GetWebhookResponseSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_project_service, 15);
+
+/**
+ * Describes the enum muster.v1.PullRequestState.
+ */
+export const PullRequestStateSchema = /*@__PURE__*/
+  enumDesc(file_muster_v1_project_service, 0);
+
+/**
+ * PullRequestState is where a pull request stands.
+ *
+ * @generated from enum muster.v1.PullRequestState
+ */
+export const PullRequestState = /*@__PURE__*/
+  tsEnum(PullRequestStateSchema);
 
 /**
  * ProjectService keeps projects: repositories with a cap on open pull requests.

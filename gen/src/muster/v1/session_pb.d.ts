@@ -141,6 +141,50 @@ export declare type Session = Message<"muster.v1.Session"> & {
    * @generated from field: string project = 11;
    */
   project: string;
+
+  /**
+   * The worker that owns it. Set by the server.
+   *
+   * @generated from field: string worker_id = 12;
+   */
+  workerId: string;
+
+  /**
+   * Name of that worker. Set by the server.
+   *
+   * @generated from field: string worker_name = 13;
+   */
+  workerName: string;
+
+  /**
+   * An operator archived it: it stays so until it is unarchived, whatever the
+   * worker says. Set by the server.
+   *
+   * @generated from field: google.protobuf.Timestamp archive_time = 14;
+   */
+  archiveTime?: Timestamp | undefined;
+
+  /**
+   * Jobs can be routed to it now: it is not archived, its agent session is
+   * known, and its worker is connected. Set by the server.
+   *
+   * @generated from field: bool usable = 15;
+   */
+  usable: boolean;
+
+  /**
+   * Why not, for people. Set by the server.
+   *
+   * @generated from field: string unusable_reason = 16;
+   */
+  unusableReason: string;
+
+  /**
+   * When it was first published. Set by the server.
+   *
+   * @generated from field: google.protobuf.Timestamp register_time = 17;
+   */
+  registerTime?: Timestamp | undefined;
 };
 
 /**
@@ -148,6 +192,47 @@ export declare type Session = Message<"muster.v1.Session"> & {
  * Use `create(SessionSchema)` to create a new message.
  */
 export declare const SessionSchema: GenMessage<Session>;
+
+/**
+ * LinkConflict is a session or a linked project that was not taken over.
+ *
+ * @generated from message muster.v1.LinkConflict
+ */
+export declare type LinkConflict = Message<"muster.v1.LinkConflict"> & {
+  /**
+   * The session.
+   *
+   * @generated from field: string session_id = 1;
+   */
+  sessionId: string;
+
+  /**
+   * `wrk_…` of the worker that has it.
+   *
+   * @generated from field: string worker_id = 2;
+   */
+  workerId: string;
+
+  /**
+   * Name of that worker.
+   *
+   * @generated from field: string worker_name = 3;
+   */
+  workerName: string;
+
+  /**
+   * For people: what is wrong and what to do.
+   *
+   * @generated from field: string detail = 4;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message muster.v1.LinkConflict.
+ * Use `create(LinkConflictSchema)` to create a new message.
+ */
+export declare const LinkConflictSchema: GenMessage<LinkConflict>;
 
 /**
  * SessionState is what an agent session does.

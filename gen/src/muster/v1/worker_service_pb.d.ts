@@ -4,13 +4,116 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { CancelStatus, ConnectRequestSchema, ConnectResponse, ConnectResponseSchema, Demand, EventAck, Heartbeat, HeartbeatAck, Hello, OfferAck, OfferReply, Report, ResultAck, Results, Welcome } from "./link_pb.js";
+import type { CancelStatus, ConnectRequestSchema, ConnectResponse, ConnectResponseSchema, Demand, EventAck, Heartbeat, HeartbeatAck, Hello, LinksAck, LinksChanged, OfferAck, OfferReply, ParentResult, Report, ResultAck, Results, Welcome } from "./link_pb.js";
+import type { LeaseRef } from "./job_service_pb.js";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file muster/v1/worker_service.proto.
  */
 export declare const file_muster_v1_worker_service: GenFile;
+
+/**
+ * ChangeLinksRequest publishes linked projects and sessions.
+ *
+ * @generated from message muster.v1.ChangeLinksRequest
+ */
+export declare type ChangeLinksRequest = Message<"muster.v1.ChangeLinksRequest"> & {
+  /**
+   * The link, from the Welcome.
+   *
+   * @generated from field: int64 link_epoch = 1;
+   */
+  linkEpoch: bigint;
+
+  /**
+   * All of them.
+   *
+   * @generated from field: muster.v1.LinksChanged links = 2;
+   */
+  links?: LinksChanged | undefined;
+};
+
+/**
+ * Describes the message muster.v1.ChangeLinksRequest.
+ * Use `create(ChangeLinksRequestSchema)` to create a new message.
+ */
+export declare const ChangeLinksRequestSchema: GenMessage<ChangeLinksRequest>;
+
+/**
+ * ChangeLinksResponse says what was not taken over.
+ *
+ * @generated from message muster.v1.ChangeLinksResponse
+ */
+export declare type ChangeLinksResponse = Message<"muster.v1.ChangeLinksResponse"> & {
+  /**
+   * What was not.
+   *
+   * @generated from field: muster.v1.LinksAck ack = 1;
+   */
+  ack?: LinksAck | undefined;
+};
+
+/**
+ * Describes the message muster.v1.ChangeLinksResponse.
+ * Use `create(ChangeLinksResponseSchema)` to create a new message.
+ */
+export declare const ChangeLinksResponseSchema: GenMessage<ChangeLinksResponse>;
+
+/**
+ * ListParentResultsRequest asks for a page of results.
+ *
+ * @generated from message muster.v1.ListParentResultsRequest
+ */
+export declare type ListParentResultsRequest = Message<"muster.v1.ListParentResultsRequest"> & {
+  /**
+   * The lease of the job that depends on them.
+   *
+   * @generated from field: muster.v1.LeaseRef lease = 1;
+   */
+  lease?: LeaseRef | undefined;
+
+  /**
+   * From the previous answer.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message muster.v1.ListParentResultsRequest.
+ * Use `create(ListParentResultsRequestSchema)` to create a new message.
+ */
+export declare const ListParentResultsRequestSchema: GenMessage<ListParentResultsRequest>;
+
+/**
+ * ListParentResultsResponse is a page of results.
+ *
+ * @generated from message muster.v1.ListParentResultsResponse
+ */
+export declare type ListParentResultsResponse = Message<"muster.v1.ListParentResultsResponse"> & {
+  /**
+   * In the order in which the jobs were named: at most 1 MiB of them; one may
+   * exceed it.
+   *
+   * @generated from field: repeated muster.v1.ParentResult parent_results = 1;
+   */
+  parentResults: ParentResult[];
+
+  /**
+   * Empty at the end.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message muster.v1.ListParentResultsResponse.
+ * Use `create(ListParentResultsResponseSchema)` to create a new message.
+ */
+export declare const ListParentResultsResponseSchema: GenMessage<ListParentResultsResponse>;
 
 /**
  * AttachRequest opens a polling link.
@@ -377,6 +480,26 @@ export declare const WorkerService: GenService<{
     methodKind: "unary";
     input: typeof RenewRequestSchema;
     output: typeof RenewResponseSchema;
+  },
+  /**
+   * Publishes linked projects and sessions: the twin of LinksChanged.
+   *
+   * @generated from rpc muster.v1.WorkerService.ChangeLinks
+   */
+  changeLinks: {
+    methodKind: "unary";
+    input: typeof ChangeLinksRequestSchema;
+    output: typeof ChangeLinksResponseSchema;
+  },
+  /**
+   * Reads what the jobs left that a leased one depends on. Needs no link.
+   *
+   * @generated from rpc muster.v1.WorkerService.ListParentResults
+   */
+  listParentResults: {
+    methodKind: "unary";
+    input: typeof ListParentResultsRequestSchema;
+    output: typeof ListParentResultsResponseSchema;
   },
 }>;
 
