@@ -238,6 +238,8 @@ export class Dispatcher {
             workers: links.map((link) => link.workerId),
             epochs: links.map((link) => link.linkEpoch),
             nonce,
+            queue: shape.queue,
+            tally: this.#context.newId(),
             n: index + 1,
           });
         }),

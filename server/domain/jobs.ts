@@ -3,7 +3,7 @@ import { lockAsked, readFinal, releaseDeadLetters, requestCancel, reviveJob } fr
 import { call, type OrgTx, transact } from "../store/statement.ts";
 import type { JobTemplate, NewJob } from "../store/submit.ts";
 import { insertAuditRows, insertNewShapes } from "../store/submit.ts";
-import { appendTally } from "../store/transitions.ts";
+import { appendTallies, type TallyDelta, tallyOf } from "../store/tallies.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { DomainError, failedPrecondition, notFound } from "./errors.ts";
 import { encodeId } from "./ids.ts";
@@ -13,7 +13,7 @@ import type { LockedJob } from "./locked-job.ts";
 import type { JobRequest } from "./rules/job-spec.ts";
 import type { JobEvent } from "./rules/lifecycle.ts";
 import { internShape, shapeTarget } from "./rules/shapes.ts";
-import { isTerminal, JobState, stateName } from "./rules/states.ts";
+import { isTerminal, type JobState, stateName } from "./rules/states.ts";
 import { refusal } from "./rules/transition-table.ts";
 import { isSettled, noRemains, settle } from "./settle.ts";
 import type { Lease, Submission, SubmitKey } from "./submit.ts";
@@ -137,7 +137,7 @@ export async function retryJob(
       tx.run(insertNewShapes(tx.orgId, [shape])),
       tx.run(call(reviveJob, { ...values, shape: shape.shapeId.toString(), state: final.state })),
       tx.run(call(releaseDeadLetters, { org: tx.orgId, jobs: [jobId] })),
-      tx.run(call(appendTally, { org: tx.orgId, tally: c.newId(), ...uncounted(final.state) })),
+      tx.run(appendTallies(tx.orgId, c.newId(), uncounted(shape.queue, final.state))),
       tx.run(audited),
     ]);
   });
@@ -326,7 +326,6 @@ async function finalOf(tx: OrgTx, jobId: string) {
 }
 
 // A run that is replayed has not ended, after all.
-function uncounted(state: number) {
-  const dead = state === JobState.dead ? -1 : 0;
-  return { submitted: 0, succeeded: 0, cancelled: state === JobState.cancelled ? -1 : 0, dead };
+function uncounted(queue: string, state: JobState): Map<string, TallyDelta> {
+  return new Map([[queue, { [tallyOf[state]]: -1, ready: 1 }]]);
 }

@@ -64,7 +64,7 @@ export function createAcceptBatcher(c: LeaseContext): Batcher<Accept, boolean> {
       const fences = accepts.filter((accept) => !accept.isDone());
       if (fences.length === 0) return accepts.map(() => true);
       const [rows] = await runInOrg(c.db.hot, orgId, [
-        call(acceptLeases, { ...fenceArrays(orgId, fences), n: 1 }),
+        call(acceptLeases, { ...fenceArrays(orgId, fences), tally: c.newId(), n: 1 }),
       ]);
       const accepted = new Set(rows?.map((row) => String(row["lease"])));
       c.wakes.changed(

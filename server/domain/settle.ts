@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { StoredError, Transition } from "../store/transition.ts";
 import type { LockedJob } from "./locked-job.ts";
 import { isRefused, type JobEvent, transit } from "./rules/lifecycle.ts";
-import { avoidWorker, type InternedShape, internShape, type Shape } from "./rules/shapes.ts";
+import { avoidWorker, gateKeys, type InternedShape, internShape, type Shape } from "./rules/shapes.ts";
 import { isLeased, isTerminal, JobState } from "./rules/states.ts";
 import type { Refusal } from "./rules/transition-table.ts";
 import { type Decision, lostCoolDownMs, succeededAnyway } from "./rules/transitions.ts";
@@ -45,6 +45,9 @@ export function settle(job: LockedJob, event: JobEvent, remains: Remains, random
   const transition: Transition = {
     jobId: job.jobId,
     batchId: job.batchId,
+    queue: job.shape.queue,
+    gates: isHeld ? gateKeys(job.shape) : [],
+    from: job.state,
     state: decision.state,
     attempt,
     generation: job.generation,
@@ -55,6 +58,8 @@ export function settle(job: LockedJob, event: JobEvent, remains: Remains, random
     renewsReadyAt: decision.renewsReadyAt,
     wakeInMs: decision.wakeInMs ?? (avoids(shape ?? job.shape, decision) ? lostCoolDownMs : null),
     reason: reasonOf(job, decision, remains),
+    sessionId: null,
+    waitingOn: decision.waitingOn,
     ended:
       decision.outcome === null
         ? null
@@ -68,6 +73,7 @@ export function settle(job: LockedJob, event: JobEvent, remains: Remains, random
             result: decision.state === JobState.succeeded ? remains.result : null,
             error: remains.error,
             prUrl: remains.prUrl,
+            sessionId: isHeld ? job.sessionId : null,
             lastSequence: remains.lastSequence,
           },
     dead:

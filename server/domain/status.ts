@@ -1,14 +1,15 @@
 import { readJobs } from "../store/job-views.ts";
 import { readProjects } from "../store/projects.ts";
 import { readOrg } from "../store/snapshot.ts";
-import { countJobs, readCoordinators, readOrgAndTime, readRunningIds, sumTallies } from "../store/status.ts";
+import { readCoordinators, readOrgAndTime, readRunningIds, sumTallies } from "../store/status.ts";
+import { tallyOf } from "../store/tallies.ts";
 import { countWorkers, readWorkers, type WorkerCountRow } from "../store/workers.ts";
 import { inOrder, type StateCount } from "./batches.ts";
 import { createCache } from "./cache.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { notFound } from "./errors.ts";
 import { encodeId } from "./ids.ts";
-import { checkedState, type JobView, jobView } from "./job-views.ts";
+import { type JobView, jobView } from "./job-views.ts";
 import type { ProjectView } from "./projects.ts";
 import { JobState } from "./rules/states.ts";
 import { WorkerState } from "./rules/worker-states.ts";
@@ -110,7 +111,6 @@ async function readStatus(
     const org = await readOrgAndTime(tx, orgId);
     if (org === null) throw notFound("ORG_NOT_FOUND", encodeId("org", orgId));
     const workers = workerCounts(await countWorkers(tx, orgId, staleMs));
-    const live = await countJobs(tx, orgId);
     const flow = await sumTallies(tx, orgId);
     const projects = await readProjects(tx, orgId, { afterName: null, limit: 1_000 });
     const coordinators = await readCoordinators(tx);
@@ -118,12 +118,7 @@ async function readStatus(
     const workerList = isDetailed ? await readWorkers(tx, orgId, page, staleMs) : [];
     const ids = isDetailed ? await readRunningIds(tx, orgId, mostListed) : [];
     const running = (await readJobs(tx, orgId, ids, { isFull: false })).map(jobView);
-    const jobs = [
-      ...live.map(({ state, count }) => ({ state: checkedState(state), count })),
-      { state: JobState.succeeded, count: flow.succeeded },
-      { state: JobState.cancelled, count: flow.cancelled },
-      { state: JobState.dead, count: flow.dead },
-    ];
+    const jobs = Object.values(JobState).map((state) => ({ state, count: flow[tallyOf[state]] }));
     return {
       orgId,
       org: org.name,

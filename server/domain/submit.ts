@@ -13,7 +13,6 @@ import {
   readKeys,
   takeKeys,
 } from "../store/submit.ts";
-import { appendTally } from "../store/transitions.ts";
 import { Batcher } from "./batcher.ts";
 import { alreadyExists, type DomainError } from "./errors.ts";
 import { encodeId } from "./ids.ts";
@@ -136,7 +135,7 @@ function insertions(
   const rows = submissions.flatMap((one) => one.jobs);
   return [
     ...(shapes.length > 0 ? [insertNewShapes(orgId, shapes)] : []),
-    insertNewJobs(orgId, rows),
+    insertNewJobs(orgId, newId(), rows),
     ...submissions.flatMap(({ batch, jobs }) =>
       batch ? [insertNewBatch(orgId, batch.batchId, batch.title, jobs)] : [],
     ),
@@ -144,14 +143,6 @@ function insertions(
       orgId,
       submissions.map((one) => one.audit),
     ),
-    call(appendTally, {
-      org: orgId,
-      tally: newId(),
-      submitted: rows.length,
-      succeeded: 0,
-      cancelled: 0,
-      dead: 0,
-    }),
   ];
 }
 

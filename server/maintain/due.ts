@@ -9,7 +9,7 @@ import { capableWorkers, promoteDue, reshapeReady, sweepRows } from "../store/sw
 export async function promoteDueJobs(c: Coordinator, orgId: string, signal: AbortSignal): Promise<void> {
   for (let more = true; more && !signal.aborted; ) {
     const [rows = []] = await runInOrg(c.db.sweepClient, orgId, [
-      call(promoteDue, { org: orgId, limit: sweepRows }),
+      call(promoteDue, { org: orgId, limit: sweepRows, tally: c.newId() }),
     ]);
     more = rows.length === sweepRows;
     if (rows.length === 0) return;

@@ -5,6 +5,7 @@ import { changes, jobQueue, jobs } from "./schema.ts";
 import { links, workers } from "./schema-fleet.ts";
 import { stateNumber, stateNumbers } from "./state-numbers.ts";
 import { names, param, statement } from "./statement.ts";
+import { tallied } from "./tallies.ts";
 
 const w = names(workers);
 
@@ -61,6 +62,8 @@ export const claimShape = statement(sql`
     where c.${q.orgId} = ${param("org")}::uuid and c.${q.jobId} = any((select ids from picked)::uuid[])
       and c.${q.jobId} = p.job_id and (${param("slots")}::uuid[])[p.slot] = any(array(select worker_id from live))
     returning c.${q.jobId}, c.${q.attempt}, c.${q.leaseId}, c.${q.workerId}, c.${q.failures}
+  ), counted as (
+    ${tallied(sql`(select ${param("queue")}::text as queue from claimed)`, { ready: sql`-1`, offered: sql`1` })}
   ), changed as (
     insert into ${changes} (${ch.orgId}, ${ch.n}, ${ch.jobIds}, ${ch.states}, ${ch.attempts}, ${ch.workerIds})
     select ${param("org")}::uuid, ${param("n")}::smallint, array_agg(${q.jobId}),

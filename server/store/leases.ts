@@ -3,6 +3,7 @@ import { JobState, Outcome } from "../domain/rules/states.ts";
 import { liveSources, targetOf } from "../domain/rules/transition-table.ts";
 import { succeededAnyway } from "../domain/rules/transitions.ts";
 import { sql } from "./drizzle.ts";
+import { givenBack } from "./gate-exits.ts";
 import {
   attemptNames as a,
   batchNames as b,
@@ -12,11 +13,11 @@ import {
   nilUuid,
   queueNames as q,
   shapeNames as s,
-  tallyNames as t,
 } from "./names.ts";
-import { attempts, batches, changes, jobQueue, jobs, progress, shapes, tallies } from "./schema.ts";
+import { attempts, batches, changes, jobQueue, jobs, progress, shapes } from "./schema.ts";
 import { stateNumber, stateNumbers } from "./state-numbers.ts";
 import { names, param, statement } from "./statement.ts";
+import { ofShapes, tallied } from "./tallies.ts";
 
 const pr = names(progress);
 const running = stateNumber(targetOf("accepted"));
@@ -35,7 +36,7 @@ const fenced = sql`x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any($
 /**
  * T5: offered leases that their worker accepted become running. Returns the
  * leases that are current, those that ran before too: the answer to an
- * earlier accept may have been lost. Parameters: the fence, n.
+ * earlier accept may have been lost. Parameters: the fence, n, tally (a new id).
  */
 export const acceptLeases = statement(sql`
   with held as materialized (
@@ -45,7 +46,13 @@ export const acceptLeases = statement(sql`
     update ${jobQueue} x set ${q.state} = ${running} from ${fences}
     where ${fenced} and x.${q.state} in (${stateNumbers(liveSources("accepted"))})
       and x.${q.jobId} in (select ${q.jobId} from held)
-    returning x.${q.jobId}, x.${q.attempt}, x.${q.leaseId}, x.${q.workerId}
+    returning x.${q.jobId}, x.${q.attempt}, x.${q.leaseId}, x.${q.workerId}, x.${q.shapeId}
+  ), lanes as materialized (
+    select ${q.shapeId} as shape_id, count(*)::int as n from accepted group by 1
+  ), moved as materialized (
+    ${ofShapes(sql`h.${s.queue} as queue, x.n`, sql`lanes`)}
+  ), counted as (
+    ${tallied(sql`moved`, { offered: sql`-d.n`, running: sql`d.n` })}
   ), changed as (
     insert into ${changes} (${ch.orgId}, ${ch.n}, ${ch.jobIds}, ${ch.states}, ${ch.attempts}, ${ch.workerIds})
     select ${param("org")}::uuid, ${param("n")}::smallint, array_agg(${q.jobId}),
@@ -56,7 +63,7 @@ export const acceptLeases = statement(sql`
 
 /**
  * T8: successes under current leases end their runs, all effects in one
- * statement; returns the results that did it. Parameters: the fence, results bytea as text[], ids uuid[] (of
+ * statement, except where other jobs wait for the end; returns the results that did it. Parameters: the fence, results bytea as text[], ids uuid[] (of
  * the results), sequences bigint[], reported uuid[] (jobs that have a
  * progress row), tally, n.
  */
@@ -67,15 +74,16 @@ export const finishLeases = statement(sql`
       as f(job_id, attempt, lease_id, worker_id, result, result_id, last_sequence)
   ), ended as (
     delete from ${jobQueue} x using f where ${fenced} and x.${q.state} in (${stateNumbers(liveSources("succeeded"))})
+      and not x.${q.hasDependants}
     returning x.*, f.result, f.result_id, f.last_sequence
   ), kept as (
     insert into ${attempts} (${a.orgId}, ${a.jobId}, ${a.attempt}, ${a.generation}, ${a.grantedAt}, ${a.workerId},
       ${a.leaseId}, ${a.resultId}, ${a.outcome}, ${a.state}, ${a.failures}, ${a.losses}, ${a.releases}, ${a.final},
-      ${a.result}, ${a.reason}, ${a.lastSequence})
+      ${a.result}, ${a.reason}, ${a.sessionId}, ${a.lastSequence})
     select ${q.orgId}, ${q.jobId}, ${q.attempt}, ${q.generation}, ${q.grantedAt}, ${q.workerId}, ${q.leaseId}, result_id,
       ${sql.raw(String(Outcome.succeeded))}, ${succeeded}, ${q.failures}, ${q.losses}, ${q.releases}, true,
       convert_to(result, 'UTF8'),
-      case when ${q.cancelRequestedAt} is not null then ${sql.raw(`'${succeededAnyway}'`)} end, last_sequence
+      case when ${q.cancelRequestedAt} is not null then ${sql.raw(`'${succeededAnyway}'`)} end, ${q.sessionId}, last_sequence
     from ended
   ), counted as (
     update ${batches} w set ${b.pending} = w.${b.pending} - d.n, ${b.succeeded} = w.${b.succeeded} + d.n
@@ -85,10 +93,17 @@ export const finishLeases = statement(sql`
   ), cleared as (
     delete from ${progress} where ${pr.orgId} = ${param("org")}::uuid and ${pr.jobId} = any(${param("reported")}::uuid[])
       and ${pr.jobId} = any(array(select ${q.jobId} from ended))
+  ), lanes as materialized (
+    select ${q.shapeId} as shape_id, count(*)::int as n, count(*) filter (where ${q.state} = ${running})::int as running
+    from ended group by 1
+  ), ends as materialized (
+    ${ofShapes(
+      sql`h.${s.kind} as kind, h.${s.queue} as queue, h.${s.pool} as pool, h.${s.project} as project, x.n, x.running`,
+      sql`lanes`,
+    )}
   ), tallied as (
-    insert into ${tallies} (${t.orgId}, ${t.tallyId}, ${t.submitted}, ${t.succeeded}, ${t.cancelled}, ${t.dead})
-    select ${param("org")}::uuid, ${param("tally")}::uuid, 0, count(*), 0, 0 from ended having count(*) > 0
-  ), changed as (
+    ${tallied(sql`ends`, { succeeded: sql`d.n`, running: sql`-d.running`, offered: sql`d.running - d.n` })}
+  ), ${givenBack(sql`ends`)}, changed as (
     insert into ${changes} (${ch.orgId}, ${ch.n}, ${ch.jobIds}, ${ch.states}, ${ch.attempts}, ${ch.workerIds})
     select ${param("org")}::uuid, ${param("n")}::smallint, array_agg(${q.jobId}),
       array_agg(${succeeded}::smallint), array_agg(${q.attempt}), array_agg(${q.workerId})

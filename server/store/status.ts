@@ -14,16 +14,7 @@ export async function readOrgAndTime(tx: Tx, orgId: string) {
   return row ?? null;
 }
 
-/** Counts the jobs that have not ended, by state. */
-export function countJobs(tx: Tx, orgId: string) {
-  return tx
-    .select({ state: jobQueue.state, count: sql<number>`count(*)::float8` })
-    .from(jobQueue)
-    .where(eq(jobQueue.orgId, orgId))
-    .groupBy(jobQueue.state);
-}
-
-/** How many runs began and ended since the org began, and in the last minute. */
+/** How many jobs are in each state, how many runs began and ended since the org began, and in the last minute. */
 export async function sumTallies(tx: Tx, orgId: string) {
   const sum = (column: unknown) => sql<number>`coalesce(sum(${column}), 0)::float8`;
   const lately = (column: unknown) =>
@@ -34,6 +25,12 @@ export async function sumTallies(tx: Tx, orgId: string) {
       succeeded: sum(tallies.succeeded),
       cancelled: sum(tallies.cancelled),
       dead: sum(tallies.dead),
+      blocked: sum(tallies.blocked),
+      scheduled: sum(tallies.scheduled),
+      ready: sum(tallies.ready),
+      offered: sum(tallies.offered),
+      running: sum(tallies.running),
+      parked: sum(tallies.parked),
       submittedLastMinute: lately(tallies.submitted),
       succeededLastMinute: lately(tallies.succeeded),
     })

@@ -16,6 +16,7 @@ import { batches, changes, jobKeys, jobQueue, jobs, shapes } from "./schema.ts";
 import { auditLog } from "./schema-fleet.ts";
 import { stateNumber } from "./state-numbers.ts";
 import { type Call, call, names, param, statement } from "./statement.ts";
+import { tallied } from "./tallies.ts";
 
 const au = names(auditLog);
 // T1 by the table: where a job starts that waits for no other, before its run_at and after.
@@ -84,6 +85,12 @@ const insertJobs = statement(sql`
   ), changed as (
     insert into ${changes} (${ch.orgId}, ${ch.n}, ${ch.jobIds}, ${ch.states}, ${ch.attempts}, ${ch.workerIds})
     select ${param("org")}::uuid, 1, array_agg(job_id), array_agg(state), array_agg(0), array_agg(${param("nil")}::uuid) from d
+  ), counted as (
+    ${tallied(sql`d`, {
+      submitted: sql`1`,
+      scheduled: sql`case when d.state = ${scheduled} then 1 else 0 end`,
+      ready: sql`case when d.state = ${ready} then 1 else 0 end`,
+    })}
   )
   insert into ${jobQueue} (${q.orgId}, ${q.jobId}, ${q.shapeId}, ${q.readyAt}, ${q.wakeAt}, ${q.deadline}, ${q.batchId},
     ${q.points}, ${q.reclaimAfterMs}, ${q.leaseTtlMs}, ${q.state}, ${q.priority})
@@ -159,12 +166,13 @@ export const holdParents = statement(sql`
   where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(${param("jobs")}::uuid[])
   order by x.${q.jobId} for key share of x`);
 
-/** The statement that inserts jobs, ready or scheduled, and tells the feed. */
-export function insertNewJobs(org: string, rows: readonly NewJob[]): Call {
+/** The statement that inserts jobs, ready or scheduled, counts them and tells the feed. `tally` is a new id. */
+export function insertNewJobs(org: string, tally: string, rows: readonly NewJob[]): Call {
   const templates = [...new Set(rows.map((row) => row.template))];
   const position = new Map(templates.map((template, index) => [template, index + 1]));
   return call(insertJobs, {
     org,
+    tally,
     nil: nilUuid,
     jobs: rows.map((row) => row.jobId),
     templates: rows.map((row) => position.get(row.template)),

@@ -8,17 +8,24 @@ import {
   linkNames as l,
   nilUuid,
   queueNames as q,
+  shapeNames as s,
   tallyNames as t,
 } from "./names.ts";
 import { changes, jobKeys, jobQueue, tallies } from "./schema.ts";
 import { links, workers } from "./schema-fleet.ts";
 import { stateNumbers } from "./state-numbers.ts";
 import { names, param, statement } from "./statement.ts";
+import { ofShapes, tallied, tallyCounts } from "./tallies.ts";
 
 const w = names(workers);
 
 const raw = (value: number) => sql.raw(String(value));
 const nobody = sql.raw(`'${nilUuid}'::uuid`);
+
+// By how much the number of jobs in a state changes.
+function change(state: JobState) {
+  return sql`case d.target when ${raw(state)} then d.n else 0 end - case d.source when ${raw(state)} then d.n else 0 end`;
+}
 
 /** Rows that one pass of a sweep takes. */
 export const sweepRows = 1_000;
@@ -26,11 +33,11 @@ export const sweepRows = 1_000;
 /**
  * T3: jobs whose time has come. One that was parked goes back to what it
  * waited for before: its `ready_at` says until when. Returns them.
- * Parameters: org, limit.
+ * Parameters: org, limit, tally (a new id).
  */
 export const promoteDue = statement(sql`
   with found as materialized (
-    select d.${q.jobId} as job_id, case when d.${q.waitingOn} > 0 then ${raw(JobState.blocked)}
+    select d.${q.jobId} as job_id, d.${q.shapeId} as shape_id, d.${q.state} as source, case when d.${q.waitingOn} > 0 then ${raw(JobState.blocked)}
       when d.${q.state} = ${raw(JobState.parked)} and d.${q.readyAt} > ${clock} then ${raw(JobState.scheduled)}
       else ${raw(JobState.ready)} end as target
     from ${jobQueue} d where d.${q.orgId} = ${param("org")}::uuid and d.${q.wakeAt} <= ${clock}
@@ -44,6 +51,17 @@ export const promoteDue = statement(sql`
     from found f
     where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(array(select job_id from found)) and x.${q.jobId} = f.job_id
     returning x.${q.jobId}, x.${q.state}, x.${q.attempt}
+  ), lanes as materialized (
+    select f.shape_id, f.source, f.target, count(*)::int as n from found f group by 1, 2, 3
+  ), moved as materialized (
+    ${ofShapes(sql`h.${s.queue} as queue, x.source, x.target, x.n`, sql`lanes`)}
+  ), counted as (
+    ${tallied(sql`moved`, {
+      scheduled: change(JobState.scheduled),
+      parked: change(JobState.parked),
+      blocked: change(JobState.blocked),
+      ready: change(JobState.ready),
+    })}
   ), changed as (
     insert into ${changes} (${ch.orgId}, ${ch.n}, ${ch.jobIds}, ${ch.states}, ${ch.attempts}, ${ch.workerIds})
     select ${param("org")}::uuid, 1, array_agg(${q.jobId}), array_agg(${q.state}), array_agg(${q.attempt}),
@@ -98,20 +116,27 @@ export const findOverdue = statement(sql`
   where x.${q.orgId} = ${param("org")}::uuid and x.${q.deadline} <= ${clock} and x.${q.cancelRequestedAt} is null
   order by x.${q.deadline} limit ${param("limit")}::int`);
 
-/** Folds counts into one row a minute; those of finished days into one row a day. Parameters: org, tally. */
+const countColumns = sql.join(
+  tallyCounts.map((name) => t[name]),
+  sql`, `,
+);
+
+/** Folds counts into one row a queue and minute; those of finished days into one row a day. Parameters: org, tally. */
 export const foldTallies = statement(sql`
   with old as (
     delete from ${tallies} x where x.${t.orgId} = ${param("org")}::uuid and x.${t.at} < date_trunc('minute', ${clock})
     returning x.*
   ), folded as (
-    select case when o.${t.at} < date_trunc('day', ${clock}) then date_trunc('day', o.${t.at})
+    select o.${t.queue}, case when o.${t.at} < date_trunc('day', ${clock}) then date_trunc('day', o.${t.at})
         else date_trunc('minute', o.${t.at}) end as minute,
-      sum(o.${t.submitted})::bigint as submitted, sum(o.${t.succeeded})::bigint as succeeded,
-      sum(o.${t.cancelled})::bigint as cancelled, sum(o.${t.dead})::bigint as dead
-    from old o group by 1
+      ${sql.join(
+        tallyCounts.map((name) => sql`sum(o.${t[name]})::bigint as ${t[name]}`),
+        sql`, `,
+      )}
+    from old o group by 1, 2
   )
-  insert into ${tallies} (${t.orgId}, ${t.tallyId}, ${t.at}, ${t.submitted}, ${t.succeeded}, ${t.cancelled}, ${t.dead})
-  select ${param("org")}::uuid, md5(${param("tally")}::text || minute::text)::uuid, minute, submitted, succeeded, cancelled, dead
+  insert into ${tallies} (${t.orgId}, ${t.tallyId}, ${t.queue}, ${t.at}, ${countColumns})
+  select ${param("org")}::uuid, md5(${param("tally")}::text || minute::text)::uuid, ${t.queue}, minute, ${countColumns}
   from folded`);
 
 /** Drops the changes that are older than `keep` milliseconds, so many at a time. Parameters: org, keep, limit. */

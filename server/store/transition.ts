@@ -21,6 +21,7 @@ export interface EndedAttempt {
   readonly result: string | null;
   readonly error: StoredError | null;
   readonly prUrl: string | null;
+  readonly sessionId: string | null;
   readonly lastSequence: number | null;
 }
 
@@ -28,6 +29,12 @@ export interface EndedAttempt {
 export interface Transition {
   readonly jobId: string;
   readonly batchId: string | null;
+  /** Its queue. */
+  readonly queue: string;
+  /** The gates that its lease held places of. */
+  readonly gates: readonly string[];
+  /** The state before it. */
+  readonly from: JobState;
   /** The state after it. */
   readonly state: JobState;
   /** The latest attempt number after it. */
@@ -41,6 +48,10 @@ export interface Transition {
   /** Time until a sweep looks again; null for never. */
   readonly wakeInMs: number | null;
   readonly reason: string | null;
+  /** The session that the job goes back to. */
+  readonly sessionId: string | null;
+  /** Jobs that it waits for. */
+  readonly waitingOn: number;
   readonly ended: EndedAttempt | null;
   readonly dead: { readonly cause: DeadCause; readonly fingerprint: string; readonly kind: string } | null;
 }

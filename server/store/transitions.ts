@@ -1,5 +1,6 @@
-import { isTerminal, JobState } from "../domain/rules/states.ts";
+import { isLeased, isTerminal, JobState } from "../domain/rules/states.ts";
 import { sql } from "./drizzle.ts";
+import { leaveGates } from "./gate-exits.ts";
 import {
   attemptNames as a,
   batchNames as b,
@@ -7,11 +8,11 @@ import {
   clock,
   nilUuid,
   queueNames as q,
-  tallyNames as t,
 } from "./names.ts";
-import { attempts, batches, changes, deadLetters, jobQueue, progress, tallies } from "./schema.ts";
+import { attempts, batches, changes, deadLetters, jobQueue, progress } from "./schema.ts";
 import { stateNumber } from "./state-numbers.ts";
 import { type Call, call, names, param, statement } from "./statement.ts";
+import { addTally, appendTallies, type TallyDelta, tallyOf } from "./tallies.ts";
 import type { Transition } from "./transition.ts";
 
 const dl = names(deadLetters);
@@ -25,7 +26,8 @@ const scheduled = stateNumber(JobState.scheduled);
 const moveJobs = statement(sql`
   update ${jobQueue} x set ${q.state} = d.state, ${q.shapeId} = d.shape, ${q.failures} = d.failures,
     ${q.losses} = d.losses, ${q.releases} = d.releases, ${q.attempt} = d.attempt, ${q.leaseId} = null,
-    ${q.workerId} = null, ${q.grantedAt} = null, ${q.reason} = d.reason,
+    ${q.workerId} = null, ${q.grantedAt} = null, ${q.reason} = d.reason, ${q.sessionId} = d.session,
+    ${q.waitingOn} = d.waiting,
     ${q.readyAt} = case when d.state = ${parked} and x.${q.state} = ${scheduled} then x.${q.wakeAt}
       when d.state <> ${ready} and d.renews then null
       when d.state = ${ready} and (d.renews or x.${q.readyAt} is null) then ${clock}
@@ -33,8 +35,9 @@ const moveJobs = statement(sql`
     ${q.wakeAt} = ${clock} + d.wake * interval '1 millisecond'
   from unnest(${param("jobs")}::uuid[], ${param("states")}::smallint[], ${param("shapes")}::bigint[],
     ${param("failures")}::smallint[], ${param("losses")}::smallint[], ${param("releases")}::smallint[],
-    ${param("attempts")}::int[], ${param("renews")}::boolean[], ${param("wakes")}::bigint[], ${param("reasons")}::text[])
-    as d(job_id, state, shape, failures, losses, releases, attempt, renews, wake, reason)
+    ${param("attempts")}::int[], ${param("renews")}::boolean[], ${param("wakes")}::bigint[], ${param("reasons")}::text[],
+    ${param("sessions")}::text[], ${param("waiting")}::int[])
+    as d(job_id, state, shape, failures, losses, releases, attempt, renews, wake, reason, session, waiting)
   where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(${param("jobs")}::uuid[]) and x.${q.jobId} = d.job_id`);
 
 const removeJobs = statement(sql`
@@ -43,18 +46,18 @@ const removeJobs = statement(sql`
 const keepAttempts = statement(sql`
   insert into ${attempts} (${a.orgId}, ${a.jobId}, ${a.attempt}, ${a.generation}, ${a.grantedAt}, ${a.workerId},
     ${a.leaseId}, ${a.resultId}, ${a.outcome}, ${a.state}, ${a.failures}, ${a.losses}, ${a.releases}, ${a.final},
-    ${a.result}, ${a.errorCode}, ${a.errorMessage}, ${a.errorDetail}, ${a.prUrl}, ${a.reason}, ${a.lastSequence})
+    ${a.result}, ${a.errorCode}, ${a.errorMessage}, ${a.errorDetail}, ${a.prUrl}, ${a.reason}, ${a.sessionId}, ${a.lastSequence})
   select ${param("org")}::uuid, d.job_id, d.attempt, d.generation, to_timestamp(d.granted), d.worker_id, d.lease_id,
     d.result_id, d.outcome, d.state, d.failures, d.losses, d.releases, d.state is not null, convert_to(d.result, 'UTF8'),
-    d.code, d.message, d.detail, d.pr_url, d.reason, d.last_sequence
+    d.code, d.message, d.detail, d.pr_url, d.reason, d.session, d.last_sequence
   from unnest(${param("jobs")}::uuid[], ${param("attempts")}::int[], ${param("generations")}::int[],
     ${param("granted")}::float8[], ${param("workers")}::uuid[], ${param("leases")}::uuid[], ${param("ids")}::uuid[],
     ${param("outcomes")}::smallint[], ${param("states")}::smallint[], ${param("failures")}::smallint[],
     ${param("losses")}::smallint[], ${param("releases")}::smallint[], ${param("results")}::text[],
     ${param("codes")}::text[], ${param("messages")}::text[], ${param("details")}::text[], ${param("prUrls")}::text[],
-    ${param("reasons")}::text[], ${param("sequences")}::bigint[])
+    ${param("reasons")}::text[], ${param("sessions")}::text[], ${param("sequences")}::bigint[])
     as d(job_id, attempt, generation, granted, worker_id, lease_id, result_id, outcome, state, failures, losses,
-      releases, result, code, message, detail, pr_url, reason, last_sequence)`);
+      releases, result, code, message, detail, pr_url, reason, session, last_sequence)`);
 
 const keepDeadLetters = statement(sql`
   insert into ${deadLetters} (${dl.orgId}, ${dl.jobId}, ${dl.generation}, ${dl.cause}, ${dl.fingerprint}, ${dl.kind})
@@ -73,12 +76,6 @@ const countBatches = statement(sql`
     ${param("dead")}::int[]) as d(batch_id, succeeded, cancelled, dead)
   where w.${b.orgId} = ${param("org")}::uuid and w.${b.batchId} = any(${param("batches")}::uuid[])
     and w.${b.batchId} = d.batch_id`);
-
-/** Appends a row of counts; a sweep folds them. Parameters: org, tally, submitted, succeeded, cancelled, dead. */
-export const appendTally = statement(sql`
-  insert into ${tallies} (${t.orgId}, ${t.tallyId}, ${t.submitted}, ${t.succeeded}, ${t.cancelled}, ${t.dead})
-  values (${param("org")}::uuid, ${param("tally")}::uuid, ${param("submitted")}::bigint, ${param("succeeded")}::bigint,
-    ${param("cancelled")}::bigint, ${param("dead")}::bigint)`);
 
 /** Tells the change feed. Parameters: org, n, jobs uuid[], states, attempts, workers (nil: none). */
 export const appendChange = statement(sql`
@@ -120,7 +117,9 @@ export function writeTransitions(
   }
   calls.push(
     call(clearProgress, { org, jobs: transitions.map((one) => one.jobId) }),
-    ...countEnds(org, ended, options.tally),
+    ...countEnds(org, ended),
+    appendTallies(org, options.tally, movesOf(transitions)),
+    ...giveBack(org, transitions),
   );
   calls.push(
     call(appendChange, {
@@ -148,6 +147,8 @@ function moveLive(org: string, live: readonly Transition[]): Call {
     renews: live.map((one) => one.renewsReadyAt),
     wakes: live.map((one) => one.wakeInMs),
     reasons: live.map((one) => one.reason),
+    sessions: live.map((one) => one.sessionId),
+    waiting: live.map((one) => one.waitingOn),
   });
 }
 
@@ -175,11 +176,31 @@ function keepHistory(
     details: kept.map((one) => one.ended.error?.detail ?? null),
     prUrls: kept.map((one) => one.ended.prUrl),
     reasons: kept.map((one) => one.reason),
+    sessions: kept.map((one) => one.ended.sessionId),
     sequences: kept.map((one) => one.ended.lastSequence),
   });
 }
 
-function countEnds(org: string, ended: readonly Transition[], tally: string): Call[] {
+function movesOf(transitions: readonly Transition[]): Map<string, TallyDelta> {
+  const deltas = new Map<string, TallyDelta>();
+  for (const { queue, from, state } of transitions) {
+    if (from === state) continue;
+    addTally(deltas, queue, { [tallyOf[from]]: -1 });
+    addTally(deltas, queue, { [tallyOf[state]]: 1 });
+  }
+  return deltas;
+}
+
+function giveBack(org: string, transitions: readonly Transition[]): Call[] {
+  const places = new Map<string, number>();
+  for (const { gates, from, state } of transitions) {
+    if (!isLeased(from) || isLeased(state)) continue;
+    for (const key of gates) places.set(key, (places.get(key) ?? 0) + 1);
+  }
+  return places.size > 0 ? [leaveGates(org, places)] : [];
+}
+
+function countEnds(org: string, ended: readonly Transition[]): Call[] {
   if (ended.length === 0) return [];
   const count = (rows: readonly Transition[], state: number) =>
     rows.filter((one) => one.state === state).length;
@@ -188,22 +209,19 @@ function countEnds(org: string, ended: readonly Transition[], tally: string): Ca
     cancelled: count(rows, JobState.cancelled),
     dead: count(rows, JobState.dead),
   });
-  const calls = [call(appendTally, { org, tally, submitted: 0, ...counts(ended) })];
   const byBatch = Map.groupBy(
     ended.filter((one) => one.batchId !== null),
     (one) => one.batchId,
   );
   const rows = [...byBatch].map(([batchId, of]) => ({ batchId, ...counts(of) }));
-  if (rows.length > 0) {
-    calls.push(
-      call(countBatches, {
-        org,
-        batches: rows.map((row) => row.batchId),
-        succeeded: rows.map((row) => row.succeeded),
-        cancelled: rows.map((row) => row.cancelled),
-        dead: rows.map((row) => row.dead),
-      }),
-    );
-  }
-  return calls;
+  if (rows.length === 0) return [];
+  return [
+    call(countBatches, {
+      org,
+      batches: rows.map((row) => row.batchId),
+      succeeded: rows.map((row) => row.succeeded),
+      cancelled: rows.map((row) => row.cancelled),
+      dead: rows.map((row) => row.dead),
+    }),
+  ];
 }

@@ -101,13 +101,15 @@ function unchanged(job: JobFacts): Decision {
     attemptStep: 0,
     generationStep: 0,
     isCancelRequested: job.isCancelRequested,
+    waitingOn: job.waitingOn,
   };
 }
 
 // T2: the last one opens the job; one that is parked only counts down.
 function countDown(job: JobFacts, base: Decision): Decision {
-  if (job.state === JobState.parked || job.waitingOn > 1) return base;
-  return opened(job, base);
+  const waitingOn = job.waitingOn - 1;
+  if (job.state === JobState.parked || waitingOn > 0) return { ...base, waitingOn };
+  return { ...opened(job, base), waitingOn };
 }
 
 // T3 from PARKED: back to what it waited for before.

@@ -65,6 +65,8 @@ export interface Decision {
   readonly generationStep: 0 | 1;
   /** A worker that runs it is to be asked to stop. */
   readonly isCancelRequested: boolean;
+  /** Jobs that it still waits for. */
+  readonly waitingOn: number;
 }
 
 /** The reason of a success that was to be cancelled: commit order decided. */
@@ -94,6 +96,8 @@ export function decide(job: LeasedJob, event: LeaseEvent, random: number): Decis
     attemptStep: 0,
     generationStep: 0,
     isCancelRequested: false,
+    // Who holds a lease waits for nobody.
+    waitingOn: 0,
   };
   const end = (state: TerminalState, outcome: Outcome, deadCause: DeadCause | null = null): Decision => ({
     ...base,
