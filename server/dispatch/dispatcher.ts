@@ -1,12 +1,15 @@
 import type { Row } from "postgres";
 import type { Coordinator } from "../domain/context.ts";
-import type { InternedShape } from "../domain/rules/shapes.ts";
-import { claimShape, peekReady } from "../store/claim.ts";
+import { peekGates, peekReady } from "../store/claim.ts";
 import { mayBeCommitted } from "../store/connection-errors.ts";
 import { readReadyShapes, shapeOfRow } from "../store/ready-shapes.ts";
 import { call, runInOrg } from "../store/statement.ts";
+import { type Claimed, claimPlan, claimThroughGates } from "./claims.ts";
+import { GateBook } from "./gates.ts";
+import { heldOf } from "./grants.ts";
+import { type Head, ReadyLine, type ReadyNews } from "./lines.ts";
 import type { Grant, Link } from "./link.ts";
-import { assign, candidates, type Head, inOrder, keepFree, type PlannedClaim } from "./matcher.ts";
+import { assign, assignLine, candidates, keepFree, type PlannedClaim, type ServedLine } from "./matcher.ts";
 
 /** Jobs that one claim takes at most. */
 const maxClaim = 500;
@@ -17,24 +20,21 @@ const maxClaimsInFlight = 1;
 /** Jobs to ask for when it is not known how many are ready. */
 const firstProbe = 4;
 
-/** A shape that may have ready jobs. */
-interface ReadyLine {
-  readonly shape: InternedShape;
-  /** How many jobs the next claim asks for at most: a hint, so that one new job does not lock a hundred links. */
-  expected: number;
-  /** Grows with each piece of news, so that a claim that found nothing does not forget what came meanwhile. */
-  news: number;
-}
-
 /** What dispatch knows of an org. */
 interface OrgLine {
   readonly links: Map<string, Link>;
+  /** Grows when links come or go. */
+  fleet: number;
   /** Shapes that may have ready jobs: a hint, made right by the poll. */
   readonly ready: Map<bigint, ReadyLine>;
+  readonly gates: GateBook;
+  gateTimer: NodeJS.Timeout | undefined;
   inFlight: number;
   isScheduled: boolean;
   /** Something changed while claims were under way. */
   isDirty: boolean;
+  /** The store is being asked; `again`: something changed since. */
+  refreshing: { readonly done: Promise<void>; again: boolean } | null;
 }
 
 /** What the dispatcher works with. */
@@ -73,6 +73,7 @@ export class Dispatcher {
       older.port.goAway("replaced", "a newer link of this worker took over");
     }
     org.links.set(link.workerId, link);
+    org.fleet++;
     void this.refresh(link.orgId);
   }
 
@@ -80,7 +81,10 @@ export class Dispatcher {
   detach(link: Link): void {
     link.apply({ type: "closed" });
     const org = this.#orgs.get(link.orgId);
-    if (org?.links.get(link.workerId) === link) org.links.delete(link.workerId);
+    if (org?.links.get(link.workerId) !== link) return;
+    org.links.delete(link.workerId);
+    org.fleet++;
+    if (org.links.size === 0) clearTimeout(org.gateTimer);
   }
 
   /** All links of this coordinator. */
@@ -101,51 +105,89 @@ export class Dispatcher {
   /** Capacity became free. */
   wake(orgId: string): void {
     const org = this.#orgs.get(orgId);
-    if (org && org.links.size > 0) this.#schedule(orgId, org);
+    if (!org || org.links.size === 0) return;
+    org.gates.someLeft();
+    this.#schedule(orgId, org);
   }
 
   /** Jobs became ready: so many of a shape, or an unknown number. */
-  announce(orgId: string, ready: Iterable<{ readonly shape: InternedShape; readonly count: number }>): void {
+  announce(orgId: string, ready: Iterable<ReadyNews>): void {
     const org = this.#orgs.get(orgId);
     if (!org || org.links.size === 0) return;
-    for (const { shape, count } of ready) {
-      const line = org.ready.get(shape.shapeId);
-      if (line) {
-        line.expected += count;
-        line.news++;
-      } else org.ready.set(shape.shapeId, { shape, expected: count, news: 0 });
+    for (const news of ready) {
+      const line = org.ready.get(news.shape.shapeId);
+      if (line) line.hear(news);
+      else org.ready.set(news.shape.shapeId, new ReadyLine(news.shape, news.count));
     }
     this.#schedule(orgId, org);
   }
 
-  /** Asks the store which shapes have ready jobs, then matches. Never rejects. */
+  /** Asks the store which shapes have ready jobs and what the gates are, then matches. Never rejects. */
   async refresh(orgId: string): Promise<void> {
     const org = this.#orgs.get(orgId);
     if (!org || org.links.size === 0 || this.#isStopped) return;
-    try {
-      const [rows] = await runInOrg(this.#context.db.hot, orgId, [call(readReadyShapes, { org: orgId })]);
-      this.announce(
-        orgId,
-        (rows ?? []).map((row) => ({ shape: shapeOfRow(row), count: Number.POSITIVE_INFINITY })),
-      );
-    } catch (error) {
-      this.#context.log.warn(
-        { err: error, orgId },
-        "ready shapes could not be read; the next poll tries again",
-      );
+    // Who asks while the store is asked waits for a look that began after.
+    if (org.refreshing) {
+      org.refreshing.again = true;
+      return org.refreshing.done;
     }
+    const refreshing = { done: Promise.resolve(), again: false };
+    refreshing.done = this.#look(orgId, org, refreshing);
+    org.refreshing = refreshing;
+    return refreshing.done;
   }
 
   /** Claims nothing more. Resolves when no claim is under way. */
   async stop(): Promise<void> {
     this.#isStopped = true;
+    for (const org of this.#orgs.values()) clearTimeout(org.gateTimer);
     await Promise.all(this.#cycles);
+  }
+
+  async #look(orgId: string, org: OrgLine, refreshing: { again: boolean }): Promise<void> {
+    try {
+      do {
+        refreshing.again = false;
+        const before = new Map([...org.ready].map(([shapeId, line]) => [shapeId, line.news]));
+        const [rows = [], gates = []] = await runInOrg(this.#context.db.hot, orgId, [
+          call(readReadyShapes, { org: orgId }),
+          call(peekGates, { org: orgId }),
+        ]);
+        org.gates.read(gates);
+        const shapes = rows.map(shapeOfRow);
+        const found = new Set(shapes.map((shape) => shape.shapeId));
+        for (const [shapeId, news] of before) {
+          if (!found.has(shapeId) && org.ready.get(shapeId)?.news === news) org.ready.delete(shapeId);
+        }
+        this.announce(
+          orgId,
+          shapes.map((shape) => ({ shape, count: Number.POSITIVE_INFINITY })),
+        );
+      } while (refreshing.again && !this.#isStopped);
+    } catch (error) {
+      this.#context.log.warn(
+        { err: error, orgId },
+        "ready shapes could not be read; the next poll tries again",
+      );
+    } finally {
+      org.refreshing = null;
+    }
   }
 
   #org(orgId: string): OrgLine {
     let org = this.#orgs.get(orgId);
     if (!org) {
-      org = { links: new Map(), ready: new Map(), inFlight: 0, isScheduled: false, isDirty: false };
+      org = {
+        links: new Map(),
+        fleet: 0,
+        ready: new Map(),
+        gates: new GateBook(),
+        gateTimer: undefined,
+        inFlight: 0,
+        isScheduled: false,
+        isDirty: false,
+        refreshing: null,
+      };
       this.#orgs.set(orgId, org);
     }
     return org;
@@ -167,104 +209,119 @@ export class Dispatcher {
   }
 
   async #cycle(orgId: string, org: OrgLine): Promise<void> {
-    if (this.#isStopped || org.inFlight >= maxClaimsInFlight) return;
-    const links = [...org.links.values()];
-    keepFree(
-      [...org.ready.values()].map(({ shape }) => shape),
-      links,
-    );
-    const free = links.filter((link) => link.freeSlots() > 0);
-    const servable = [...org.ready.values()].filter(({ shape }) => candidates(shape, free).length > 0);
-    if (servable.length === 0) return;
+    if (this.#isStopped || org.inFlight >= maxClaimsInFlight || org.ready.size === 0) return;
     org.inFlight++;
-    let claimed = 0;
+    let goesOn = false;
     try {
-      const demand = Math.min(
-        maxClaim,
-        free.reduce((sum, link) => sum + link.freeSlots(), 0),
-      );
-      const heads = await this.#heads(orgId, org, servable, demand);
-      const plan = assign(heads, new Map(servable.map(({ shape }) => [shape.shapeId, shape])), free);
-      if (plan.length > 0) claimed = await this.#claim(orgId, org, plan);
+      goesOn = await this.#match(orgId, org);
     } catch (error) {
       this.#context.log.warn({ err: error, orgId }, "a claim failed; the next poll tries again");
     } finally {
       org.inFlight--;
-      if (claimed > 0 || org.isDirty) {
+      if (goesOn || org.isDirty) {
         org.isDirty = false;
         this.#schedule(orgId, org);
       }
     }
   }
 
-  // With one line there is nothing to merge: as many as there is demand, and the claim finds out.
-  async #heads(
-    orgId: string,
-    org: OrgLine,
-    servable: readonly ReadyLine[],
-    demand: number,
-  ): Promise<bigint[]> {
+  // One round: look at the heads, deal them, claim, offer. True when there may be more to do at once.
+  async #match(orgId: string, org: OrgLine): Promise<boolean> {
+    if (org.gates.version === null) {
+      const [rows = []] = await runInOrg(this.#context.db.hot, orgId, [call(peekGates, { org: orgId })]);
+      org.gates.read(rows);
+    }
+    const links = [...org.links.values()];
+    const lines = [...org.ready.values()].map((line): ServedLine => {
+      const servers = line.servers(org.fleet, () => candidates(line.shape, links));
+      return { line, servers, gates: org.gates.keysOf(line.shape) };
+    });
+    keepFree(lines, links);
+    const free = new Map(
+      links.map((link) => [link, link.freeSlots()] as const).filter(([, slots]) => slots > 0),
+    );
+    const demand = Math.min(
+      maxClaim,
+      [...free.values()].reduce((sum, slots) => sum + slots, 0),
+    );
+    if (demand === 0) return false;
+    const servable = lines.filter(
+      ({ line, servers }) => !org.gates.isClosed(line.shape) && overlap(servers, free),
+    );
+    this.#awaitGates(orgId, org);
     const [only, ...others] = servable;
-    if (only && others.length === 0) {
-      return Array.from({ length: Math.min(demand, only.expected) }, () => only.shape.shapeId);
-    }
-    const shapes = servable.map(({ shape }) => shape.shapeId.toString());
-    const news = servable.map((line) => line.news);
-    const [rows] = await runInOrg(this.#context.db.hot, orgId, [
-      call(peekReady, { org: orgId, shapes, limit: demand }),
-    ]);
-    const heads = (rows ?? []).map(headOf);
-    const found = new Set(heads.map((head) => head.shapeId));
-    for (const [index, line] of servable.entries()) {
-      if (!found.has(line.shape.shapeId) && line.news === news[index]) org.ready.delete(line.shape.shapeId);
-    }
-    return heads.sort(inOrder).map((head) => head.shapeId);
+    if (!only) return false;
+    const isAlone = others.length === 0;
+    if (!isAlone && (await this.#peek(orgId, org, servable, demand))) return true;
+    const plan = (rooms?: Map<string, number>) =>
+      isAlone
+        ? assignLine(only, Math.min(demand, only.line.expected), rooms)
+        : assign(servable, demand, rooms);
+    const keys = [...new Set(servable.flatMap(({ gates }) => gates))].sort();
+    const claimed = await this.#claim(orgId, org, keys, plan);
+    this.#learn(org, claimed, isAlone);
+    this.#offer(org, claimed);
+    this.#context.wakes.changed(
+      orgId,
+      claimed.grants.map((grant) => grant.fence.jobId),
+    );
+    if (claimed.isOutdated) void this.refresh(orgId);
+    return claimed.grants.length > 0 || claimed.isOutdated;
   }
 
-  async #claim(orgId: string, org: OrgLine, plan: readonly PlannedClaim[]): Promise<number> {
-    const nonce = this.#context.newId();
-    const news = plan.map(({ shape }) => org.ready.get(shape.shapeId)?.news);
+  // Looks at the heads of lines that have none. True when what came is out of order by now.
+  async #peek(
+    orgId: string,
+    org: OrgLine,
+    servable: readonly ServedLine[],
+    demand: number,
+  ): Promise<boolean> {
+    const asked = servable
+      .map(({ line }) => line)
+      .filter((line) => line.heads.length === 0 && !line.isWhole)
+      .map((line) => ({
+        line,
+        news: line.news,
+        disorder: line.disorder,
+        count: Math.min(demand, line.peek),
+      }));
+    if (asked.length === 0) return false;
+    const [rows = []] = await runInOrg(this.#context.db.hot, orgId, [
+      call(peekReady, {
+        org: orgId,
+        shapes: asked.map(({ line }) => line.shape.shapeId.toString()),
+        limits: asked.map(({ count }) => count),
+      }),
+    ]);
+    const heads = Map.groupBy(rows, (row) => BigInt(String(row["shape"])));
+    for (const { line, news, disorder, count } of asked) {
+      if (line.disorder !== disorder) continue;
+      const own = (heads.get(line.shape.shapeId) ?? []).map(headOf);
+      line.see(own, count);
+      if (line.news !== news) line.isWhole = false;
+      else if (own.length === 0) org.ready.delete(line.shape.shapeId);
+    }
+    return asked.some(({ line, disorder }) => line.disorder !== disorder);
+  }
+
+  async #claim(
+    orgId: string,
+    org: OrgLine,
+    keys: readonly string[],
+    makePlan: (rooms?: Map<string, number>) => readonly PlannedClaim[],
+  ): Promise<Claimed> {
+    const context = { pool: this.#context.db.hot, newId: this.#context.newId, orgId, gates: org.gates };
+    let plan: readonly PlannedClaim[] = [];
     try {
-      const results = await runInOrg(
-        this.#context.db.hot,
-        orgId,
-        plan.map(({ shape, slots }, index) => {
-          const links = [...new Set(slots)];
-          return call(claimShape, {
-            org: orgId,
-            shape: shape.shapeId.toString(),
-            limit: slots.length,
-            slots: slots.map((link) => link.workerId),
-            workers: links.map((link) => link.workerId),
-            epochs: links.map((link) => link.linkEpoch),
-            nonce,
-            queue: shape.queue,
-            tally: this.#context.newId(),
-            n: index + 1,
-          });
-        }),
-      );
-      const grants: Grant[] = [];
-      for (const [index, { shape, slots }] of plan.entries()) {
-        const rows = results[index] ?? [];
-        grants.push(...rows.map((row) => ({ ...grantOf(row), isAlone: shape.isAlone })));
-        const line = org.ready.get(shape.shapeId);
-        if (!line) continue;
-        line.expected -= rows.length;
-        if (rows.length === slots.length) {
-          // As many as were expected, and there may be more: ask for a few, then for more.
-          if (line.expected < 1) line.expected = Math.max(firstProbe, 4 * rows.length);
-        } else if (line.news === news[index]) {
-          // Fewer than asked: the line is empty, as far as this claim could see.
-          org.ready.delete(shape.shapeId);
-        } else line.expected = Number.POSITIVE_INFINITY;
+      if (keys.length > 0) {
+        return await claimThroughGates(context, keys, (rooms) => {
+          plan = makePlan(rooms);
+          return plan;
+        });
       }
-      this.#offer(org, new Set(plan.flatMap(({ slots }) => slots)), grants);
-      this.#context.wakes.changed(
-        orgId,
-        grants.map((grant) => grant.fence.jobId),
-      );
-      return grants.length;
+      plan = makePlan();
+      if (plan.length === 0) return { plan, grants: [], isOutdated: false };
+      return await claimPlan(context, plan);
     } catch (error) {
       // What these links hold is not known any more. A Hello counts it, and no grant of an older epoch comes after.
       if (mayBeCommitted(error)) {
@@ -272,82 +329,75 @@ export class Dispatcher {
           link.port.goAway("restart", "the outcome of a grant is unknown: attach again");
         }
       }
+      for (const { line } of plan) line.forget();
       throw error;
     } finally {
-      for (const { shape, slots } of plan) for (const link of slots) link.unreserve(shape);
+      for (const { line, slots } of plan) for (const link of slots) link.unreserve(line.shape);
     }
   }
 
-  #offer(org: OrgLine, planned: ReadonlySet<Link>, grants: readonly Grant[]): void {
+  // What a claim shows of the lines that it took from.
+  #learn(org: OrgLine, { plan, grants, isOutdated }: Claimed, isAlone: boolean): void {
+    if (isOutdated) return;
+    const byShape = Map.groupBy(grants, (grant) => grant.shape.shapeId);
+    for (const { line, slots } of plan) {
+      const own = byShape.get(line.shape.shapeId) ?? [];
+      const isShort = own.length < slots.length;
+      line.claimed(new Set(own.map((grant) => grant.fence.jobId)), isShort);
+      if (line.isWhole && line.heads.length === 0) org.ready.delete(line.shape.shapeId);
+      if (!isAlone) continue;
+      line.expected -= own.length;
+      if (isShort) {
+        // The line is empty, as far as this claim could see, unless something came meanwhile.
+        if (line.news === line.newsAtClaim) org.ready.delete(line.shape.shapeId);
+        else line.expected = Number.POSITIVE_INFINITY;
+      } else if (line.expected < 1) {
+        // As many as were expected, and there may be more: ask for a few, then for more.
+        line.expected = Math.max(firstProbe, 4 * own.length);
+      }
+    }
+  }
+
+  // A rate, or a pause with an end, opens by itself.
+  #awaitGates(orgId: string, org: OrgLine): void {
+    clearTimeout(org.gateTimer);
+    const opensInMs = org.gates.opensInMs();
+    if (opensInMs === null) return;
+    org.gateTimer = setTimeout(() => void this.refresh(orgId), Math.max(1, Math.min(opensInMs, 60_000)));
+    org.gateTimer.unref();
+  }
+
+  #offer(org: OrgLine, { plan, grants }: Claimed): void {
+    const planned = new Set(plan.flatMap(({ slots }) => slots));
     const nowMs = this.#context.nowMs();
-    for (const [workerId, own] of Map.groupBy(grants, (grant) => grant.fence.workerId)) {
+    for (const [workerId, own] of Map.groupBy(grants, (grant: Grant) => grant.fence.workerId)) {
       const link = org.links.get(workerId);
       // Claimed for a link that has gone meanwhile: its next Hello, or silence, gives them back.
       if (!link || !planned.has(link)) continue;
       link.offerSequence++;
-      for (const { fence, points, isExclusive, isAlone } of own) {
-        link.hold({
-          fence,
-          points,
-          isExclusive,
-          isAlone,
-          offerSequence: link.offerSequence,
-          offeredAtMs: nowMs,
-          state: "offered",
-          missed: 0,
-          acceptedAtHeartbeat: 0,
-          cancelSentMs: null,
-          isCancelAcknowledged: false,
-          hasProgress: false,
-          reporting: null,
-          accepted: null,
-        });
-      }
+      for (const grant of own) link.hold(heldOf(grant, link.offerSequence, nowMs));
       link.port.offer(link.offerSequence, own);
     }
   }
 }
 
+// A worker of the line has a free slot. Few have one when all are busy.
+function overlap(servers: ReadonlySet<Link>, free: ReadonlyMap<Link, number>): boolean {
+  return servers.size < free.size
+    ? some(servers, (link) => free.has(link))
+    : some(free.keys(), (link) => servers.has(link));
+}
+
+function some<T>(items: Iterable<T>, is: (item: T) => boolean): boolean {
+  for (const item of items) if (is(item)) return true;
+  return false;
+}
+
 function headOf(row: Row): Head {
   return {
-    shapeId: BigInt(String(row["shape"])),
+    jobId: String(row["job"]),
     priority: Number(row["priority"]),
     readyAt: Number(row["ready"]),
+    ageMs: Number(row["age"]),
   };
-}
-
-function grantOf(row: Row): Omit<Grant, "isAlone"> {
-  const number = (name: string) => (row[name] === null ? null : Number(row[name]));
-  return {
-    fence: {
-      jobId: String(row["job"]),
-      attempt: Number(row["attempt"]),
-      leaseId: String(row["lease"]),
-      workerId: String(row["worker"]),
-    },
-    kind: String(row["kind"]),
-    title: String(row["title"]),
-    payload: bytesOf(row["payload"]),
-    queue: String(row["queue"]),
-    points: Number(row["points"]),
-    failures: Number(row["failures"]),
-    maxAttempts: Number(row["tries"]),
-    softTimeoutMs: number("soft"),
-    hardTimeoutMs: number("hard"),
-    leaseTtlMs: Number(row["ttl"]),
-    isExclusive: row["exclusive"] === true,
-    labels: labelsOf(row["labels"]),
-    project: row["project"] === null ? null : String(row["project"]),
-    skills: Array.isArray(row["skills"]) ? row["skills"].map(String) : [],
-  };
-}
-
-function bytesOf(value: unknown): Uint8Array {
-  if (!(value instanceof Uint8Array)) throw new Error("a payload is bytes");
-  return value;
-}
-
-function labelsOf(value: unknown): Record<string, string> {
-  if (value === null || typeof value !== "object") return {};
-  return Object.fromEntries(Object.entries(value).map(([key, text]) => [key, String(text)]));
 }

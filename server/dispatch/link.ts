@@ -13,6 +13,7 @@ import type { StoredCommand } from "../store/commands.ts";
 /** A lease that was just granted, with all that its worker needs. */
 export interface Grant {
   readonly fence: Fence;
+  readonly shape: InternedShape;
   readonly kind: string;
   readonly title: string;
   readonly payload: Uint8Array;
@@ -27,6 +28,7 @@ export interface Grant {
   readonly isAlone: boolean;
   readonly labels: Record<string, string>;
   readonly project: string | null;
+  readonly sessionId: string | null;
   readonly skills: string[];
 }
 
@@ -41,6 +43,8 @@ export interface LinkPort {
 /** A lease that this link's worker has. */
 export interface Held {
   readonly fence: Fence;
+  /** Null: the link took it over, and does not know. */
+  readonly shape: InternedShape | null;
   readonly points: number;
   readonly offerSequence: number;
   readonly offeredAtMs: number;
@@ -71,6 +75,7 @@ export function storedHeld(lease: StoredLease, workerId: string, nowMs: number):
   const { jobId, attempt, leaseId, points, isRunning, isAlone } = lease;
   return {
     fence: { jobId, attempt, leaseId, workerId },
+    shape: null,
     points,
     offerSequence: 0,
     offeredAtMs: nowMs,

@@ -1,22 +1,35 @@
-import type { InternedShape } from "../domain/rules/shapes.ts";
+import { type InternedShape, targetParts } from "../domain/rules/shapes.ts";
+import { type Head, merge, type ReadyLine } from "./lines.ts";
 import type { Link } from "./link.ts";
 
-/** The head of a shape's ready line, as peeked. */
-export interface Head {
-  readonly shapeId: bigint;
-  readonly priority: number;
-  readonly readyAt: number;
-}
+/** For how long a job that fits on no link is passed by others, before a link is kept free for it. */
+export const starvedMs = 30_000;
 
 /** A claim to make: one slot for each job of a shape. */
 export interface PlannedClaim {
-  readonly shape: InternedShape;
+  readonly line: ReadyLine;
   readonly slots: readonly Link[];
 }
 
-/** The links that may run a shape: those that it avoids come in only when the others are none. */
+/** A line with the links that may run its jobs. */
+export interface ServedLine {
+  readonly line: ReadyLine;
+  readonly servers: ReadonlySet<Link>;
+  /** The gates that it must pass. */
+  readonly gates: readonly string[];
+}
+
+/** The links that may run a shape when they are empty. */
 export function candidates(shape: InternedShape, links: readonly Link[]): Link[] {
-  return links.filter((link) => !shape.avoid.includes(link.workerId) && link.canServe(shape));
+  return links.filter(
+    (link) => isTarget(shape, link) && !shape.avoid.includes(link.workerId) && link.canServe(shape),
+  );
+}
+
+function isTarget({ target }: InternedShape, link: Link): boolean {
+  if (target === null) return true;
+  const { type, name } = targetParts(target);
+  return type === "worker" && name === link.workerId;
 }
 
 /**
@@ -25,62 +38,110 @@ export function candidates(shape: InternedShape, links: readonly Link[]): Link[]
  * time, so that one long job does not hold it up; a link is let go when the
  * shape has no ready job any more.
  */
-export function keepFree(ready: readonly InternedShape[], links: readonly Link[]): void {
-  const alone = ready.filter((shape) => shape.isAlone);
+export function keepFree(lines: readonly ServedLine[], links: readonly Link[]): void {
+  const alone = lines.filter(({ line }) => line.shape.isAlone);
   const kept = new Map(alone.length === 0 ? [] : links.map((link) => [link, link.keptFor]));
   for (const link of links) link.keptFor = null;
-  for (const shape of alone) {
-    const free = candidates(shape, links).filter((link) => link.isOpen && link.keptFor === null);
-    const wait = (link: Link) => 2 * link.held.size + (kept.get(link) === shape.shapeId ? 0 : 1);
+  for (const { line, servers } of alone) {
+    const free = [...servers].filter((link) => link.isOpen && link.keptFor === null);
+    const wait = (link: Link) => 2 * link.held.size + (kept.get(link) === line.shape.shapeId ? 0 : 1);
     const [least] = free.sort((a, b) => wait(a) - wait(b));
-    if (least) least.keptFor = shape.shapeId;
+    if (least) least.keptFor = line.shape.shapeId;
   }
 }
 
-/** The order in which the heads of all lines are served: priority, then first ready. */
-export function inOrder(a: Head, b: Head): number {
-  return b.priority - a.priority || a.readyAt - b.readyAt;
+interface Lane extends ServedLine {
+  isClosed: boolean;
+  ring: Link[] | null;
+  next: number;
+  readonly slots: Link[];
 }
 
 /**
- * Deals heads, in order, to the links that fit: each next one to the least
- * loaded. Reserves the capacity; the caller gives it back after the claim.
+ * Deals the heads of lines, in order, to the links that fit: each next one to
+ * the least loaded. What fits nowhere blocks nobody, but for one thing: a head
+ * that has waited `starvedMs` while smaller ones passed it keeps a link free
+ * from all that come after it. Reserves the capacity; the caller gives it back
+ * after the claim.
+ *
+ * @param rooms what each gate lets through.
  */
 export function assign(
-  heads: Iterable<bigint>,
-  shapes: ReadonlyMap<bigint, InternedShape>,
-  links: readonly Link[],
+  lines: readonly ServedLine[],
+  demand: number,
+  rooms: Map<string, number> = new Map(),
 ): PlannedClaim[] {
-  const lines = new Map<bigint, { shape: InternedShape; ring: Link[]; next: number; slots: Link[] }>();
-  for (const shapeId of heads) {
-    let line = lines.get(shapeId);
-    if (!line) {
-      const shape = shapes.get(shapeId);
-      if (!shape) continue;
-      const ring = candidates(shape, links).sort((a, b) => load(a) - load(b));
-      line = { shape, ring, next: 0, slots: [] };
-      lines.set(shapeId, line);
-    }
-    const link = nextFit(line);
+  const lanes: Lane[] = lines.map((line) => ({ ...line, isClosed: false, ring: null, next: 0, slots: [] }));
+  let left = demand;
+  for (const { lane, head } of merge(lanes)) {
+    if (left === 0) break;
+    const link = place(lane, head, rooms);
     if (!link) continue;
-    link.reserve(line.shape);
-    line.slots.push(link);
+    link.reserve(lane.line.shape);
+    lane.slots.push(link);
+    left--;
   }
-  return [...lines.values()].filter((line) => line.slots.length > 0);
+  return planOf(lanes);
 }
 
-// Goes round; a link that no longer fits leaves the ring.
-function nextFit(line: { shape: InternedShape; ring: Link[]; next: number }): Link | null {
-  while (line.ring.length > 0) {
-    if (line.next >= line.ring.length) line.next = 0;
-    const link = line.ring[line.next];
-    if (link?.fits(line.shape)) {
-      line.next++;
+/** As `assign`, for a line alone: there is nothing to merge, so nobody looked at its heads. */
+export function assignLine(
+  line: ServedLine,
+  demand: number,
+  rooms: Map<string, number> = new Map(),
+): PlannedClaim[] {
+  const lane: Lane = { ...line, isClosed: false, ring: null, next: 0, slots: [] };
+  while (lane.slots.length < demand) {
+    const link = place(lane, null, rooms);
+    if (!link) break;
+    link.reserve(lane.line.shape);
+    lane.slots.push(link);
+  }
+  return planOf([lane]);
+}
+
+function planOf(lanes: readonly Lane[]): PlannedClaim[] {
+  return lanes.flatMap(({ line, slots }) => {
+    line.newsAtClaim = line.news;
+    return slots.length > 0 ? [{ line, slots }] : [];
+  });
+}
+
+// Finds the next link for a head, and takes its places under the gates; closes the lane when there is none.
+function place(lane: Lane, head: Head | null, rooms: Map<string, number>): Link | null {
+  const isOpen = lane.gates.every((key) => (rooms.get(key) ?? 0) >= 1);
+  const link = isOpen ? nextFit(lane) : null;
+  if (!link) {
+    lane.isClosed = true;
+    if (isOpen && head && head.ageMs >= starvedMs) reserveFor(lane);
+    return null;
+  }
+  for (const key of lane.gates) rooms.set(key, (rooms.get(key) ?? 0) - 1);
+  return link;
+}
+
+// The link that will be free for it first: what comes after gets nothing there until then.
+function reserveFor({ line, servers }: Lane): void {
+  const free = [...servers].filter((link) => link.isOpen && link.keptFor === null);
+  const [soonest] = free.sort((a, b) => b.freePoints() - a.freePoints() || a.held.size - b.held.size);
+  if (soonest) soonest.keptFor = line.shape.shapeId;
+}
+
+// Goes round, the least loaded first; a link that no longer fits leaves the ring.
+function nextFit(lane: Lane): Link | null {
+  const { shape } = lane.line;
+  lane.ring ??= [...lane.servers].filter((link) => link.fits(shape)).sort((a, b) => load(a) - load(b));
+  const { ring } = lane;
+  while (ring.length > 0) {
+    if (lane.next >= ring.length) lane.next = 0;
+    const link = ring[lane.next];
+    if (link?.fits(shape)) {
+      lane.next++;
       return link;
     }
     // The last takes its place: order within a round does not matter.
-    const last = line.ring.pop();
-    if (last && line.next < line.ring.length) line.ring[line.next] = last;
+    const last = ring.pop();
+    if (last && lane.next < ring.length) ring[lane.next] = last;
   }
   return null;
 }

@@ -111,14 +111,16 @@ async function readStatus(
     const org = await readOrgAndTime(tx, orgId);
     if (org === null) throw notFound("ORG_NOT_FOUND", encodeId("org", orgId));
     const workers = workerCounts(await countWorkers(tx, orgId, staleMs));
-    const flow = await sumTallies(tx, orgId);
+    const sums = await sumTallies(tx, orgId);
+    const { submitted, succeeded, cancelled, dead, submittedLastMinute, succeededLastMinute } = sums;
+    const flow = { submitted, succeeded, cancelled, dead, submittedLastMinute, succeededLastMinute };
     const projects = await readProjects(tx, orgId, { afterName: null, limit: 1_000 });
     const coordinators = await readCoordinators(tx);
     const page = { afterName: null, isAttached: false, limit: mostListed };
     const workerList = isDetailed ? await readWorkers(tx, orgId, page, staleMs) : [];
     const ids = isDetailed ? await readRunningIds(tx, orgId, mostListed) : [];
     const running = (await readJobs(tx, orgId, ids, { isFull: false })).map(jobView);
-    const jobs = Object.values(JobState).map((state) => ({ state, count: flow[tallyOf[state]] }));
+    const jobs = Object.values(JobState).map((state) => ({ state, count: sums[tallyOf[state]] }));
     return {
       orgId,
       org: org.name,

@@ -58,11 +58,15 @@ export type SubmitAnswer =
 export interface SubmitOptions {
   readonly hot: HotPool;
   readonly newId: () => string;
-  /** Called after commit with what was inserted: so many jobs of a shape. */
-  readonly submitted: (
-    orgId: string,
-    ready: readonly { readonly shape: InternedShape; readonly count: number }[],
-  ) => void;
+  /** Called after commit with what was inserted. */
+  readonly submitted: (orgId: string, ready: readonly ReadyCount[]) => void;
+}
+
+/** So many new jobs of a shape, up to this priority. */
+export interface ReadyCount {
+  readonly shape: InternedShape;
+  readonly count: number;
+  readonly priority: number;
 }
 
 /** Makes the batcher of submissions: T1. */
@@ -101,13 +105,17 @@ async function flushSubmissions(
   return answers;
 }
 
-function countShapes(submissions: readonly Submission[]) {
-  const counts = new Map<bigint, { readonly shape: InternedShape; count: number }>();
+// What is submitted joins the end of its line.
+function countShapes(submissions: readonly Submission[]): ReadyCount[] {
+  const counts = new Map<bigint, { readonly shape: InternedShape; count: number; priority: number }>();
   for (const { jobs } of submissions) {
     for (const { template } of jobs) {
-      const counted = counts.get(template.shape.shapeId);
-      if (counted) counted.count++;
-      else counts.set(template.shape.shapeId, { shape: template.shape, count: 1 });
+      const { shape, priority } = template;
+      const counted = counts.get(shape.shapeId);
+      if (counted) {
+        counted.count++;
+        counted.priority = Math.max(counted.priority, priority);
+      } else counts.set(shape.shapeId, { shape, count: 1, priority });
     }
   }
   return [...counts.values()];

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { type Head, inOrder, ReadyLine } from "../../server/dispatch/lines.ts";
 import { Link, type LinkPort } from "../../server/dispatch/link.ts";
-import { assign, inOrder, keepFree } from "../../server/dispatch/matcher.ts";
+import { assign, candidates, keepFree, type ServedLine } from "../../server/dispatch/matcher.ts";
 import { type InternedShape, internShape } from "../../server/domain/rules/shapes.ts";
 
 const port: LinkPort = { offer: () => {}, cancel: () => {}, command: () => {}, goAway: () => {} };
@@ -29,19 +30,40 @@ function shape(overrides: Partial<InternedShape> = {}): InternedShape {
   });
 }
 
-function deal(heads: readonly InternedShape[], links: readonly Link[]) {
-  const shapes = new Map(heads.map((one) => [one.shapeId, one]));
-  const plan = assign(
-    heads.map((one) => one.shapeId),
-    shapes,
-    links,
-  );
+function head(jobId: string, overrides: Partial<Head> = {}): Head {
+  return { jobId, priority: 128, readyAt: 0, ageMs: 0, ...overrides };
+}
+
+/** Lines with heads in the given order. */
+function linesOf(
+  shapes: readonly InternedShape[],
+  links: readonly Link[],
+  overrides: Partial<Head> = {},
+): ServedLine[] {
+  const lines = new Map(shapes.map((one) => [one.shapeId, new ReadyLine(one, 1)]));
+  for (const [index, one] of shapes.entries()) {
+    const line = lines.get(one.shapeId);
+    line?.see(
+      [...line.heads, head(`job-${index}`, { readyAt: index, ...overrides })],
+      Number.POSITIVE_INFINITY,
+    );
+  }
+  return [...lines.values()].map((line) => ({
+    line,
+    servers: new Set(candidates(line.shape, links)),
+    gates: [],
+  }));
+}
+
+function deal(shapes: readonly InternedShape[], links: readonly Link[], overrides: Partial<Head> = {}) {
+  const plan = assign(linesOf(shapes, links, overrides), 1_000);
   return plan.flatMap(({ slots }) => slots.map((one) => one.workerId)).sort();
 }
 
 function held(leaseId: string, points = 1, offerSequence = 0) {
   return {
     fence: { jobId: leaseId, attempt: 1, leaseId, workerId: "w" },
+    shape: null,
     points,
     offerSequence,
     offeredAtMs: 0,
@@ -120,7 +142,7 @@ describe("the matcher", () => {
     busy.hold(held("l1"));
     for (const id of ["l2", "l3"]) busier.hold(held(id));
     const alone = shape({ isAlone: true });
-    keepFree([alone], [busy, busier]);
+    keepFree(linesOf([alone], [busy, busier]), [busy, busier]);
     expect(deal([alone, shape(), shape(), shape()], [busy, busier])).toEqual(["busier", "busier"]);
     busy.drop("l1");
     expect(deal([alone], [busy, busier])).toEqual(["busy"]);
@@ -140,11 +162,12 @@ describe("the matcher", () => {
 
   test("orders lines by priority, then by who was ready first", () => {
     const heads = [
-      { shapeId: 1n, priority: 128, readyAt: 5 },
-      { shapeId: 2n, priority: 240, readyAt: 9 },
-      { shapeId: 3n, priority: 128, readyAt: 4 },
+      head("c", { readyAt: 5 }),
+      head("a", { priority: 240, readyAt: 9 }),
+      head("b", { readyAt: 4 }),
+      head("d", { readyAt: 5 }),
     ];
-    expect(heads.sort(inOrder).map((head) => head.shapeId)).toEqual([2n, 3n, 1n]);
+    expect(heads.sort(inOrder).map(({ jobId }) => jobId)).toEqual(["a", "b", "c", "d"]);
   });
 });
 
@@ -199,5 +222,51 @@ describe("a link", () => {
     worker.apply({ type: "echoed", nowMs: 1 });
     expect(worker.isClosed).toBe(true);
     expect(worker.freeSlots()).toBe(0);
+  });
+
+  test("deals by the order of all lines, not line by line", () => {
+    const [gpu, plain] = [link("gpu", { slots: 1, skills: ["gpu"] }), link("plain", { slots: 1 })];
+    const [any, special] = [shape(), shape({ skills: ["gpu"] })];
+    const lines = linesOf([special, any, any, special], [gpu, plain]);
+    const plan = assign(lines, 1_000);
+    expect(plan.map(({ line, slots }) => [line.shape.skills, slots.map((one) => one.workerId)])).toEqual([
+      [["gpu"], ["gpu"]],
+      [[], ["plain"]],
+    ]);
+  });
+
+  test("stops where the order is not known any more", () => {
+    const one = link("one", { slots: 10 });
+    const [first, second] = [shape(), shape({ skills: [], queue: "other" })];
+    const lines = linesOf([first, second, second], [one]);
+    // There may be more of the first behind its head, and they may go before the second's.
+    lines[0]?.line.see([head("job-0")], 1);
+    expect(assign(lines, 10).map(({ slots }) => slots.length)).toEqual([1]);
+  });
+
+  test("lets no more through than a gate has room for, whatever lines share it", () => {
+    const one = link("one", { slots: 10 });
+    const lines = linesOf([shape({ queue: "q" }), shape({ queue: "q", points: 2 }), shape()], [one]).map(
+      (line) => ({
+        ...line,
+        gates: line.line.shape.queue === "q" ? ["queue:q"] : [],
+      }),
+    );
+    const plan = assign(lines, 10, new Map([["queue:q", 1]]));
+    expect(plan.map(({ line }) => line.shape.queue)).toEqual(["q", "default"]);
+  });
+
+  test("keeps a worker free for a large job that has waited while small ones passed it", () => {
+    const one = link("one", { slots: 10, points: 10 });
+    one.hold({ ...held("l1"), points: 5 });
+    const large = shape({ points: 8 });
+    expect(deal([large, shape(), shape()], [one], { ageMs: 1_000 })).toEqual(["one", "one"]);
+    one.unreserve(shape());
+    one.unreserve(shape());
+    // What goes before it still does; what comes after waits.
+    expect(deal([shape(), large, shape()], [one], { ageMs: 30_000 })).toEqual(["one"]);
+    one.unreserve(shape());
+    one.drop("l1");
+    expect(deal([large, shape()], [one], { ageMs: 30_000 })).toEqual(["one", "one"]);
   });
 });

@@ -10,10 +10,10 @@ import { JobState } from "../../server/domain/rules/states.ts";
 import { lapseAvoids } from "../../server/maintain/due.ts";
 import { Expiry } from "../../server/maintain/expiry.ts";
 import { refreshStanding } from "../../server/maintain/standing.ts";
-import { claimShape } from "../../server/store/claim.ts";
 import { renewLinks, suspectLink, touchLinks } from "../../server/store/links.ts";
 import { readReadyShapes, shapeOfRow } from "../../server/store/ready-shapes.ts";
 import { call, runInOrg } from "../../server/store/statement.ts";
+import { claimOf } from "../support/claims.ts";
 import {
   createTestDatabase,
   type TestCoordinator,
@@ -194,9 +194,8 @@ describe("a worker that may get nothing new", () => {
       const claim = async ({ workerId, linkEpoch }: typeof held.link) => {
         const [shapes = []] = await runInOrg(db.database.hot, orgId, [call(readReadyShapes, { org: orgId })]);
         const shape = String(shapes.map(shapeOfRow)[0]?.shapeId);
-        const worker = { slots: [workerId], workers: [workerId], epochs: [linkEpoch] };
         const [rows] = await runInOrg(db.database.hot, orgId, [
-          call(claimShape, { org: orgId, shape, limit: 1, ...worker, nonce: randomUUID(), n: 1 }),
+          claimOf({ org: orgId, shape, slots: [workerId], epoch: linkEpoch }),
         ]);
         return rows?.length;
       };

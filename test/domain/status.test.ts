@@ -25,8 +25,8 @@ function reader() {
 
 async function insertTally(orgId: string, counts: readonly number[], ageSeconds = 0): Promise<void> {
   const [submitted = 0, succeeded = 0, cancelled = 0, dead = 0] = counts;
-  await db.admin`insert into muster.tallies (org_id, tally_id, at, submitted, succeeded, cancelled, dead)
-    values (${orgId}, ${db.newId()}, muster.muster_clock() - ${ageSeconds}::float8 * interval '1 second',
+  await db.admin`insert into muster.tallies (org_id, tally_id, queue, at, submitted, succeeded, cancelled, dead)
+    values (${orgId}, ${db.newId()}, 'default', muster.muster_clock() - ${ageSeconds}::float8 * interval '1 second',
       ${submitted}, ${succeeded}, ${cancelled}, ${dead})`;
 }
 

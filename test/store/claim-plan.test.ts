@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import postgres, { type Sql } from "postgres";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { claimShape } from "../../server/store/claim.ts";
 import { finishLeases, lockLeases } from "../../server/store/leases.ts";
 import { type Call, call, setOrg } from "../../server/store/statement.ts";
+import { claimOf } from "../support/claims.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 
 /** A node of a plan. */
@@ -66,22 +66,14 @@ function flatten(node: PlanNode): PlanNode[] {
 }
 
 function literal(value: unknown): string {
-  if (Array.isArray(value)) return `'{${value.join(",")}}'`;
+  if (Array.isArray(value)) return `'{${value.map((one) => one ?? "null").join(",")}}'`;
   return `'${String(value)}'`;
 }
 
 const claim = () => {
   const workers = [randomUUID(), randomUUID()];
-  return call(claimShape, {
-    org: bigOrg,
-    shape,
-    limit: 100,
-    slots: Array.from({ length: 100 }, (_, index) => workers[index % 2]),
-    workers,
-    epochs: [1, 1],
-    nonce: randomUUID(),
-    n: 1,
-  });
+  const slots = Array.from({ length: 100 }, (_, index) => workers[index % 2]);
+  return claimOf({ org: bigOrg, shape, slots });
 };
 
 function expectOrderedProbe(nodes: readonly PlanNode[]): void {

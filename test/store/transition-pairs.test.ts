@@ -20,8 +20,8 @@ import {
 } from "../../server/domain/rules/transition-table.ts";
 import type { LeaseEvent } from "../../server/domain/rules/transitions.ts";
 import { promoteDueJobs } from "../../server/maintain/due.ts";
-import { claimShape } from "../../server/store/claim.ts";
-import { call, runInOrg } from "../../server/store/statement.ts";
+import { runInOrg } from "../../server/store/statement.ts";
+import { claimOf } from "../support/claims.ts";
 import {
   createTestDatabase,
   type TestCoordinator,
@@ -128,18 +128,7 @@ async function claim({ orgId, jobId, fence }: Trial): Promise<void> {
   const shape = String(Math.floor(Math.random() * 2 ** 50));
   await db.admin`update muster.job_queue set shape_id = ${shape} where org_id = ${orgId} and job_id = ${jobId}`;
   const workers = [fence.workerId];
-  await runInOrg(c.db.hot, orgId, [
-    call(claimShape, {
-      org: orgId,
-      shape,
-      limit: 1,
-      slots: workers,
-      workers,
-      epochs: [7],
-      nonce: randomUUID(),
-      n: 1,
-    }),
-  ]);
+  await runInOrg(c.db.hot, orgId, [claimOf({ org: orgId, shape, slots: workers, epoch: 7 })]);
 }
 
 async function place(orgId: string, state: JobState, of: Variant, type: EventType): Promise<Trial> {

@@ -1,5 +1,6 @@
 import { JobState, type Outcome } from "../../server/domain/rules/states.ts";
 import { encodeEvents, type StoredEvent } from "../../server/store/event-codec.ts";
+import { tallyOf } from "../../server/store/tallies.ts";
 import type { TestDatabase } from "./database.ts";
 
 /*
@@ -68,6 +69,11 @@ async function insertLiveRow(
       ${rows.isCancelRequested ? db.admin`muster.muster_clock()` : null}, ${leaseId}, ${worker?.workerId ?? null},
       ${rows.batchId ?? null}, ${attempt}, ${rows.generation ?? 1}, ${rows.points ?? 1}, 30000, 14400000, ${state}, 128,
       ${rows.failures ?? 0}, ${rows.reason ?? null})`;
+  await db.admin.unsafe(
+    `insert into muster.tallies (org_id, tally_id, queue, submitted, succeeded, cancelled, dead, ${tallyOf[state]})
+      values ($1, $2, $3, 0, 0, 0, 0, 1)`,
+    [orgId, db.newId(), rows.queue ?? "default"],
+  );
 }
 
 /** An ended attempt. */

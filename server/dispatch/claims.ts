@@ -1,0 +1,110 @@
+import type { Row } from "postgres";
+import { claimReady, holdGates, lockGates } from "../store/claim.ts";
+import type { HotPool } from "../store/hot-pool.ts";
+import { type Call, call, runInOrg, transact } from "../store/statement.ts";
+import type { GateBook } from "./gates.ts";
+import { grantOf } from "./grants.ts";
+import type { Grant, Link } from "./link.ts";
+import type { PlannedClaim } from "./matcher.ts";
+
+/** What a claim works with. */
+export interface ClaimContext {
+  readonly pool: HotPool;
+  readonly newId: () => string;
+  readonly orgId: string;
+  readonly gates: GateBook;
+}
+
+/** What a claim came to. */
+export interface Claimed {
+  readonly plan: readonly PlannedClaim[];
+  readonly grants: readonly Grant[];
+  /** Gates came or went since they were read: nothing was claimed, and they are to be read again. */
+  readonly isOutdated: boolean;
+}
+
+/** Claims what was planned without gates: in one round trip. */
+export async function claimPlan(c: ClaimContext, plan: readonly PlannedClaim[]): Promise<Claimed> {
+  const [held, rows] = await runInOrg(c.pool, c.orgId, [
+    call(holdGates, { org: c.orgId }),
+    claimCall(c, plan, []),
+  ]);
+  return outcome(c, plan, held?.[0], rows ?? []);
+}
+
+/**
+ * Locks gates, plans by what they let through, and claims that.
+ *
+ * @param plan makes the plan; the capacity that it reserves is given back by the caller.
+ */
+export async function claimThroughGates(
+  c: ClaimContext,
+  keys: readonly string[],
+  plan: (rooms: Map<string, number>) => readonly PlannedClaim[],
+): Promise<Claimed> {
+  return transact(c.pool, c.orgId, async (tx) => {
+    const [held, locked] = await Promise.all([
+      tx.run(call(holdGates, { org: c.orgId })),
+      tx.run(call(lockGates, { org: c.orgId, keys })),
+    ]);
+    if (isOutdated(c, held[0])) return { plan: [], grants: [], isOutdated: true };
+    const planned = plan(c.gates.lock(locked));
+    if (planned.length === 0) return { plan: planned, grants: [], isOutdated: false };
+    const rows = await tx.run(claimCall(c, planned, keys));
+    const claimed = outcome(c, planned, held[0], rows);
+    for (const { shape } of claimed.grants) for (const key of c.gates.keysOf(shape)) c.gates.take(key, 1);
+    return claimed;
+  });
+}
+
+function claimCall(c: ClaimContext, plan: readonly PlannedClaim[], keys: readonly string[]): Call {
+  const slots = plan.flatMap((one) => one.slots);
+  const links: Link[] = [...new Set(slots)];
+  const befores: number[] = [];
+  let before = 0;
+  for (const one of plan) {
+    befores.push(before);
+    before += one.slots.length;
+  }
+  const passed = plan.flatMap(({ line }) =>
+    c.gates
+      .keysOf(line.shape)
+      .filter((key) => keys.includes(key))
+      .map((key) => ({ key, shapeId: line.shape.shapeId.toString() })),
+  );
+  return call(claimReady, {
+    org: c.orgId,
+    version: c.gates.version ?? 0,
+    shapes: plan.map(({ line }) => line.shape.shapeId.toString()),
+    queues: plan.map(({ line }) => line.shape.queue),
+    limits: plan.map((one) => one.slots.length),
+    befores,
+    slots: slots.map((link) => link.workerId),
+    sessions: slots.map(() => null),
+    workers: links.map((link) => link.workerId),
+    epochs: links.map((link) => link.linkEpoch),
+    gateShapes: passed.map((one) => one.shapeId),
+    gateKeys: passed.map((one) => one.key),
+    nonce: c.newId(),
+    n: 1,
+    tally: c.newId(),
+  });
+}
+
+function outcome(
+  c: ClaimContext,
+  plan: readonly PlannedClaim[],
+  held: Row | undefined,
+  rows: readonly Row[],
+): Claimed {
+  const shapes = new Map(plan.map(({ line }) => [line.shape.shapeId, line.shape]));
+  const grants = rows.flatMap((row) => {
+    const shape = shapes.get(BigInt(String(row["shape"])));
+    return shape ? [grantOf(row, shape)] : [];
+  });
+  return { plan, grants, isOutdated: isOutdated(c, held) };
+}
+
+function isOutdated({ gates }: ClaimContext, held: Row | undefined): boolean {
+  return Number(held?.["version"] ?? 0) !== gates.version;
+}
