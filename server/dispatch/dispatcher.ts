@@ -14,6 +14,12 @@ import { assign, assignLine, candidates, keepFree, type PlannedClaim, type Serve
 /** Jobs that one claim takes at most. */
 const maxClaim = 500;
 
+/** The same while another org claims too: the most that one waits for is a claim of another. */
+const sharedClaim = 100;
+
+/** For how long an org counts as claiming after it did, in milliseconds. */
+const claimingMs = 1_000;
+
 /** Claims of one org under way at once. With two the second would see rows that the first has locked, and skip them. */
 const maxClaimsInFlight = 1;
 
@@ -30,6 +36,8 @@ interface OrgLine {
   readonly gates: GateBook;
   gateTimer: NodeJS.Timeout | undefined;
   inFlight: number;
+  /** When it last claimed something. */
+  claimedMs: number;
   isScheduled: boolean;
   /** Something changed while claims were under way. */
   isDirty: boolean;
@@ -184,6 +192,7 @@ export class Dispatcher {
         gates: new GateBook(),
         gateTimer: undefined,
         inFlight: 0,
+        claimedMs: Number.NEGATIVE_INFINITY,
         isScheduled: false,
         isDirty: false,
         refreshing: null,
@@ -241,7 +250,7 @@ export class Dispatcher {
       links.map((link) => [link, link.freeSlots()] as const).filter(([, slots]) => slots > 0),
     );
     const demand = Math.min(
-      maxClaim,
+      this.#isShared(org) ? sharedClaim : maxClaim,
       [...free.values()].reduce((sum, slots) => sum + slots, 0),
     );
     if (demand === 0) return false;
@@ -255,10 +264,11 @@ export class Dispatcher {
     if (!isAlone && (await this.#peek(orgId, org, servable, demand))) return true;
     const plan = (rooms?: Map<string, number>) =>
       isAlone
-        ? assignLine(only, Math.min(demand, only.line.expected), rooms)
-        : assign(servable, demand, rooms);
+        ? assignLine(only, [...free.keys()], Math.min(demand, only.line.expected), rooms)
+        : assign(servable, [...free.keys()], demand, rooms);
     const keys = [...new Set(servable.flatMap(({ gates }) => gates))].sort();
     const claimed = await this.#claim(orgId, org, keys, plan);
+    if (claimed.grants.length > 0) org.claimedMs = this.#context.nowMs();
     this.#learn(org, claimed, isAlone);
     this.#offer(org, claimed);
     this.#context.wakes.changed(
@@ -269,22 +279,22 @@ export class Dispatcher {
     return claimed.grants.length > 0 || claimed.isOutdated;
   }
 
-  // Looks at the heads of lines that have none. True when what came is out of order by now.
+  #isShared(own: OrgLine): boolean {
+    const sinceMs = this.#context.nowMs() - claimingMs;
+    return some(this.#orgs.values(), (org) => org !== own && org.claimedMs > sinceMs);
+  }
+
+  // Looks at the heads of lines that have few. True when what came is out of order by now.
   async #peek(
     orgId: string,
     org: OrgLine,
     servable: readonly ServedLine[],
     demand: number,
   ): Promise<boolean> {
-    const asked = servable
-      .map(({ line }) => line)
-      .filter((line) => line.heads.length === 0 && !line.isWhole)
-      .map((line) => ({
-        line,
-        news: line.news,
-        disorder: line.disorder,
-        count: Math.min(demand, line.peek),
-      }));
+    const asked = servable.flatMap(({ line }) => {
+      const count = line.wanted(demand);
+      return count > 0 ? [{ line, news: line.news, disorder: line.disorder, count }] : [];
+    });
     if (asked.length === 0) return false;
     const [rows = []] = await runInOrg(this.#context.db.hot, orgId, [
       call(peekReady, {

@@ -20,8 +20,8 @@ export interface ReadyNews {
   readonly priority?: number;
 }
 
-/** Heads that a first look asks for. */
-const firstPeek = 4;
+/** Heads that a look asks for at least and at most. */
+const leastPeeked = 32;
 const mostPeeked = 500;
 
 /**
@@ -41,8 +41,8 @@ export class ReadyLine {
   heads: Head[] = [];
   /** There are no others behind the heads. */
   isWhole = false;
-  /** How many heads to ask for next time. */
-  peek = firstPeek;
+  /** Jobs that were claimed since the last look. */
+  #taken = 0;
   /** Grows when what was seen may be out of order. */
   disorder = 0;
   #servers: ReadonlySet<Link> = new Set();
@@ -74,15 +74,23 @@ export class ReadyLine {
   see(heads: Head[], asked: number): void {
     this.heads = heads;
     this.isWhole = heads.length < asked;
-    // What is used up at once was too little.
-    this.peek = Math.min(mostPeeked, 2 * asked);
+    this.#taken = 0;
+  }
+
+  /**
+   * How many heads to look at before `demand` jobs are dealt; 0: what was seen is enough. A line whose heads run out
+   * ends the round, so busy lines are looked at further.
+   */
+  wanted(demand: number): number {
+    if (this.isWhole || this.heads.length >= Math.min(demand, leastPeeked)) return 0;
+    return Math.min(mostPeeked, Math.max(leastPeeked, 2 * this.#taken));
   }
 
   /** Takes claimed jobs out of what was seen; `isShort`: fewer than asked for, so that others take from the line too. */
   claimed(jobIds: ReadonlySet<string>, isShort: boolean): void {
+    this.#taken += jobIds.size;
     if (isShort) this.forget();
     else this.heads = this.heads.filter((head) => !jobIds.has(head.jobId));
-    if (this.heads.length > 0) this.peek = Math.max(firstPeek, this.peek >> 1);
   }
 
   /** The links that may run the shape when they are empty; kept until the fleet changes. */

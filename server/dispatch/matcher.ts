@@ -51,6 +51,7 @@ export function keepFree(lines: readonly ServedLine[], links: readonly Link[]): 
 }
 
 interface Lane extends ServedLine {
+  readonly free: readonly Link[];
   isClosed: boolean;
   ring: Link[] | null;
   next: number;
@@ -64,14 +65,23 @@ interface Lane extends ServedLine {
  * from all that come after it. Reserves the capacity; the caller gives it back
  * after the claim.
  *
+ * @param free the links that have a free slot.
  * @param rooms what each gate lets through.
  */
 export function assign(
   lines: readonly ServedLine[],
+  free: readonly Link[],
   demand: number,
   rooms: Map<string, number> = new Map(),
 ): PlannedClaim[] {
-  const lanes: Lane[] = lines.map((line) => ({ ...line, isClosed: false, ring: null, next: 0, slots: [] }));
+  const lanes: Lane[] = lines.map((line) => ({
+    ...line,
+    free,
+    isClosed: false,
+    ring: null,
+    next: 0,
+    slots: [],
+  }));
   let left = demand;
   for (const { lane, head } of merge(lanes)) {
     if (left === 0) break;
@@ -87,10 +97,11 @@ export function assign(
 /** As `assign`, for a line alone: there is nothing to merge, so nobody looked at its heads. */
 export function assignLine(
   line: ServedLine,
+  free: readonly Link[],
   demand: number,
   rooms: Map<string, number> = new Map(),
 ): PlannedClaim[] {
-  const lane: Lane = { ...line, isClosed: false, ring: null, next: 0, slots: [] };
+  const lane: Lane = { ...line, free, isClosed: false, ring: null, next: 0, slots: [] };
   while (lane.slots.length < demand) {
     const link = place(lane, null, rooms);
     if (!link) break;
@@ -130,7 +141,9 @@ function reserveFor({ line, servers }: Lane): void {
 // Goes round, the least loaded first; a link that no longer fits leaves the ring.
 function nextFit(lane: Lane): Link | null {
   const { shape } = lane.line;
-  lane.ring ??= [...lane.servers].filter((link) => link.fits(shape)).sort((a, b) => load(a) - load(b));
+  lane.ring ??= lane.free
+    .filter((link) => lane.servers.has(link) && link.fits(shape))
+    .sort((a, b) => load(a) - load(b));
   const { ring } = lane;
   while (ring.length > 0) {
     if (lane.next >= ring.length) lane.next = 0;

@@ -23,6 +23,11 @@ interface Waiting<T, R> {
 export interface BatcherOptions<T, R> {
   /** Weight that one flush takes at most; a heavier single item goes alone. */
   readonly maxWeight: number;
+  /**
+   * The same while more than one org is about: the least that one waits for is a flush of another. Default an eighth
+   * of `maxWeight`.
+   */
+  readonly sharedWeight?: number;
   /** Flushes at once. */
   readonly maxInFlight: number;
   /** Weight that may wait for one org; more is refused. */
@@ -33,15 +38,30 @@ export interface BatcherOptions<T, R> {
   readonly flush: (orgId: string, items: readonly T[]) => Promise<readonly R[]>;
 }
 
+/** What waits of one org. */
+interface OrgQueue<T, R> {
+  items: Waiting<T, R>[];
+  weight: number;
+  /** Weight that it may flush by now: what a turn adds, and a flush takes. */
+  credit: number;
+}
+
+/** For how long an org is about after it added something, in milliseconds. */
+const aboutMs = 1_000;
+
 /**
  * Natural batching: an item is flushed at once when nothing is in flight, and
- * collected with others while something is. Orgs take turns. A flush that
+ * collected with others while something is. Orgs take turns by deficit
+ * round-robin: a turn adds the same to each, and who wants to flush more at
+ * once than it has saved up waits for its next turn. A flush that
  * fails for its data is bisected until the bad item stands alone; one that
  * the database chose to give way is repeated.
  */
 export class Batcher<T, R> {
   readonly #options: BatcherOptions<T, R>;
-  readonly #queues = new Map<string, { items: Waiting<T, R>[]; weight: number }>();
+  readonly #queues = new Map<string, OrgQueue<T, R>>();
+  /** When each org last added something; those that are no longer about are left out now and then. */
+  readonly #seenMs = new Map<string, number>();
   #inFlight = 0;
   #isScheduled = false;
   #idle: (() => void)[] = [];
@@ -65,9 +85,10 @@ export class Batcher<T, R> {
     const weight = weigh ? items.reduce((sum, item) => sum + weigh(item), 0) : items.length;
     let queue = this.#queues.get(orgId);
     if (!queue) {
-      queue = { items: [], weight: 0 };
+      queue = { items: [], weight: 0, credit: 0 };
       this.#queues.set(orgId, queue);
     }
+    this.#seenMs.set(orgId, performance.now());
     if (queue.weight > 0 && queue.weight + weight > this.#options.maxQueuedWeight) {
       const error = overloaded(1_000);
       return Promise.resolve(items.map(() => ({ error })));
@@ -105,18 +126,13 @@ export class Batcher<T, R> {
       const next = this.#queues.entries().next();
       if (next.done) return;
       const [orgId, queue] = next.value;
-      const taken: Waiting<T, R>[] = [];
-      let weight = 0;
-      for (const waiting of queue.items) {
-        if (taken.length > 0 && weight + waiting.weight > this.#options.maxWeight) break;
-        taken.push(waiting);
-        weight += waiting.weight;
-      }
-      // The org goes to the end of the line with what is left of its queue.
+      // Its turn: it goes to the end of the line with what it leaves.
       this.#queues.delete(orgId);
-      if (taken.length < queue.items.length) {
-        this.#queues.set(orgId, { items: queue.items.slice(taken.length), weight: queue.weight - weight });
-      }
+      const isOnly = this.#queues.size === 0;
+      queue.credit += this.#turn();
+      const taken = take(queue, isOnly);
+      if (queue.items.length > 0) this.#queues.set(orgId, queue);
+      if (taken.length === 0) continue;
       this.#inFlight++;
       void this.#flush(orgId, taken).finally(() => {
         this.#inFlight--;
@@ -126,6 +142,15 @@ export class Batcher<T, R> {
         }
       });
     }
+  }
+
+  // What a turn adds: less while others are about, so that none of them waits long for the rest.
+  #turn(): number {
+    const { maxWeight, sharedWeight = Math.ceil(maxWeight / 8) } = this.#options;
+    if (this.#seenMs.size < 2) return maxWeight;
+    const sinceMs = performance.now() - aboutMs;
+    for (const [orgId, seenMs] of this.#seenMs) if (seenMs < sinceMs) this.#seenMs.delete(orgId);
+    return this.#seenMs.size > 1 || this.#queues.size > 0 ? sharedWeight : maxWeight;
   }
 
   async #flush(orgId: string, waiting: readonly Waiting<T, R>[], attempt = 1): Promise<void> {
@@ -145,6 +170,22 @@ export class Batcher<T, R> {
       for (const one of waiting) settle(one, { error: reason });
     }
   }
+}
+
+// Takes what the credit allows; at least one item when nobody else waits. What is empty saves nothing up.
+function take<T, R>(queue: OrgQueue<T, R>, isOnly: boolean): Waiting<T, R>[] {
+  let count = 0;
+  for (const { weight } of queue.items) {
+    if (weight > queue.credit && !(isOnly && count === 0)) break;
+    queue.credit = Math.max(0, queue.credit - weight);
+    queue.weight -= weight;
+    count++;
+    if (queue.credit === 0) break;
+  }
+  const taken = queue.items.slice(0, count);
+  queue.items = queue.items.slice(count);
+  if (queue.items.length === 0) queue.credit = 0;
+  return taken;
 }
 
 function settle<T, R>({ group, index }: Waiting<T, R>, settled: Settled<R>): void {

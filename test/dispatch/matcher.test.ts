@@ -56,7 +56,7 @@ function linesOf(
 }
 
 function deal(shapes: readonly InternedShape[], links: readonly Link[], overrides: Partial<Head> = {}) {
-  const plan = assign(linesOf(shapes, links, overrides), 1_000);
+  const plan = assign(linesOf(shapes, links, overrides), links, 1_000);
   return plan.flatMap(({ slots }) => slots.map((one) => one.workerId)).sort();
 }
 
@@ -228,7 +228,7 @@ describe("a link", () => {
     const [gpu, plain] = [link("gpu", { slots: 1, skills: ["gpu"] }), link("plain", { slots: 1 })];
     const [any, special] = [shape(), shape({ skills: ["gpu"] })];
     const lines = linesOf([special, any, any, special], [gpu, plain]);
-    const plan = assign(lines, 1_000);
+    const plan = assign(lines, [gpu, plain], 1_000);
     expect(plan.map(({ line, slots }) => [line.shape.skills, slots.map((one) => one.workerId)])).toEqual([
       [["gpu"], ["gpu"]],
       [[], ["plain"]],
@@ -241,7 +241,7 @@ describe("a link", () => {
     const lines = linesOf([first, second, second], [one]);
     // There may be more of the first behind its head, and they may go before the second's.
     lines[0]?.line.see([head("job-0")], 1);
-    expect(assign(lines, 10).map(({ slots }) => slots.length)).toEqual([1]);
+    expect(assign(lines, [one], 10).map(({ slots }) => slots.length)).toEqual([1]);
   });
 
   test("lets no more through than a gate has room for, whatever lines share it", () => {
@@ -252,7 +252,7 @@ describe("a link", () => {
         gates: line.line.shape.queue === "q" ? ["queue:q"] : [],
       }),
     );
-    const plan = assign(lines, 10, new Map([["queue:q", 1]]));
+    const plan = assign(lines, [one], 10, new Map([["queue:q", 1]]));
     expect(plan.map(({ line }) => line.shape.queue)).toEqual(["q", "default"]);
   });
 
@@ -267,6 +267,8 @@ describe("a link", () => {
     expect(deal([shape(), large, shape()], [one], { ageMs: 30_000 })).toEqual(["one"]);
     one.unreserve(shape());
     one.drop("l1");
+    // The next round begins with nothing kept.
+    keepFree([], [one]);
     expect(deal([large, shape()], [one], { ageMs: 30_000 })).toEqual(["one", "one"]);
   });
 });

@@ -1,11 +1,21 @@
 import { describe, expect, test } from "vitest";
 import { Batcher } from "../../server/domain/batcher.ts";
 
-function gated(options: { maxInFlight?: number; maxQueuedWeight?: number; maxWeight?: number } = {}) {
+function gated(
+  options: {
+    maxInFlight?: number;
+    maxQueuedWeight?: number;
+    maxWeight?: number;
+    sharedWeight?: number;
+    weigh?: (n: number) => number;
+  } = {},
+) {
   const flushes: { orgId: string; items: readonly number[]; go: (error?: unknown) => void }[] = [];
   let arrived = () => {};
   const batcher = new Batcher<number, number>({
     maxWeight: options.maxWeight ?? 100,
+    sharedWeight: options.sharedWeight ?? options.maxWeight ?? 100,
+    ...(options.weigh ? { weigh: options.weigh } : {}),
     maxInFlight: options.maxInFlight ?? 1,
     maxQueuedWeight: options.maxQueuedWeight ?? 1_000,
     flush: (orgId, items) =>
@@ -49,6 +59,36 @@ describe("a batcher", () => {
     for (let index = 0; index < 3; index++) (await next(index)).go();
     await Promise.all(all);
     expect(flushes.map(({ orgId }) => orgId)).toEqual(["big", "small", "big"]);
+  });
+
+  test("flushes less at once while another org is about, so that it does not wait for long", async () => {
+    const { batcher, flushes, next } = gated({ maxWeight: 80, sharedWeight: 10 });
+    const small = batcher.add("small", 0);
+    (await next(0)).go();
+    await small;
+    const burst = batcher.addAll(
+      "big",
+      Array.from({ length: 100 }, (_, n) => n),
+    );
+    (await next(1)).go();
+    const second = batcher.add("small", 1);
+    for (let index = 2; index < 12; index++) (await next(index)).go();
+    await Promise.all([burst, second]);
+    expect(flushes[1]?.items).toHaveLength(10);
+    // The newcomer waits for the flush that is in flight, and for no other.
+    expect(flushes.findIndex(({ orgId, items }) => orgId === "small" && items[0] === 1)).toBeLessThanOrEqual(
+      3,
+    );
+  });
+
+  test("makes an org save up for what is heavier than a turn, and lets it go when nobody else waits", async () => {
+    const { batcher, flushes, next } = gated({ maxWeight: 4, weigh: (n) => n, maxQueuedWeight: 1_000 });
+    const heavy = batcher.addAll("heavy", [12, 12]);
+    const light = batcher.addAll("light", [4, 4, 4, 4]);
+    for (let index = 0; index < 6; index++) (await next(index)).go();
+    await Promise.all([heavy, light]);
+    // The same weight for each: one heavy item for three light ones.
+    expect(flushes.map(({ orgId }) => orgId)).toEqual(["light", "light", "heavy", "light", "light", "heavy"]);
   });
 
   test("bisects a flush that fails for its data until the bad item stands alone", async () => {
