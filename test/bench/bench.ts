@@ -1,133 +1,78 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { createMusterClient } from "@muster/client/node";
-import { BatchService } from "@muster/client/v1/batch_service";
-import { JobService } from "@muster/client/v1/job_service";
-import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
-import { type Child, cpuMicros, startChild } from "./child.ts";
+import { seededRandom } from "../chaos/random.ts";
+import { simulate } from "../dispatch/simulation.ts";
+import { benchOverview } from "./overview.ts";
+import { benchScheduler } from "./scheduler.ts";
 
-// `npm run bench`: what a fresh coordinator does on this machine, durable and
-// with history, tenancy and fencing on; coordinator, workers and Postgres are
-// processes of their own. `-- --json` prints one line.
-const isJson = process.argv.includes("--json");
-const jobsTotal = Number(flagValue("--jobs") ?? 60_000);
-const workerCount = Number(flagValue("--workers") ?? 100);
-const slots = Number(flagValue("--slots") ?? 20);
-const samples = Number(flagValue("--samples") ?? 200);
-if (jobsTotal < 20_000) throw new Error("--jobs must be at least 20,000: fewer end while the workers attach");
+/*
+ * `npm run bench` measures this machine: `npm run bench -- WHAT [--json]`. The last line is one JSON object; with
+ * `--json` it is the only one.
+ */
+const [, , ...words] = process.argv;
+const isJson = words.includes("--json");
+const what = words[0]?.startsWith("--") === false ? words[0] : "overview";
+const log = (line: string) => {
+  if (!isJson) process.stdout.write(`${line}\n`);
+};
 
-const folder = mkdtempSync(join(tmpdir(), "muster-bench-"));
-chmodSync(folder, 0o755);
-const children: Child[] = [];
-try {
-  const coordinator = await startChild("./coordinator-process.ts", { dataDir: join(folder, "data") });
-  children.push(coordinator);
-  const options = { address: String(coordinator.ready["apiAddress"]), key: String(coordinator.ready["key"]) };
-  const batches = createMusterClient(BatchService, options);
-  const jobs = createMusterClient(JobService, options);
-  const admin = createMusterClient(WorkerAdminService, options);
+const measurements: Readonly<Record<string, () => Promise<Readonly<Record<string, number>>>>> = {
+  overview: () =>
+    benchOverview({
+      jobsTotal: numberOf("--jobs", 60_000),
+      workerCount: numberOf("--workers", 100),
+      slots: numberOf("--slots", 20),
+      samples: numberOf("--samples", 200),
+    }),
+  scheduler: async () => ({
+    ...(await benchScheduler({
+      ready: numberOf("--ready", 1_000_000),
+      blocked: numberOf("--blocked", 100_000),
+      shapes: numberOf("--shapes", 500),
+      workers: numberOf("--workers", 100),
+      slots: numberOf("--slots", 20),
+      steps: numberOf("--steps", 200),
+      explained: numberOf("--explained", 100),
+      log,
+    })),
+    ...simulated(),
+  }),
+  simulation: async () => simulated(),
+};
 
-  const payload = {
-    content: { case: "data" as const, value: Buffer.from(JSON.stringify({ file: "x".repeat(86) })) },
-  };
-  const batch = { jobs: Array.from({ length: 1_000 }, () => ({ kind: "bench.noop", payload })) };
-  // The first call of a connection prepares its statements.
-  await batches.submitBatch(batch);
-  const submit = await timed(async () => {
-    for (let sent = 0; sent < jobsTotal; sent += 2_000) {
-      await Promise.all([batches.submitBatch(batch), batches.submitBatch(batch)]);
-    }
-    return jobsTotal;
-  });
-
-  const keys = await Promise.all(
-    Array.from(
-      { length: workerCount },
-      async (_, n) => (await admin.createWorker({ name: `bench-${n}` })).key,
-    ),
-  );
-  const before = usage(coordinator);
-  const workers = await startChild("./workers-process.ts", {
-    address: coordinator.ready["workerAddress"],
-    keys,
-    slots,
-    folder,
-    expected: jobsTotal + 1_000,
-  });
-  children.push(workers);
-  const burndown = await workers.next();
-  const endToEnd = Number(burndown["jobs"]) / (Number(burndown["ms"]) / 1_000);
-  await waitUntilEmpty(jobs);
-  const after = usage(coordinator);
-
-  const latencies: number[] = [];
-  for (let n = 0; n < samples; n++) {
-    const sentMs = performance.timeOrigin + performance.now();
-    await jobs.submitJob({ job: { kind: "bench.stamp", payload } });
-    latencies.push(Number((await workers.next())["startedMs"]) - sentMs);
-  }
-  latencies.sort((a, b) => a - b);
-  const result = {
-    submitPerSecond: Math.round(submit.perSecond),
-    jobsPerSecond: Math.round(endToEnd),
-    submitToStartP50Ms: round(latencies[latencies.length >> 1]),
-    submitToStartP99Ms: round(latencies[Math.floor(latencies.length * 0.99)]),
-    coordinatorCpuMicrosPerJob: Math.round((after.cpu - before.cpu) / jobsTotal),
-    coordinatorPeakRssMb: usage(coordinator).peakRssMb,
-    workers: workerCount,
-    slots,
-    jobs: jobsTotal,
-  };
-  if (!isJson) process.stdout.write(`${table(result)}\n`);
-  process.stdout.write(`${JSON.stringify(result)}\n`);
-} finally {
-  for (const child of children.reverse()) await child.stop();
-  rmSync(folder, { recursive: true, force: true });
+const measure = measurements[what];
+if (!measure) {
+  process.stderr.write(`bench: there is no ${what}; there are ${Object.keys(measurements).join(", ")}\n`);
+  process.exit(2);
 }
-
-type Jobs = ReturnType<typeof createMusterClient<typeof JobService>>;
-
-// The last job submitted is not the last that ends; the list of waiting ones tells.
-async function waitUntilEmpty(jobs: Jobs): Promise<void> {
-  for (;;) {
-    const { jobs: left } = await jobs.listJobs({ filter: { states: [3, 4, 5] }, pageSize: 1 });
-    const [one] = left;
-    if (!one) return;
-    await jobs.waitJob({ jobId: one.jobId });
-  }
-}
-
-async function timed(body: () => Promise<number>): Promise<{ perSecond: number }> {
-  const started = performance.now();
-  const count = await body();
-  return { perSecond: count / ((performance.now() - started) / 1_000) };
-}
-
-function usage(child: Child): { cpu: number; peakRssMb: number } {
-  try {
-    const base = `/proc/${child.process.pid}`;
-    const peak = /VmHWM:\s+(\d+)/.exec(readFileSync(`${base}/status`, "utf8"))?.[1];
-    return {
-      cpu: cpuMicros(readFileSync(`${base}/stat`, "utf8")),
-      peakRssMb: Math.round(Number(peak ?? 0) / 1_024),
-    };
-  } catch {
-    return { cpu: 0, peakRssMb: 0 };
-  }
-}
-
-function round(value: number | undefined): number {
-  return Math.round((value ?? 0) * 100) / 100;
-}
-
-function table(result: Readonly<Record<string, number>>): string {
-  return Object.entries(result)
+const result = await measure();
+log(
+  Object.entries(result)
     .map(([name, value]) => `${name.padEnd(28)} ${value.toLocaleString("en-US").padStart(12)}`)
-    .join("\n");
+    .join("\n"),
+);
+process.stdout.write(`${JSON.stringify(result)}\n`);
+
+// How well the matcher uses a fleet, in time that is only counted.
+function simulated(): Readonly<Record<string, number>> {
+  const scenario = {
+    workers: numberOf("--fleet", 1_000),
+    jobs: numberOf("--simulated", 100_000),
+    shapes: numberOf("--simulated-shapes", 200),
+    claimMs: numberOf("--claim-ms", 10),
+  };
+  const { matcher, oracle, ratio } = simulate(scenario, () => seededRandom(7));
+  log(`${scenario.workers} workers, ${scenario.jobs} jobs, ${scenario.shapes} shapes`);
+  log("           slots used  points used   last job   rounds");
+  for (const [name, one] of [["matcher", matcher] as const, ["oracle", oracle] as const]) {
+    const share = (value: number) => `${(100 * value).toFixed(1)} %`.padStart(10);
+    const last = `${one.seconds.toFixed(1)} s`.padStart(10);
+    log(
+      `${name.padEnd(10)} ${share(one.slotsUsed)}   ${share(one.pointsUsed)} ${last} ${String(one.rounds).padStart(8)}`,
+    );
+  }
+  return { utilisationRatio: Number(ratio.toFixed(4)) };
 }
 
-function flagValue(flag: string): string | undefined {
-  const index = process.argv.indexOf(flag);
-  return index < 0 ? undefined : process.argv[index + 1];
+function numberOf(flag: string, standard: number): number {
+  const index = words.indexOf(flag);
+  return index < 0 ? standard : Number(words[index + 1]);
 }

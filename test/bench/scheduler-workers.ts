@@ -1,7 +1,7 @@
 import { writeSync } from "node:fs";
 import { join } from "node:path";
-import { defineHandler } from "@muster/worker/context";
 import { Worker } from "@muster/worker";
+import { defineHandler } from "@muster/worker/context";
 import { Outbox } from "@muster/worker/outbox";
 
 // Many light workers in one process, each on a connection of its own, with one outbox. Reports when all are attached;

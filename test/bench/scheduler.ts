@@ -102,10 +102,15 @@ async function withBench<T>(body: (bench: Bench) => Promise<T>): Promise<T> {
   try {
     const coordinator = await startChild("./coordinator-process.ts", { dataDir: join(folder, "data") });
     children.push(coordinator);
-    const client = { address: String(coordinator.ready["apiAddress"]), key: String(coordinator.ready["key"]) };
+    const client = {
+      address: String(coordinator.ready["apiAddress"]),
+      key: String(coordinator.ready["key"]),
+    };
     const batches = createMusterClient(BatchService, client);
     const admin = createMusterClient(WorkerAdminService, client);
-    const payload = { content: { case: "data" as const, value: Buffer.from(`{"file":"${"x".repeat(86)}"}`) } };
+    const payload = {
+      content: { case: "data" as const, value: Buffer.from(`{"file":"${"x".repeat(86)}"}`) },
+    };
     return await body({
       folder,
       coordinator,
