@@ -167,35 +167,32 @@ function run(jobs: readonly Job[], fleet: Fleet, drive: (world: World) => number
 // The oracle: whatever link has room takes the first job in order that fits there.
 function greedy(world: World): number {
   const { fleet, queues } = world;
-  const fill = (links: readonly Link[]) => {
-    const lines = [...queues.values()]
-      .flatMap((queue) => queue.slice(0, 1))
-      .sort(inOrder)
-      .map((job) => job.shape);
-    const open = new Set(lines.map((shape) => shape.shapeId));
-    while (open.size > 0) {
-      const heads = [...open].flatMap((shapeId) => queues.get(shapeId)?.slice(0, 1) ?? []).sort(inOrder);
-      const [head] = heads;
-      if (!head) return;
-      const [link] = candidates(head.shape, links)
-        .filter((one) => one.fits(head.shape))
-        .sort((a, b) => a.held.size / a.slots - b.held.size / b.slots);
-      if (!link) {
-        open.delete(head.shape.shapeId);
-        continue;
-      }
-      queues.get(head.shape.shapeId)?.shift();
-      world.start(head, link);
+  const served = new Map(
+    fleet.links.map((link) => [
+      link,
+      [...queues.values()].filter(([job]) => job && candidates(job.shape, [link]).length > 0),
+    ]),
+  );
+  const takeFirst = (link: Link): boolean => {
+    let best: Job[] | undefined;
+    for (const queue of served.get(link) ?? []) {
+      const [head] = queue;
+      if (!head || !link.fits(head.shape)) continue;
+      if (!best?.[0] || inOrder(head, best[0]) < 0) best = queue;
     }
+    const job = best?.shift();
+    if (job) world.start(job, link);
+    return job !== undefined;
   };
-  fill(fleet.links);
+  // Round after round, so that load is spread as the matcher spreads it.
+  for (let links = [...fleet.links]; links.length > 0; ) links = links.filter(takeFirst);
   let count = 1;
   for (
     let freed = world.step(Number.POSITIVE_INFINITY);
     freed;
     freed = world.step(Number.POSITIVE_INFINITY)
   ) {
-    fill([freed]);
+    while (takeFirst(freed)) {}
     count++;
   }
   return count;
