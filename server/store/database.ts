@@ -1,8 +1,9 @@
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
+import { writeArray } from "./arrays.ts";
 import { drizzle, sql } from "./drizzle.ts";
 import { HotPool } from "./hot-pool.ts";
 import { poolClient } from "./pool-client.ts";
-import { setOrg, setOrgs } from "./statement.ts";
+import { type OrgTx, setOrg, setOrgs } from "./statement.ts";
 
 /** The login roles that a coordinator uses, least privilege first. */
 export type Role = "muster_app" | "muster_hot" | "muster_sweep";
@@ -60,6 +61,22 @@ export function inOrg<T>(db: PostgresJsDatabase, orgId: string, body: (tx: Tx) =
     await tx.execute(sql.raw(setOrg(orgId)));
     return body(tx);
   });
+}
+
+/** A transaction of `inOrg` as the hot statements take it. */
+export function orgTxOf(tx: Tx, orgId: string): OrgTx {
+  return {
+    orgId,
+    run: async ({ statement, values }) => {
+      // The text with its parameters in the places of their numbers.
+      const parts = statement.text.split(/\$(\d+)/).map((part, index) => {
+        if (index % 2 === 0) return sql.raw(part);
+        const value = values[statement.names[Number(part) - 1] ?? ""];
+        return sql`${Array.isArray(value) ? writeArray(value) : value}`;
+      });
+      return tx.execute(sql.join(parts));
+    },
+  };
 }
 
 /** Runs a transaction on the tables that are written across orgs. */
