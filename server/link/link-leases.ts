@@ -138,6 +138,14 @@ export class LinkLeases {
     this.#parts.dispatcher.wake(this.#link.orgId);
   }
 
+  /** Takes offers of these leases back that the worker has not accepted. Resolves with their number. */
+  withdraw(leases: ReadonlySet<string>): Promise<number> {
+    const held = [...this.#link.held.values()].filter(
+      (one) => one.state === "offered" && leases.has(one.fence.leaseId),
+    );
+    return this.#end(held, { type: "withdrawn" }, "its queue, kind or pool was paused");
+  }
+
   /** The store has a lease of this worker that is not counted here: an offer that was never sent goes back. */
   async adopt(lease: StoredLease): Promise<void> {
     if (this.#link.held.has(lease.leaseId) || this.#owner.isEnded) return;
@@ -213,11 +221,15 @@ export class LinkLeases {
     return isCurrent ?? false;
   }
 
-  async #end(held: readonly Held[], event: LeaseEvent, reason: string): Promise<void> {
+  // Resolves with the number of leases that it ended.
+  async #end(held: readonly Held[], event: LeaseEvent, reason: string): Promise<number> {
+    let count = 0;
     await this.#parts.attempt("end leases", async () => {
       const ends = held.map(({ fence }) => ({ fence, event, reason }));
       const ended = await endLeases(this.#parts.coordinator, this.#link.orgId, ends, undefined, this.#link);
       for (const leaseId of ended) this.revoke(leaseId, reason);
+      count = ended.size;
     });
+    return count;
   }
 }

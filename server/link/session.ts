@@ -245,6 +245,11 @@ export class LinkSession {
     this.#leases.revoke(leaseId, reason);
   }
 
+  /** Takes offers of these leases back that the worker has not accepted. Resolves with their number. */
+  withdraw(leases: ReadonlySet<string>): Promise<number> {
+    return this.#leases.withdraw(leases);
+  }
+
   /** The store has a lease of this worker that is not counted here: an offer that was never sent goes back. */
   adopt(lease: StoredLease): Promise<void> {
     return this.#leases.adopt(lease);

@@ -193,6 +193,7 @@ function leaseMoves(
     happen(`result: ${job.work}`, results[job.work], plain);
   }
   happen("offer timeout", { type: "offer-timed-out" }, plain);
+  happen("withdrawal", { type: "withdrawn" }, plain);
   happen("loss", { type: "lost", isFleetEvent: false }, plain);
 }
 
@@ -211,6 +212,7 @@ const fenced: readonly JobEvent[] = [
   { type: "accepted" },
   { type: "declined", coolDownMs: 1 },
   { type: "offer-timed-out" },
+  { type: "withdrawn" },
   { type: "lost", isFleetEvent: false },
 ];
 

@@ -106,6 +106,7 @@ const acts: Readonly<Partial<Record<EventType, readonly Act[]>>> = {
   accepted: [({ orgId, fence }) => createAcceptBatcher(c).add(orgId, { ...fence, isDone: () => false })],
   declined: [ending({ type: "declined", coolDownMs: 1_000 })],
   "offer-timed-out": [ending({ type: "offer-timed-out" })],
+  withdrawn: [ending({ type: "withdrawn" })],
   succeeded: [result({ type: "succeeded" }), result({ type: "succeeded" }, "https://example.com/pull/1")],
   failed: [failed(true), failed(false)],
   released: [result({ type: "released" })],

@@ -40,6 +40,8 @@ export const transitionTable = {
   accepted: { line: "T5", moves: [[offered, running]] },
   declined: { line: "T6", moves: from([offered], [ready, cancelled]) },
   "offer-timed-out": { line: "T7", moves: from([offered], [ready, cancelled]) },
+  // A gate of the job was paused.
+  withdrawn: { line: "T7", moves: from([offered], [ready, cancelled]) },
   succeeded: { line: "T8", moves: from(leased, [succeeded]) },
   failed: { line: "T9, T10", moves: from(leased, [scheduled, dead, cancelled]) },
   released: { line: "T11", moves: from(leased, [ready, scheduled, cancelled]) },

@@ -37,6 +37,8 @@ export type LeaseEvent =
   | { readonly type: "parked"; readonly wakeAfterMs: number | null }
   | { readonly type: "declined"; readonly coolDownMs: number }
   | { readonly type: "offer-timed-out" }
+  /** T7 too: a gate of the job was paused while nobody had accepted it. */
+  | { readonly type: "withdrawn" }
   | { readonly type: "lost"; readonly isFleetEvent: boolean };
 
 /** Why a run is dead. */
@@ -144,6 +146,8 @@ export function decide(job: LeasedJob, event: LeaseEvent, random: number): Decis
     case "offer-timed-out":
       if (job.isCancelRequested) return end(JobState.cancelled, Outcome.offerTimedOut);
       return { ...base, outcome: Outcome.offerTimedOut };
+    case "withdrawn":
+      return job.isCancelRequested ? end(JobState.cancelled, Outcome.cancelled) : base;
     case "lost": {
       const losses = job.losses + (event.isFleetEvent ? 0 : 1);
       if (job.isCancelRequested) return { ...end(JobState.cancelled, Outcome.lost), losses };

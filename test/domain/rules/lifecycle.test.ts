@@ -178,6 +178,7 @@ describe("the life of a job", () => {
     ["a result without a lease", job(ready), { type: "succeeded" }, "superseded"],
     ["a decline of what runs", job(running), { type: "declined", coolDownMs: 1 }, "superseded"],
     ["an offer timeout of what runs", job(running), { type: "offer-timed-out" }, "superseded"],
+    ["a withdrawal of what runs", job(running), { type: "withdrawn" }, "superseded"],
     ["a park of a run", job(running), held, "not-possible"],
     ["a park of what is parked", job(parked), held, "not-possible"],
     ["a claim of what is offered", job(offered), { type: "claimed" }, "not-possible"],
@@ -244,7 +245,7 @@ const events: fc.Arbitrary<JobEvent> = fc.oneof(
   fc.record({ type: fc.constant("dependency-ended" as const), policy: fc.constantFrom("cancel", "release") }),
   fc.record({ type: fc.constant("cancel-requested" as const), isForced: fc.boolean() }),
   fc.record({ type: fc.constant("held" as const), wakeAfterMs: fc.option(fc.nat(100)) }),
-  ...(["succeeded", "cancelled", "released", "offer-timed-out"] as const).map((type) =>
+  ...(["succeeded", "cancelled", "released", "offer-timed-out", "withdrawn"] as const).map((type) =>
     fc.constant<JobEvent>({ type }),
   ),
   fc.record({

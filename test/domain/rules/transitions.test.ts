@@ -105,6 +105,18 @@ describe("the table of transitions", () => {
       { state: JobState.ready, losses: 0 },
     ],
     [
+      "T7 a withdrawn offer leaves nothing behind",
+      {},
+      { type: "withdrawn" },
+      { state: JobState.ready, outcome: null, avoidsWorker: false, wakeInMs: null, renewsReadyAt: false },
+    ],
+    [
+      "T7 a withdrawn offer that was to be cancelled is",
+      { isCancelRequested: true },
+      { type: "withdrawn" },
+      { state: JobState.cancelled, outcome: Outcome.cancelled },
+    ],
+    [
       "T13 a loss goes to another worker",
       {},
       lost,
@@ -184,6 +196,7 @@ describe("the table of transitions", () => {
     fc.record({ type: fc.constant("parked" as const), wakeAfterMs: fc.option(fc.nat(1_000)) }),
     fc.record({ type: fc.constant("declined" as const), coolDownMs: fc.nat(1_000) }),
     fc.constant<LeaseEvent>({ type: "offer-timed-out" }),
+    fc.constant<LeaseEvent>({ type: "withdrawn" }),
     fc.record({ type: fc.constant("lost" as const), isFleetEvent: fc.boolean() }),
   );
 
