@@ -28,6 +28,7 @@ import { createLog } from "./log.ts";
 import { pushCommands } from "./maintain/commands.ts";
 import { databaseWatch } from "./maintain/database-watch.ts";
 import { Expiry } from "./maintain/expiry.ts";
+import { withdrawOffers } from "./maintain/gates.ts";
 import { runLoops } from "./maintain/loop.ts";
 import { pushCancels, sweeps } from "./maintain/sweeps.ts";
 import { createArtifactRoute } from "./outbound/artifact-route.ts";
@@ -136,6 +137,10 @@ async function start(
       cancel: (orgId) => void attempt("push cancels", () => pushCancels({ coordinator, dispatcher }, orgId)),
       command: (orgId) =>
         void attempt("push commands", () => pushCommands({ coordinator, dispatcher }, orgId)),
+      gates: (orgId) => {
+        void dispatcher.refresh(orgId);
+        void attempt("withdraw offers", () => withdrawOffers({ coordinator, sessions }, orgId));
+      },
     },
     hasPeers: () => hasPeers(db.sweep, coordinatorId, 15_000),
     nowMs: steadyMs,
@@ -233,6 +238,7 @@ async function start(
       status: createStatusReader({ db, config }),
       settings,
       feed,
+      withdrawOffers: (orgId) => withdrawOffers({ coordinator, sessions }, orgId),
       worker,
       health,
       schema,

@@ -68,6 +68,11 @@ export class PeerWakes implements Wakes {
     this.tell("command", orgId);
   }
 
+  gates(orgId: string): void {
+    this.#options.local.gates(orgId);
+    this.tell("gates", orgId);
+  }
+
   /** Tells the others alone: for what is known here already. */
   tell(kind: keyof Wakes, orgId: string, jobIds: readonly string[] = []): void {
     if (this.#isStopped || this.#options.nowMs() > this.#peersUntilMs) return;
@@ -140,5 +145,6 @@ export class PeerWakes implements Wakes {
     else if (kind === "changed") local.changed(orgId, jobs?.split(",") ?? []);
     else if (kind === "cancel") local.cancel(orgId);
     else if (kind === "command") local.command(orgId);
+    else if (kind === "gates") local.gates(orgId);
   }
 }

@@ -24,6 +24,8 @@ export interface Wakes {
   cancel(orgId: string): void;
   /** A command waits for a worker of the org. */
   command(orgId: string): void;
+  /** A gate of the org was changed: what was known of its gates is old, and offers may stand behind a paused one. */
+  gates(orgId: string): void;
 }
 
 /** What every verb works with. Made once, by `server.ts`. */

@@ -3,6 +3,7 @@ const counterHelp = {
   muster_refused_frames_total: "Frames of workers that were refused, by frame and reason.",
   muster_lost_leases_total: "Leases taken back from workers (T13).",
   muster_fleet_events_total: "Times that links vanished together, so that expiry waited.",
+  muster_gate_corrections_total: "Gates whose use was counted anew and was wrong.",
   muster_quarantines_total: "Workers that were quarantined, by cause.",
   muster_suspects_total: "Links that left a cancel without an answer.",
   muster_mailbox_overflows_total: "Links closed because their worker read too slowly.",

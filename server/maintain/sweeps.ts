@@ -15,6 +15,7 @@ import { dropLosses } from "../store/worker-losses.ts";
 import { pushCommands } from "./commands.ts";
 import { dropAll, lapseAvoids, promoteDueJobs, sweepOnce } from "./due.ts";
 import type { Expiry } from "./expiry.ts";
+import { countGates, openGates, withdrawAllOffers } from "./gates.ts";
 import type { Loop } from "./loop.ts";
 import { refreshStanding } from "./standing.ts";
 
@@ -55,6 +56,9 @@ export function sweeps(parts: SweepParts): Loop[] {
     };
   return [
     { name: "due", intervalMs: 250, pass: eachOrg((orgId, signal) => promoteDueJobs(c, orgId, signal)) },
+    { name: "pauses", intervalMs: 250, pass: eachOrg((orgId) => openGates(c, orgId)) },
+    { name: "gates", intervalMs: 5_000, pass: eachOrg((orgId) => countGates(c, orgId)) },
+    { name: "withdrawals", intervalMs: 1_000, pass: () => withdrawAllOffers(parts) },
     { name: "avoids", intervalMs: 1_000, pass: eachOrg((orgId) => lapseAvoids(c, orgId)) },
     { name: "expiry", intervalMs: 1_000, pass: eachOrg((orgId) => expiry.pass(orgId)) },
     { name: "deadlines", intervalMs: 1_000, pass: eachOrg((orgId) => cancelOverdue(c, orgId)) },

@@ -11,6 +11,8 @@ export interface ApiParts {
   readonly artifacts: ArtifactContext;
   readonly status: StatusReader;
   readonly settings: SettingsCache;
+  /** Takes back offers of an org that stand behind a paused gate, of the links here. Resolves with their number. */
+  readonly withdrawOffers: (orgId: string) => Promise<number>;
   readonly feed: Pick<Feed, "waitFor" | "waitForOrg" | "readSince">;
   /** A clock that never goes back, in milliseconds. Default: that of the process. */
   readonly nowMs?: () => number;

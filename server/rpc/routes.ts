@@ -7,6 +7,7 @@ import { ArtifactService } from "@muster/client/v1/artifact_service";
 import { BatchService } from "@muster/client/v1/batch_service";
 import { JobService } from "@muster/client/v1/job_service";
 import { ProjectService } from "@muster/client/v1/project_service";
+import { QueueService } from "@muster/client/v1/queue_service";
 import { SettingsService } from "@muster/client/v1/settings_service";
 import { StatusService } from "@muster/client/v1/status_service";
 import { WatchService } from "@muster/client/v1/watch_service";
@@ -19,6 +20,7 @@ import { type HealthState, healthService } from "./health.ts";
 import { jobService } from "./jobs.ts";
 import type { ApiParts } from "./parts.ts";
 import { projectService } from "./projects.ts";
+import { queueService } from "./queues.ts";
 import { type ReflectedSchema, reflectionAlphaService, reflectionService } from "./reflection.ts";
 import { settingsService } from "./settings.ts";
 import { statusService } from "./status.ts";
@@ -30,6 +32,7 @@ export const apiServices: readonly DescService[] = [
   BatchService,
   JobService,
   ProjectService,
+  QueueService,
   SettingsService,
   StatusService,
   WatchService,
@@ -53,6 +56,7 @@ export function apiRoutes(parts: ApiRouteParts): (router: ConnectRouter) => void
     router.service(BatchService, batchService(parts));
     router.service(JobService, jobService(parts));
     router.service(ProjectService, projectService(parts));
+    router.service(QueueService, queueService(parts));
     router.service(SettingsService, settingsService(parts));
     router.service(StatusService, statusService(parts));
     router.service(WatchService, watchService(parts));

@@ -80,6 +80,8 @@ export const jobQueue = muster.table(
     waitingOn: integer("waiting_on").notNull().default(0),
     /** Others wait for it: its end must look for them. */
     hasDependants: boolean("has_dependants").notNull().default(false),
+    /** Parked because its pool is spent: it goes on with the pool. */
+    isPoolParked: boolean("is_pool_parked").notNull().default(false),
     points: integer("points").notNull(),
     reclaimAfterMs: integer("reclaim_after_ms").notNull(),
     leaseTtlMs: integer("lease_ttl_ms").notNull(),
@@ -101,6 +103,7 @@ export const jobQueue = muster.table(
     index("job_queue_deadline").on(t.orgId, t.deadline).where(sql`deadline is not null`),
     index("job_queue_leased").on(t.orgId, t.workerId).where(sql`worker_id is not null`),
     index("job_queue_cancel").on(t.orgId, t.jobId).where(sql`cancel_requested_at is not null`),
+    index("job_queue_pool_parked").on(t.orgId, t.jobId).where(sql`is_pool_parked`),
     index("job_queue_trouble").on(t.orgId, t.jobId).where(sql`failures >= 3 or losses >= 3`),
   ],
 );

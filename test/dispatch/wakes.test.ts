@@ -45,6 +45,7 @@ function coordinator(coordinatorId: string, url: string) {
       changed: (orgId, jobIds) => heard.push(["changed", orgId, jobIds]),
       cancel: (orgId) => heard.push(["cancel", orgId]),
       command: (orgId) => heard.push(["command", orgId]),
+      gates: (orgId) => heard.push(["gates", orgId]),
     },
     hasPeers: async () => state.hasPeers,
     nowMs: () => performance.now(),
@@ -60,17 +61,19 @@ test("what happens at one acts there at once and at the other soon, and does not
   a.wakes.ready("one");
   a.wakes.cancel("one");
   a.wakes.command("two");
+  a.wakes.gates("two");
   a.wakes.changed("two", ["x", "y"]);
   const all: Heard[] = [
     ["ready", "one"],
     ["cancel", "one"],
     ["command", "two"],
+    ["gates", "two"],
     ["changed", "two", ["x", "y"]],
   ];
   expect(a.heard).toEqual(all);
   await expect.poll(() => b.heard, { timeout: 5_000 }).toEqual(all);
   b.wakes.ready("three");
-  await expect.poll(() => a.heard, { timeout: 5_000 }).toHaveLength(5);
+  await expect.poll(() => a.heard, { timeout: 5_000 }).toHaveLength(6);
   expect(a.heard.at(-1)).toEqual(["ready", "three"]);
   expect(b.heard.filter(([, orgId]) => orgId === "three")).toHaveLength(1);
 });

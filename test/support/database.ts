@@ -99,6 +99,7 @@ export function testCoordinator(
     changed: (orgId, jobIds) => woken.push(["changed", orgId, jobIds]),
     cancel: (orgId) => woken.push(["cancel", orgId]),
     command: (orgId) => woken.push(["command", orgId]),
+    gates: (orgId) => woken.push(["gates", orgId]),
   };
   return {
     coordinatorId: newId(),

@@ -71,6 +71,8 @@ ALTER TABLE "muster"."attempts" ADD COLUMN "session_id" text;
 --> statement-breakpoint
 ALTER TABLE "muster"."job_queue" ADD COLUMN "has_dependants" boolean DEFAULT false NOT NULL;
 --> statement-breakpoint
+ALTER TABLE "muster"."job_queue" ADD COLUMN "is_pool_parked" boolean DEFAULT false NOT NULL;
+--> statement-breakpoint
 ALTER TABLE "muster"."job_queue" ADD COLUMN "session_id" text;
 --> statement-breakpoint
 ALTER TABLE "muster"."jobs" ADD COLUMN "target" text;
@@ -116,6 +118,8 @@ CREATE UNIQUE INDEX "sessions_primary" ON "muster"."sessions" USING btree ("org_
 CREATE INDEX "sessions_by_project" ON "muster"."sessions" USING btree ("org_id","project","registered_at");
 --> statement-breakpoint
 CREATE INDEX "sessions_by_worker" ON "muster"."sessions" USING btree ("org_id","worker_id");
+--> statement-breakpoint
+CREATE INDEX "job_queue_pool_parked" ON "muster"."job_queue" USING btree ("org_id","job_id") WHERE is_pool_parked;
 --> statement-breakpoint
 CREATE INDEX "job_queue_trouble" ON "muster"."job_queue" USING btree ("org_id","job_id") WHERE failures >= 3 or losses >= 3;
 --> statement-breakpoint
