@@ -8,6 +8,7 @@ import { registerHelp } from "./commands/help.ts";
 import { registerJob } from "./commands/job.ts";
 import { registerProject } from "./commands/project.ts";
 import { registerProto } from "./commands/proto.ts";
+import { registerQueues } from "./commands/queue.ts";
 import { registerServer } from "./commands/server.ts";
 import { registerStatus } from "./commands/status.ts";
 import { registerTop } from "./commands/top.ts";
@@ -77,6 +78,7 @@ async function makeProgram(
   registerBatch(cli);
   registerDlq(cli);
   registerWorker(cli);
+  registerQueues(cli);
   registerProject(cli);
   registerArtifact(cli);
   program.commandsGroup("Look:");

@@ -1,5 +1,14 @@
 import { InvalidArgumentError } from "commander";
-import { type Reading, readDuration, readPair, readPriority, readTime, readWhole } from "./values.ts";
+import {
+  type Rate,
+  type Reading,
+  readDuration,
+  readPair,
+  readPriority,
+  readRate,
+  readTime,
+  readWhole,
+} from "./values.ts";
 
 /** Parses the value of an option that takes a duration, in milliseconds. */
 export function durationOption(text: string): number {
@@ -19,6 +28,16 @@ export function priorityOption(text: string): number {
 /** Parses the value of an option that takes a whole number. */
 export function wholeOption(min: number, max: number): (text: string) => number {
   return (text) => orThrow(readWhole(text, min, max));
+}
+
+/** Parses the value of an option that takes a whole number, or `none`. */
+export function wholeOrNoneOption(min: number, max: number): (text: string) => number | "none" {
+  return (text) => (text === "none" ? "none" : orThrow(readWhole(text, min, max)));
+}
+
+/** Parses the value of an option that takes a rate like `10/1m`, or `none`. */
+export function rateOption(text: string): Rate | "none" {
+  return text === "none" ? "none" : orThrow(readRate(text));
 }
 
 /** Collects the values of an option that may be repeated; commas separate too. */

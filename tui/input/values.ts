@@ -53,6 +53,26 @@ export function readWhole(text: string, min: number, max: number): Reading<numbe
   return wrong(`is not a whole number from ${min} to ${max}: ${quote(text)}`);
 }
 
+/** So many in a time. */
+export interface Rate {
+  readonly jobs: number;
+  readonly periodMs: number;
+}
+
+/** A rate written like `10/1m` or `5/s`. */
+export function readRate(text: string): Reading<Rate> {
+  const [, count = "", time = ""] = /^(\d+)\/(.+)$/.exec(text) ?? [];
+  const jobs = readWhole(count, 1, 1_000_000);
+  const period = readDuration(/^\d/.test(time) ? time : `1${time}`);
+  if (jobs.kind === "value" && period.kind === "value") {
+    const isPeriod = period.value >= 1_000 && period.value <= 86_400_000;
+    if (isPeriod) return value({ jobs: jobs.value, periodMs: period.value });
+  }
+  return wrong(
+    `is not a rate: ${quote(text)}; write 1 to 1,000,000 jobs and a time from 1s to 24h, like 10/1m or 5/s`,
+  );
+}
+
 /** A pair written `key=value`. */
 export function readPair(text: string): Reading<readonly [key: string, value: string]> {
   const at = text.indexOf("=");
