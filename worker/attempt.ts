@@ -8,6 +8,7 @@ import type {
   JobContext,
   JobInfo,
   JobLog,
+  ParkOptions,
   StoredArtifact,
   SubmittedJob,
 } from "./context.ts";
@@ -154,8 +155,9 @@ export class Attempt implements JobContext {
     return this.#options.api.artifact(this.#caller(), name, content, contentType);
   }
 
-  park(options: { readonly reason: string; readonly wakeAfterMs?: number }): never {
-    throw new ParkSignal(options.reason, options.wakeAfterMs);
+  park({ reason, wakeAfterMs, until, pool }: ParkOptions): never {
+    const untilMs = until && Math.max(0, until.getTime() - Date.now());
+    throw new ParkSignal(reason, wakeAfterMs ?? untilMs, pool);
   }
 
   release(reason: string): never {

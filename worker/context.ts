@@ -76,6 +76,18 @@ export interface StoredArtifact {
   readonly sha256: string;
 }
 
+/** How a job is parked. */
+export interface ParkOptions {
+  /** For people; at most 200 characters are kept. */
+  readonly reason: string;
+  /** How long; wins over `until`. */
+  readonly wakeAfterMs?: number;
+  /** Until when. */
+  readonly until?: Date;
+  /** The quota of the job's pool is spent. Default: false. */
+  readonly pool?: boolean;
+}
+
 /** What a handler gets: one attempt of one job. Useless once the handler has ended. */
 export interface JobContext<P = unknown> {
   /** The job. */
@@ -125,8 +137,12 @@ export interface JobContext<P = unknown> {
     content: Uint8Array | string,
     options?: { readonly contentType?: string },
   ): Promise<StoredArtifact>;
-  /** Ends the attempt: the job is held, without spending an attempt, for a while or until somebody unparks it. */
-  park(options: { readonly reason: string; readonly wakeAfterMs?: number }): never;
+  /**
+   * Ends the attempt: the job is held, without spending an attempt, for a while (`wakeAfterMs`, or `until` a time by
+   * this machine's clock) or until somebody unparks it. With `pool` the quota of the job's pool is spent: all jobs of
+   * the pool wait as long, or until somebody resumes the pool; a job that has no pool is held alone.
+   */
+  park(options: ParkOptions): never;
   /** Ends the attempt: the job is given back, without spending an attempt, to run elsewhere or later. */
   release(reason: string): never;
 }

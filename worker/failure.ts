@@ -36,11 +36,14 @@ export class ParkSignal extends Error {
   readonly reason: string;
   /** Ready again after this long; absent: when somebody unparks it. */
   readonly wakeAfterMs: number | undefined;
+  /** With it all jobs of its pool. */
+  readonly isPool: boolean;
 
-  constructor(reason: string, wakeAfterMs: number | undefined) {
+  constructor(reason: string, wakeAfterMs: number | undefined, isPool = false) {
     super(`the job is parked: ${reason}`);
     this.reason = reason;
     this.wakeAfterMs = wakeAfterMs;
+    this.isPool = isPool;
   }
 }
 

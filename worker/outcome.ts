@@ -33,6 +33,7 @@ function readThrown(thrown: unknown, isStopping: boolean): Outcome {
       kind: "parked",
       reason: clipText(thrown.reason, maxReasonChars),
       wakeAfterMs: delayOf(thrown.wakeAfterMs),
+      isPool: thrown.isPool,
     };
   }
   if (thrown instanceof ReleaseSignal)

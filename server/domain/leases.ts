@@ -9,6 +9,7 @@ import { Batcher } from "./batcher.ts";
 import type { Coordinator } from "./context.ts";
 import { type LockedJob, lockedJob } from "./locked-job.ts";
 import { blameWorkers, type LossContext } from "./losses.ts";
+import { expectPoolPauses, type PoolPark, pausePools, resumeTime } from "./pools.ts";
 import { type Fence, isCurrentLease } from "./rules/fences.ts";
 import type { InternedShape } from "./rules/shapes.ts";
 import { JobState, Outcome } from "./rules/states.ts";
@@ -184,6 +185,7 @@ async function commitResults(
       for (const [id, answer] of await settleResults(c, tx, [...others])) answers.set(id, answer);
     });
     c.wakes.ready(orgId);
+    if ([...others].some(isPoolPark)) c.wakes.gates(orgId);
   }
   c.wakes.changed(
     orgId,
@@ -217,6 +219,10 @@ async function settleResults(
 ): Promise<Map<string, ResultAnswer>> {
   // Who names another's lease in the same flush takes no part in what is done to it.
   const ofJob = Map.groupBy(results, (result) => result.fence.jobId);
+  await expectPoolPauses(
+    tx,
+    results.filter(isPoolPark).map((result) => result.fence.jobId),
+  );
   const settled = await settleLocked(
     c,
     tx,
@@ -239,14 +245,23 @@ async function settleResults(
       }
     } else stale.push(result);
   }
+  await pausePools(
+    tx,
+    [...settled.values()].flatMap(({ poolPark }) => poolPark ?? []),
+  );
   if (pulls.length > 0) await tx.run(insertPullRequests(tx.orgId, pulls));
   for (const [id, answer] of await explainStale(tx, stale)) answers.set(id, answer);
   return answers;
 }
 
+function isPoolPark({ event }: LeaseResult): boolean {
+  return event.type === "parked" && event.isPool === true;
+}
+
 interface Settled {
   readonly transition: Transition;
   readonly project: string | null;
+  readonly poolPark: PoolPark | null;
 }
 
 // Locks what the fences still match, decides row by row, writes all: by lease id, what was done.
@@ -267,13 +282,20 @@ async function settleLocked(
     const answer = settle(job, end.event, end.remains, c.random());
     if (!isSettled(answer)) continue;
     if (answer.shape) shapes.push(answer.shape);
-    settled.set(job.leaseId, { transition: answer.transition, project: job.project });
+    const { transition } = answer;
+    settled.set(job.leaseId, { transition, project: job.project, poolPark: poolParkOf(job, transition) });
   }
   const transitions = [...settled.values()].map((one) => one.transition);
   const writes = writeTransitions(tx.orgId, transitions, { n: 2, tally: c.newId() });
   const calls = shapes.length > 0 ? [insertNewShapes(tx.orgId, shapes), ...writes] : writes;
   await Promise.all(calls.map((one) => tx.run(one)));
   return settled;
+}
+
+function poolParkOf(job: LockedJob, transition: Transition): PoolPark | null {
+  if (!transition.isPoolParked || job.shape.pool === null) return null;
+  const { reason, wakeInMs } = transition;
+  return { pool: job.shape.pool, reason: reason ?? "", resumeAt: resumeTime(job.readAtMs, wakeInMs) };
 }
 
 // Zero rows means: the caller lost. Read why, and keep what it brought.

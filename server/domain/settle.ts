@@ -60,6 +60,11 @@ export function settle(job: LockedJob, event: JobEvent, remains: Remains, random
     reason: reasonOf(job, decision, remains),
     sessionId: null,
     waitingOn: decision.waitingOn,
+    isPoolParked:
+      event.type === "parked" &&
+      event.isPool === true &&
+      decision.state === JobState.parked &&
+      job.shape.pool !== null,
     ended:
       decision.outcome === null
         ? null

@@ -153,7 +153,7 @@ export function readResult(
       const wakeAfterMs = milliseconds(outcome.value.wakeAfter);
       return {
         ...base,
-        event: { type: "parked", wakeAfterMs },
+        event: { type: "parked", wakeAfterMs, isPool: outcome.value.pool },
         reason: cleanText(outcome.value.reason, 200),
       };
     }

@@ -130,12 +130,18 @@ export async function readGates(tx: OrgTx, keys: readonly string[] | null): Prom
 }
 
 /**
- * Changes a gate; one that has neither a limit nor a rate nor a pause then goes. Holds from the commit. Who changes
+ * Changes a gate, or what it is found to be under its lock; one that has neither a limit nor a rate nor a pause then goes. Holds from the commit. Who changes
  * the gates of rows that the transaction has locked calls `expectGates` before it locks them.
  */
-export async function putGate(tx: OrgTx, key: string, change: GateChange): Promise<ChangedGate> {
+export async function putGate(
+  tx: OrgTx,
+  key: string,
+  change: GateChange | ((gate: GateRow | undefined) => GateChange),
+): Promise<ChangedGate> {
+  const changed = (gate: GateRow | undefined) =>
+    merged(gate, typeof change === "function" ? change(gate) : change);
   const seen = (await readGates(tx, [key])).get(key);
-  const isEmpty = isOpen(merged(seen, change));
+  const isEmpty = isOpen(changed(seen));
   if (!seen && isEmpty) return { before: null, after: null };
   const comesOrGoes = !seen || isEmpty;
   if (comesOrGoes) await raise(tx);
@@ -145,7 +151,7 @@ export async function putGate(tx: OrgTx, key: string, change: GateChange): Promi
     await raise(tx);
     before = await lockGate(tx, key);
   }
-  const next = merged(before, change);
+  const next = changed(before);
   if (!before) {
     const used = (await countGates(tx, [key])).get(key) ?? 0;
     await tx.run(call(insert, { ...values(tx.orgId, key, next), used }));

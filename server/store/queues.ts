@@ -114,6 +114,20 @@ export async function readSettingNames(tx: OrgTx, type: "queue" | "kind" | "pool
   return rows.map((row) => String(row["name"]));
 }
 
+const readPoolsOf = statement(sql`
+  with x as materialized (
+    select x.${q.shapeId} as shape_id from ${jobQueue} x
+    where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(${param("jobs")}::uuid[])
+  )
+  select distinct h.${s.pool} as pool from ${shapes} h where h.${s.orgId} = ${param("org")}::uuid
+    and h.${s.shapeId} = any(array(select shape_id from x)) and h.${s.pool} is not null`);
+
+/** The pools of live jobs. */
+export async function readPools(tx: OrgTx, jobIds: readonly string[]): Promise<string[]> {
+  const rows = await tx.run(call(readPoolsOf, { org: tx.orgId, jobs: jobIds }));
+  return rows.map((row) => String(row["pool"]));
+}
+
 /** The database's clock, in milliseconds since 1970. */
 export async function readClockMs(tx: OrgTx): Promise<number> {
   const [row] = await tx.run(call(readClock, {}));

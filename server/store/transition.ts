@@ -52,6 +52,8 @@ export interface Transition {
   readonly sessionId: string | null;
   /** Jobs that it waits for. */
   readonly waitingOn: number;
+  /** It is parked, and goes on with its pool. */
+  readonly isPoolParked: boolean;
   readonly ended: EndedAttempt | null;
   readonly dead: { readonly cause: DeadCause; readonly fingerprint: string; readonly kind: string } | null;
 }

@@ -27,7 +27,7 @@ const moveJobs = statement(sql`
   update ${jobQueue} x set ${q.state} = d.state, ${q.shapeId} = d.shape, ${q.failures} = d.failures,
     ${q.losses} = d.losses, ${q.releases} = d.releases, ${q.attempt} = d.attempt, ${q.leaseId} = null,
     ${q.workerId} = null, ${q.grantedAt} = null, ${q.reason} = d.reason, ${q.sessionId} = d.session,
-    ${q.waitingOn} = d.waiting,
+    ${q.waitingOn} = d.waiting, ${q.isPoolParked} = d.pool_parked,
     ${q.readyAt} = case when d.state = ${parked} and x.${q.state} = ${scheduled} then x.${q.wakeAt}
       when d.state <> ${ready} and d.renews then null
       when d.state = ${ready} and (d.renews or x.${q.readyAt} is null) then ${clock}
@@ -36,8 +36,8 @@ const moveJobs = statement(sql`
   from unnest(${param("jobs")}::uuid[], ${param("states")}::smallint[], ${param("shapes")}::bigint[],
     ${param("failures")}::smallint[], ${param("losses")}::smallint[], ${param("releases")}::smallint[],
     ${param("attempts")}::int[], ${param("renews")}::boolean[], ${param("wakes")}::bigint[], ${param("reasons")}::text[],
-    ${param("sessions")}::text[], ${param("waiting")}::int[])
-    as d(job_id, state, shape, failures, losses, releases, attempt, renews, wake, reason, session, waiting)
+    ${param("sessions")}::text[], ${param("waiting")}::int[], ${param("poolParks")}::boolean[])
+    as d(job_id, state, shape, failures, losses, releases, attempt, renews, wake, reason, session, waiting, pool_parked)
   where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(${param("jobs")}::uuid[]) and x.${q.jobId} = d.job_id`);
 
 const removeJobs = statement(sql`
@@ -149,6 +149,7 @@ function moveLive(org: string, live: readonly Transition[]): Call {
     reasons: live.map((one) => one.reason),
     sessions: live.map((one) => one.sessionId),
     waiting: live.map((one) => one.waitingOn),
+    poolParks: live.map((one) => one.isPoolParked),
   });
 }
 

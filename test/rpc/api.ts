@@ -86,6 +86,7 @@ export async function openApi(db: TestDatabase, artifacts: ArtifactStore = noArt
     status: createStatusReader({ db: db.database, config: base.config }),
     settings,
     feed,
+    withdrawOffers: async () => 0,
     nowMs: () => performance.now() + aheadMs,
     worker: noWorkers(),
     health,

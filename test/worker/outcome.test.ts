@@ -73,7 +73,7 @@ describe("what a handler throws", () => {
   test("park and release are no failures, asked to stop or not", () => {
     for (const isStopping of [false, true]) {
       const parked = thrownOutcome(new ParkSignal("quota", 5), isStopping);
-      expect(parked).toEqual({ kind: "parked", reason: "quota", wakeAfterMs: 5 });
+      expect(parked).toEqual({ kind: "parked", reason: "quota", wakeAfterMs: 5, isPool: false });
       expect(thrownOutcome(new ReleaseSignal("later"), isStopping)).toEqual({
         kind: "released",
         reason: "later",

@@ -21,7 +21,13 @@ export type Outcome =
   /** It threw after it was asked to stop; the engine knows what that means. */
   | { readonly kind: "stopped"; readonly killed: boolean; readonly detail: string }
   | { readonly kind: "released"; readonly reason: string }
-  | { readonly kind: "parked"; readonly reason: string; readonly wakeAfterMs: number | undefined };
+  | {
+      readonly kind: "parked";
+      readonly reason: string;
+      readonly wakeAfterMs: number | undefined;
+      /** With it all jobs of its pool. */
+      readonly isPool: boolean;
+    };
 
 /** Something that a handler says. Text is clean and within the limits. */
 export type ReportBody =

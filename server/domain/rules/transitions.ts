@@ -34,7 +34,12 @@ export type LeaseEvent =
     }
   | { readonly type: "cancelled" }
   | { readonly type: "released" }
-  | { readonly type: "parked"; readonly wakeAfterMs: number | null }
+  | {
+      readonly type: "parked";
+      readonly wakeAfterMs: number | null;
+      /** The quota of its pool is spent: it goes on with the pool. Absent: no. */
+      readonly isPool?: boolean;
+    }
   | { readonly type: "declined"; readonly coolDownMs: number }
   | { readonly type: "offer-timed-out" }
   /** T7 too: a gate of the job was paused while nobody had accepted it. */
