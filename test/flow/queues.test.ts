@@ -44,14 +44,19 @@ async function slowWorker(address: string, slots = 4) {
       said.push(...(await client.poll({ linkEpoch, wait: durationFromMs(1_000) })).frames);
     }
   };
+  const offered: LeaseRef[] = [];
   let sequence = 0n;
   return {
+    /** The next lease that is offered. */
     async offer(): Promise<LeaseRef> {
-      const offer = await next("offer");
-      const lease = offer !== undefined && "leases" in offer ? offer.leases[0] : undefined;
-      const ref = lease !== undefined && "lease" in lease ? lease.lease : undefined;
-      if (ref === undefined) throw new Error("an offer has a lease");
-      return ref;
+      while (offered.length === 0) {
+        const offer = await next("offer");
+        if (offer === undefined || !("leases" in offer)) continue;
+        offered.push(...offer.leases.flatMap((one) => ("lease" in one && one.lease ? [one.lease] : [])));
+      }
+      const [lease] = offered.splice(0, 1);
+      if (lease === undefined) throw new Error("an offer has a lease");
+      return lease;
     },
     async cancelled(): Promise<LeaseRef | undefined> {
       const cancel = await next("cancel");
@@ -161,7 +166,8 @@ describe("a pause", () => {
   test("that an accept overtakes has it running, or stopped: never both", async () => {
     const worker = await slowWorker(muster.server.apiAddress, 8);
     const jobs = await many(8, () => submit("slow"));
-    const offers = await Promise.all(jobs.map(() => worker.offer()));
+    const offers: LeaseRef[] = [];
+    while (offers.length < jobs.length) offers.push(await worker.offer());
     const [, ...answers] = await Promise.all([
       queues().pauseQueue({ name: "default" }),
       ...offers.map((lease) => worker.accept(lease)),
@@ -169,9 +175,8 @@ describe("a pause", () => {
     const lost = new Set(answers.flatMap(({ ack }) => ack?.superseded.map(({ leaseId }) => leaseId) ?? []));
     const { ack } = await worker.beat(offers);
     for (const { leaseId } of ack?.lost ?? []) lost.add(leaseId);
-    for (const [index, jobId] of jobs.entries()) {
-      const isLost = lost.has(offers[index]?.leaseId ?? "");
-      await muster.reach(jobId, isLost ? JobState.READY : JobState.RUNNING);
+    for (const { jobId, leaseId } of offers) {
+      await muster.reach(jobId, lost.has(leaseId) ? JobState.READY : JobState.RUNNING);
     }
     const { queue } = await queues().getQueue({ name: "default" });
     expect(queue?.leased).toBe(jobs.length - lost.size);
