@@ -30,6 +30,7 @@ import { type Project, ProjectSchema, ProjectService } from "@muster/client/v1/p
 import { StatusSchema, StatusService } from "@muster/client/v1/status_service";
 import { type Worker, WorkerSchema, WorkerState } from "@muster/client/v1/worker";
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
+import { addQueueRoutes, type PeerQueues } from "./api-peer-queues.ts";
 
 /** How routes hear of changes, and tell them. */
 export interface Signals {
@@ -56,6 +57,7 @@ export function makeState() {
     batches: new Map<string, Batch>(),
     workers: new Map<string, Worker>(),
     projects: new Map<string, Project>(),
+    queues: new Map() as PeerQueues,
     artifacts: new Map<string, Artifact & { bytes: Uint8Array }>(),
     submitted: [] as SubmitJobRequest[],
     submittedBatches: [] as SubmitBatchRequest[],
@@ -105,6 +107,7 @@ export type Api = ReturnType<typeof makeState>["api"];
 export function addRoutes(router: ConnectRouter, api: Api, signals: Signals): void {
   addJobRoutes(router, api, signals);
   addBatchRoutes(router, api, signals);
+  addQueueRoutes(router, api.queues);
   router.service(WorkerAdminService, {
     createWorker: ({ name }) => {
       const worker = create(WorkerSchema, { workerId: newId("wrk"), name, state: WorkerState.OFFLINE });

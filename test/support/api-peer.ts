@@ -13,6 +13,7 @@ import type { Project } from "@muster/client/v1/project_service";
 import type { Status, StatusSchema } from "@muster/client/v1/status_service";
 import type { Worker } from "@muster/client/v1/worker";
 
+import type { PeerQueues } from "./api-peer-queues.ts";
 import { addRoutes, makeState } from "./api-peer-routes.ts";
 
 /** A coordinator's API over a state in memory, on a real HTTP listener: what the command line talks to in its tests. */
@@ -25,6 +26,8 @@ export interface ApiPeer {
   readonly batches: Map<string, Batch>;
   readonly workers: Map<string, Worker>;
   readonly projects: Map<string, Project>;
+  /** By `<type>:<name>`. */
+  readonly queues: PeerQueues;
   readonly artifacts: Map<string, Artifact & { bytes: Uint8Array }>;
   readonly submitted: SubmitJobRequest[];
   readonly submittedBatches: SubmitBatchRequest[];

@@ -170,8 +170,15 @@ describe("a handler", () => {
     const parked = await run((ctx) => ctx.park({ reason: "quota", wakeAfterMs: 60_000 }));
     expect(parked.outcome).toMatchObject({
       case: "park",
-      value: { reason: "quota", wakeAfter: { seconds: 60n } },
+      value: { reason: "quota", wakeAfter: { seconds: 60n }, pool: false },
     });
+    const until = new Date(Date.now() + 90_000);
+    const spent = await run((ctx) => ctx.park({ reason: "quota", until, pool: true }));
+    expect(spent.outcome).toMatchObject({ case: "park", value: { pool: true } });
+    const { value } = spent.outcome.case === "park" ? spent.outcome : {};
+    expect([89n, 90n]).toContain(value?.wakeAfter?.seconds);
+    const past = await run((ctx) => ctx.park({ reason: "quota", until: new Date(0) }));
+    expect(past.outcome).toMatchObject({ value: { wakeAfter: { seconds: 0n } } });
     const released = await run((ctx) => ctx.release("not here"));
     expect(released.outcome).toMatchObject({ case: "release", value: { reason: "not here" } });
     const failed = await run(() =>

@@ -5,6 +5,7 @@ import {
   readDuration,
   readPair,
   readPriority,
+  readRate,
   readTime,
   readWhole,
   showPriority,
@@ -75,6 +76,30 @@ describe("other values", () => {
     expect(readWhole("12", 1, 12)).toEqual({ kind: "value", value: 12 });
     expect(readWhole("13", 1, 12)).toMatchObject({ kind: "wrong" });
     expect(readWhole("1e1", 1, 12)).toMatchObject({ kind: "wrong" });
+  });
+
+  test("reads rates by a number and a time", () => {
+    expect(readRate("10/1m")).toEqual({ kind: "value", value: { jobs: 10, periodMs: 60_000 } });
+    expect(readRate("5/s")).toEqual({ kind: "value", value: { jobs: 5, periodMs: 1_000 } });
+    expect(readRate("1/1h30m")).toEqual({ kind: "value", value: { jobs: 1, periodMs: 5_400_000 } });
+    for (const text of [
+      "",
+      "10",
+      "10/",
+      "/1m",
+      "0/1m",
+      "-1/1m",
+      "10/1",
+      "10/500ms",
+      "10/25h",
+      "1000001/s",
+      "1.5/s",
+    ]) {
+      expect(readRate(text), text).toMatchObject({
+        kind: "wrong",
+        message: expect.stringContaining("like 10/1m"),
+      });
+    }
   });
 
   test("suggests only what is near", () => {
