@@ -151,15 +151,16 @@ async function change(
   changeOf: (tx: OrgTx) => GateChange | Promise<GateChange>,
 ): Promise<QueueView> {
   const key = gateKey(queue);
-  return transact(c.db.hot, caller.orgId, async (tx) => {
+  await transact(c.db.hot, caller.orgId, async (tx) => {
     const { before, after } = await putGate(tx, key, await changeOf(tx));
     if (verb === "resume" && queue.type === "pool") {
       await tx.run(call(wakePool, { org: tx.orgId, pool: queue.name }));
     }
     const details = { before: gateDetails(before), after: gateDetails(after) };
     await tx.run(insertAuditRows(tx.orgId, [auditRow(c, caller, `queue.${verb}`, key, details, reason)]));
-    return viewOf(queue, await readQueues(tx, queue.type));
   });
+  // The counts take longer than the change: no claim waits for them.
+  return viewOf(queue, await transact(c.db.hot, caller.orgId, (tx) => readQueues(tx, queue.type)));
 }
 
 interface KnownQueues {
