@@ -7,6 +7,8 @@ import type { ConnectResponse } from "@muster/client/v1/link";
 import { QueueService, QueueType } from "@muster/client/v1/queue_service";
 import { WorkerService } from "@muster/client/v1/worker_service";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { putGate } from "../../server/store/gates.ts";
+import { transact } from "../../server/store/statement.ts";
 import { startTestServer, type TestServer } from "../support/coordinator.ts";
 
 let muster: TestServer;
@@ -161,6 +163,19 @@ describe("a pause", () => {
     await worker.beat([]);
     await queues().resumeQueue({ type: QueueType.KIND, name: "slow" });
     expect(await worker.offer()).toMatchObject({ jobId, attempt: 3 });
+  });
+
+  test("that no wake told of takes offers back at the next poll", async () => {
+    const worker = await slowWorker(muster.server.apiAddress);
+    const jobId = await submit("slow");
+    const lease = await worker.offer();
+    const [org] = await muster.database.admin`select org_id from muster.job_queue`;
+    // As another coordinator does, whose wake is lost.
+    await transact(muster.database.database.hot, String(org?.["org_id"]), (tx) =>
+      putGate(tx, "queue:default", { pause: { reason: "", resumeAt: null } }),
+    );
+    expect(await worker.cancelled()).toMatchObject({ leaseId: lease.leaseId });
+    expect((await get(jobId)).state).toBe(JobState.READY);
   });
 
   test("that an accept overtakes has it running, or stopped: never both", async () => {

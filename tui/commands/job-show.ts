@@ -49,6 +49,7 @@ export function jobDetail(job: Job, output: Output, nowMs: number): string[] {
       ["reason", job.reason],
       ["kind", spec?.kind],
       ["queue", spec?.queue],
+      ["pool", spec?.pool],
       ["priority", showPriority(spec?.priority)],
       ["points", spec?.points === undefined ? undefined : String(spec.points)],
       ["needs", spec?.requiredSkills.join(", ")],

@@ -25,6 +25,7 @@ export interface SubmitOptions {
   readonly file?: string;
   readonly title?: string;
   readonly queue?: string;
+  readonly pool?: string;
   readonly priority?: number;
   readonly points?: number;
   readonly skill?: readonly string[];
@@ -64,6 +65,7 @@ export function registerJobSubmit(job: MusterCommand, cli: Cli): void {
     .option("--watch", "show what becomes of it until the end; exit 9 if it failed")
     .option("--title <text>", "for people")
     .option("--queue <name>", "lane (default)")
+    .option("--pool <name>", "provider's quota that it draws on")
     .option("--priority <priority>", "low, normal, high, critical, or 0 to 255 (normal)", priorityOption)
     .option("--points <number>", "size against a worker's capacity (1)", wholeOption(1, 10_000))
     .option("--skill <name>", "skill that the worker must have; repeat for more", listOption)
@@ -140,6 +142,7 @@ function jobOfOptions(kind: string, options: SubmitOptions): MessageInitShape<ty
     kind,
     title: options.title ?? "",
     queue: options.queue ?? "",
+    pool: options.pool ?? "",
     project: options.project ?? "",
     externalId: options.externalId ?? "",
     requiredSkills: [...(options.skill ?? [])],

@@ -32,7 +32,7 @@ describe("job submit KIND", () => {
         ..."job submit render.frame --priority high --points 8 --skill gpu,blender --skill cuda --label team=web".split(
           " ",
         ),
-        ..."--label a=b=c --project acme/web --external-id shot-1 --idempotency-key k1 --title T --queue q".split(
+        ..."--label a=b=c --project acme/web --external-id shot-1 --idempotency-key k1 --title T --queue q --pool acme".split(
           " ",
         ),
         ..."--soft-timeout 45m --hard-timeout 1h --lease-ttl 2h --reclaim-after 1m --max-attempts 5 --exclusive".split(
@@ -58,6 +58,7 @@ describe("job submit KIND", () => {
       externalId: "shot-1",
       title: "T",
       queue: "q",
+      pool: "acme",
       softTimeout: { seconds: 2_700n },
       hardTimeout: { seconds: 3_600n },
       leaseTtl: { seconds: 7_200n },
