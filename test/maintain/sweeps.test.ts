@@ -189,14 +189,16 @@ describe("retention", () => {
     };
     await createResultBatcher(c).add(orgId, result);
     const sums = () =>
-      db.admin`select sum(submitted)::int as submitted, sum(succeeded)::int as succeeded, count(*)::int as rows
-        from muster.tallies where org_id = ${orgId}`;
-    expect((await sums())[0]).toEqual({ submitted: 1, succeeded: 1, rows: 2 });
+      db.admin`select sum(submitted)::int as submitted, sum(succeeded)::int as succeeded, sum(ready)::int as ready,
+        sum(offered)::int as offered, sum(running)::int as running, count(*)::int as rows from muster.tallies where org_id = ${orgId}`;
+    const ended = { submitted: 1, succeeded: 1, ready: 0, offered: 0, running: 0 };
+    // The submit, the claim and the result.
+    expect((await sums())[0]).toEqual({ ...ended, rows: 3 });
     await db.advanceClock(120_000);
     await sweepOnce(c, orgId, call(foldTallies, { org: orgId, tally: c.newId() }));
-    expect((await sums())[0]).toMatchObject({ submitted: 1, succeeded: 1 });
+    expect((await sums())[0]).toMatchObject(ended);
     await sweepOnce(c, orgId, call(foldTallies, { org: orgId, tally: c.newId() }));
-    expect((await sums())[0]).toMatchObject({ submitted: 1, succeeded: 1, rows: 1 });
+    expect((await sums())[0]).toEqual({ ...ended, rows: 1 });
     const changes = () => db.admin`select count(*)::int as n from muster.changes where org_id = ${orgId}`;
     expect((await changes())[0]?.["n"]).toBeGreaterThan(0);
     await db.advanceClock(3_600_000);
