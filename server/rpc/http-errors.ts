@@ -2,8 +2,8 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import { errorToJson } from "@connectrpc/connect/protocol-connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { makeError } from "@muster/client/errors";
+import { nearestWord } from "../domain/rules/spelling.ts";
 import { type HttpRequest, type HttpResponse, headerOf, pathOf, respond, respondJson } from "./http.ts";
-import { nearestWord } from "./json-violations.ts";
 import { requestIdHeader, settleRequestId } from "./request-id.ts";
 
 /** Answers a request whose path is not served: 404 as JSON, or a gRPC status if that is what is spoken. */
