@@ -1,0 +1,162 @@
+import type { InternedShape } from "../domain/rules/shapes.ts";
+import { JobState } from "../domain/rules/states.ts";
+import type { Tx } from "./database.ts";
+import { and, eq, inArray, sql } from "./drizzle.ts";
+import { internedShape } from "./explain.ts";
+import { queueNames as q } from "./names.ts";
+import { jobQueue, shapes } from "./schema.ts";
+
+const ready = sql.raw(String(JobState.ready));
+
+/** The ready jobs of one shape. */
+export interface ReadyLineRow {
+  readonly shape: InternedShape;
+  /** The one that would be offered first. */
+  readonly jobId: string;
+  readonly priority: number;
+  readonly readyAt: Date;
+  /** Since when the one that waits longest is ready. */
+  readonly oldestAt: Date;
+}
+
+/**
+ * The shapes that have ready jobs, up to `limit`, with their first job: found by skipping through the ready index from
+ * shape to shape, and within one from priority to priority, however many jobs wait.
+ */
+export async function readReadyLines(tx: Tx, orgId: string, limit: number): Promise<ReadyLineRow[]> {
+  const heads = await tx.execute<{
+    id: string;
+    job: string;
+    priority: number;
+    ready: number;
+    oldest: number;
+  }>(sql`
+    with recursive found as (
+      (select r.${q.shapeId} as id from ${jobQueue} r where r.${q.orgId} = ${orgId}::uuid and r.${q.state} = ${ready}
+        order by r.${q.shapeId} limit 1)
+      union all
+      select (select r.${q.shapeId} from ${jobQueue} r where r.${q.orgId} = ${orgId}::uuid and r.${q.state} = ${ready}
+        and r.${q.shapeId} > found.id order by r.${q.shapeId} limit 1)
+      from found where found.id is not null
+    ), lines as (
+      select id from found where id is not null limit ${limit}
+    )
+    select l.id::text as id, h.job::text as job, h.priority as priority, ${epochMs(sql`h.ready`)} as ready,
+      ${epochMs(sql`o.oldest`)} as oldest
+    from lines l
+    cross join lateral (
+      select r.${q.jobId} as job, r.${q.priority} as priority, r.${q.readyAt} as ready from ${jobQueue} r
+      where r.${q.orgId} = ${orgId}::uuid and r.${q.shapeId} = l.id and r.${q.state} = ${ready}
+      order by r.${q.priority} desc, r.${q.readyAt}, r.${q.jobId} limit 1
+    ) h
+    cross join lateral (
+      with recursive levels as (
+        select h.priority as priority, h.ready as ready
+        union all
+        select n.priority, n.ready from levels v cross join lateral (
+          select r.${q.priority} as priority, r.${q.readyAt} as ready from ${jobQueue} r
+          where r.${q.orgId} = ${orgId}::uuid and r.${q.shapeId} = l.id and r.${q.state} = ${ready}
+            and r.${q.priority} < v.priority
+          order by r.${q.priority} desc, r.${q.readyAt}, r.${q.jobId} limit 1
+        ) n
+      )
+      select min(ready) as oldest from levels
+    ) o`);
+  const known = await readShapes(
+    tx,
+    orgId,
+    heads.map(({ id }) => BigInt(id)),
+  );
+  return heads.flatMap(({ id, job, priority, ready, oldest }) => {
+    const shape = known.get(BigInt(id));
+    if (shape === undefined) return [];
+    return [{ shape, jobId: job, priority, readyAt: new Date(ready), oldestAt: new Date(oldest) }];
+  });
+}
+
+/** How many jobs of each shape are ready, in the order of the shapes: counted up to `most` each. */
+export async function countReady(
+  tx: Tx,
+  orgId: string,
+  shapeIds: readonly bigint[],
+  most: number,
+): Promise<number[]> {
+  if (shapeIds.length === 0) return [];
+  const rows = await tx.execute<{ count: number }>(sql`
+    select (select count(*)::int from (
+      select 1 from ${jobQueue} r
+      where r.${q.orgId} = ${orgId}::uuid and r.${q.shapeId} = s.id and r.${q.state} = ${ready}
+      order by r.${q.priority} desc, r.${q.readyAt}, r.${q.jobId} limit ${most}) c) as count
+    from ${listOf(shapeIds)} with ordinality as s(id, place) order by s.place`);
+  return rows.map(({ count }) => count);
+}
+
+/** The first ready jobs of some shapes, up to `limit` of each, in their order. */
+export async function firstReady(
+  tx: Tx,
+  orgId: string,
+  shapeIds: readonly bigint[],
+  limit: number,
+): Promise<ReadonlyMap<bigint, readonly string[]>> {
+  if (shapeIds.length === 0) return new Map();
+  const rows = await tx.execute<{ id: string; jobs: string[] }>(sql`
+    select s.id::text as id, array(
+      select r.${q.jobId}::text from ${jobQueue} r
+      where r.${q.orgId} = ${orgId}::uuid and r.${q.shapeId} = s.id and r.${q.state} = ${ready}
+      order by r.${q.priority} desc, r.${q.readyAt}, r.${q.jobId} limit ${limit}) as jobs
+    from ${listOf(shapeIds)} as s(id)`);
+  return new Map(rows.map(({ id, jobs }) => [BigInt(id), jobs]));
+}
+
+/** How many ready jobs of some shapes go before a job, counted up to `most` in all. */
+export async function countAhead(
+  tx: Tx,
+  orgId: string,
+  {
+    shapeIds,
+    jobId,
+    most,
+  }: { readonly shapeIds: readonly bigint[]; readonly jobId: string; readonly most: number },
+): Promise<number> {
+  if (shapeIds.length === 0) return 0;
+  const inLine = sql`r.${q.orgId} = ${orgId}::uuid and r.${q.shapeId} = s.id and r.${q.state} = ${ready}`;
+  const inOrder = sql`r.${q.priority} desc, r.${q.readyAt}, r.${q.jobId}`;
+  // Two ranges of the index: an "or" of both would be a filter over the whole line.
+  const [row] = await tx.execute<{ count: number }>(sql`
+    with own as materialized (
+      select o.${q.priority} as priority, o.${q.readyAt} as ready, o.${q.jobId} as job from ${jobQueue} o
+      where o.${q.orgId} = ${orgId}::uuid and o.${q.jobId} = ${jobId}::uuid
+    )
+    select count(*)::int as count from (
+      select 1 from ${listOf(shapeIds)} as s(id) cross join lateral (
+        (select 1 from ${jobQueue} r where ${inLine} and r.${q.priority} > (select priority from own)
+          order by ${inOrder} limit ${most})
+        union all
+        (select 1 from ${jobQueue} r where ${inLine} and r.${q.priority} = (select priority from own)
+          and (r.${q.readyAt}, r.${q.jobId}) < ((select ready from own), (select job from own))
+          order by ${inOrder} limit ${most})
+      ) x limit ${most}
+    ) c`);
+  return row?.count ?? 0;
+}
+
+async function readShapes(
+  tx: Tx,
+  orgId: string,
+  shapeIds: readonly bigint[],
+): Promise<ReadonlyMap<bigint, InternedShape>> {
+  if (shapeIds.length === 0) return new Map();
+  const rows = await tx
+    .select()
+    .from(shapes)
+    .where(and(eq(shapes.orgId, orgId), inArray(shapes.shapeId, [...shapeIds])));
+  return new Map(rows.map((row) => [row.shapeId, internedShape(row)]));
+}
+
+function listOf(ids: readonly bigint[]) {
+  return sql`unnest(${`{${ids.join(",")}}`}::bigint[])`;
+}
+
+function epochMs(time: ReturnType<typeof sql>) {
+  return sql`(extract(epoch from ${time}) * 1000)::float8`;
+}
