@@ -7,6 +7,7 @@ import { advertisedApiAddress, type Config } from "./config.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
 import { Feed } from "./dispatch/feed.ts";
 import { PeerWakes } from "./dispatch/wakes.ts";
+import { createAttentionReader } from "./domain/attention.ts";
 import type { Coordinator, Log } from "./domain/context.ts";
 import { Counters } from "./domain/counters.ts";
 import { createIdGenerator } from "./domain/ids.ts";
@@ -236,6 +237,7 @@ async function start(
       coordinator: { ...coordinator, ...keys },
       artifacts: { ...coordinator, artifacts },
       status: createStatusReader({ db, config }),
+      attention: createAttentionReader({ db, config }),
       settings,
       feed,
       withdrawOffers: (orgId) => withdrawOffers({ coordinator, sessions }, orgId),

@@ -125,8 +125,7 @@ export async function listJobs(
 ): Promise<Page<JobView>> {
   const { orgId } = caller;
   checkFilter(filter);
-  const canonical = { ...filter, states: [...filter.states].sort(), labels: sorted(filter.labels) };
-  const identity: ListIdentity = { list: "jobs", orgId, filter: canonical };
+  const identity: ListIdentity = { list: "jobs", orgId, filter: canonicalFilter(filter) };
   const limit = pageRows(page);
   const [before = null] = readPageToken(identity, page, [uuidForm]) ?? [];
   const { rows, next } = await readOrg(c.db.app, orgId, async (tx) => {
@@ -203,7 +202,13 @@ export function newestFirst(a: { readonly jobId: string }, b: { readonly jobId: 
   return a.jobId < b.jobId ? 1 : a.jobId > b.jobId ? -1 : 0;
 }
 
-function checkFilter({ kind, queue, project, labels }: JobFilter): void {
+/** A filter as a page token remembers it: the same for the same conditions in another order. */
+export function canonicalFilter(filter: JobFilter): unknown {
+  return { ...filter, states: [...filter.states].sort(), labels: sorted(filter.labels) };
+}
+
+/** Throws what is wrong with a filter. */
+export function checkFilter({ kind, queue, project, labels }: JobFilter): void {
   const texts = { kind, queue, project, labels: Object.entries(labels).join() };
   const violations: Violation[] = Object.entries(texts)
     .filter(([, text]) => text?.includes("\0"))

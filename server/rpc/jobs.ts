@@ -14,6 +14,7 @@ import { type CancelOutcome as Cancelled, cancelJob, retryJob, submitJob } from 
 import { parkJob, unparkJob } from "../domain/parking.ts";
 import { JobState } from "../domain/rules/states.ts";
 import { textViolations } from "../domain/rules/texts.ts";
+import { listRunnableJobs } from "../domain/runnable-jobs.ts";
 import type { Lease } from "../domain/submit.ts";
 import type { JobFilter } from "../store/job-lists.ts";
 import { callerOf } from "./auth.ts";
@@ -68,8 +69,18 @@ export function jobService(parts: ApiParts): ServiceImpl<typeof JobService> {
     async listJobs(request, context) {
       const problems: Problems = [];
       const filter = readFilter(problems, request.filter);
+      const runnableBy = request.filter?.runnableBy ?? "";
+      const workerId = runnableBy.startsWith("wrk_")
+        ? readId(problems, "worker", runnableBy, "filter.runnableBy")
+        : null;
       refuseProblems(problems);
-      const { items, nextPageToken } = await listJobs(c, callerOf(context), { ...pageOf(request), filter });
+      const caller = callerOf(context);
+      const asked = { ...pageOf(request), filter };
+      const worker = { workerId, name: workerId === null ? runnableBy : null };
+      const { items, nextPageToken } =
+        runnableBy === ""
+          ? await listJobs(c, caller, asked)
+          : await listRunnableJobs(c, caller, { ...asked, worker });
       return { jobs: items.map(jobMessage), nextPageToken };
     },
 

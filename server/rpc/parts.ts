@@ -1,5 +1,6 @@
 import type { Feed } from "../dispatch/feed.ts";
 import type { ArtifactContext } from "../domain/artifacts.ts";
+import type { AttentionReader } from "../domain/attention.ts";
 import type { Coordinator } from "../domain/context.ts";
 import type { KeyContext } from "../domain/keys.ts";
 import type { SettingsCache } from "../domain/settings.ts";
@@ -10,6 +11,7 @@ export interface ApiParts {
   readonly coordinator: Coordinator & KeyContext;
   readonly artifacts: ArtifactContext;
   readonly status: StatusReader;
+  readonly attention: AttentionReader;
   readonly settings: SettingsCache;
   /** Takes back offers of an org that stand behind a paused gate, of the links here. Resolves with their number. */
   readonly withdrawOffers: (orgId: string) => Promise<number>;

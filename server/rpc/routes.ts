@@ -5,6 +5,7 @@ import { ServerReflection } from "@muster/client/grpc/reflection";
 import { ServerReflection as ServerReflectionAlpha } from "@muster/client/grpc/reflection-v1alpha";
 import { ArtifactService } from "@muster/client/v1/artifact_service";
 import { BatchService } from "@muster/client/v1/batch_service";
+import { ExplainService } from "@muster/client/v1/explain_service";
 import { JobService } from "@muster/client/v1/job_service";
 import { ProjectService } from "@muster/client/v1/project_service";
 import { QueueService } from "@muster/client/v1/queue_service";
@@ -16,6 +17,7 @@ import { WorkerService } from "@muster/client/v1/worker_service";
 import { artifactService } from "./artifacts.ts";
 import { batchService } from "./batches.ts";
 import { watchService } from "./changes.ts";
+import { explainService } from "./explain.ts";
 import { type HealthState, healthService } from "./health.ts";
 import { jobService } from "./jobs.ts";
 import type { ApiParts } from "./parts.ts";
@@ -30,6 +32,7 @@ import { workerAdminService } from "./workers.ts";
 export const apiServices: readonly DescService[] = [
   ArtifactService,
   BatchService,
+  ExplainService,
   JobService,
   ProjectService,
   QueueService,
@@ -54,6 +57,7 @@ export function apiRoutes(parts: ApiRouteParts): (router: ConnectRouter) => void
   return (router) => {
     router.service(ArtifactService, artifactService(parts));
     router.service(BatchService, batchService(parts));
+    router.service(ExplainService, explainService(parts));
     router.service(JobService, jobService(parts));
     router.service(ProjectService, projectService(parts));
     router.service(QueueService, queueService(parts));

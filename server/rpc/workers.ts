@@ -26,7 +26,7 @@ export function workerAdminService({ coordinator: c }: ApiParts): ServiceImpl<ty
     },
 
     async getWorker(request, context) {
-      const worker = await getWorker(c, callerOf(context), readName([], request));
+      const worker = await getWorker(c, callerOf(context), readWorkerName([], request));
       return { worker: workerMessage(worker) };
     },
 
@@ -53,10 +53,11 @@ export function workerAdminService({ coordinator: c }: ApiParts): ServiceImpl<ty
 function readCommand(request: { readonly workerId: string; readonly name: string; readonly reason: string }) {
   const problems: Problems = [];
   const reason = readReason(problems, request.reason);
-  return { ...readName(problems, request), reason };
+  return { ...readWorkerName(problems, request), reason };
 }
 
-function readName(
+/** The worker that a request names by its id or its name; refuses all that is wrong, `problems` too. */
+export function readWorkerName(
   problems: Problems,
   request: { readonly workerId: string; readonly name: string },
 ): WorkerName {

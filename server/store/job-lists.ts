@@ -127,7 +127,8 @@ function joinState(orgId: string): SQL {
     ) l on true`;
 }
 
-function jobConditions(filter: JobFilter): SQL[] {
+/** What a filter asks of the row `d` of jobs. */
+export function jobConditions(filter: JobFilter): SQL[] {
   const conditions: SQL[] = [];
   if (filter.kind !== null) conditions.push(sql`d.${j.kind} = ${filter.kind}`);
   if (filter.queue !== null) conditions.push(sql`d.${j.queue} = ${filter.queue}`);

@@ -3,6 +3,7 @@ import { type Client, createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { type ApiError, readError } from "@muster/client/errors";
 import { Feed } from "../../server/dispatch/feed.ts";
+import { createAttentionReader } from "../../server/domain/attention.ts";
 import type { Caller } from "../../server/domain/context.ts";
 import { createKeyContext } from "../../server/domain/keys.ts";
 import { createSettingsCache } from "../../server/domain/settings.ts";
@@ -84,6 +85,7 @@ export async function openApi(db: TestDatabase, artifacts: ArtifactStore = noArt
     coordinator: { ...coordinator, ...keys },
     artifacts: { ...coordinator, artifacts },
     status: createStatusReader({ db: db.database, config: base.config }),
+    attention: createAttentionReader({ db: db.database, config: base.config }),
     settings,
     feed,
     withdrawOffers: async () => 0,

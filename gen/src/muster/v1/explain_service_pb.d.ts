@@ -160,7 +160,8 @@ export declare type ExplainJobResponse = Message<"muster.v1.ExplainJobResponse">
   summary: string;
 
   /**
-   * All gates, in the order in which they are passed.
+   * All gates, in the order in which they are passed. Of a job that is leased
+   * or has ended its state alone.
    *
    * @generated from field: repeated muster.v1.Gate gates = 3;
    */
@@ -175,7 +176,7 @@ export declare type ExplainJobResponse = Message<"muster.v1.ExplainJobResponse">
   workers: WorkerReason[];
 
   /**
-   * Workers by reason; `qualifies` for those that do.
+   * Workers by reason, of the first 10,000; `qualifies` for those that do.
    *
    * @generated from field: map<string, int32> worker_counts = 5;
    */
@@ -300,7 +301,8 @@ export declare type ReadyLine = Message<"muster.v1.ReadyLine"> & {
   firstJobId: string;
 
   /**
-   * As in WorkerReason; empty: they can be run.
+   * As in WorkerReason, or the gate that holds them back: `queue`, `kind`,
+   * `pool` or `project`. Empty: they can be run.
    *
    * @generated from field: string reason = 9;
    */
@@ -514,7 +516,7 @@ export declare type AttentionItem = Message<"muster.v1.AttentionItem"> & {
   since?: Timestamp | undefined;
 
   /**
-   * Jobs that it holds.
+   * Jobs that it holds; ready ones are counted up to 1,000 a line.
    *
    * @generated from field: int32 jobs = 10;
    */

@@ -281,7 +281,8 @@ export declare const ListJobsRequestSchema: GenMessage<ListJobsRequest>;
  */
 export declare type ListJobsResponse = Message<"muster.v1.ListJobsResponse"> & {
   /**
-   * The jobs, newest first, in the basic view.
+   * The jobs, newest first, in the basic view. With `runnable_by` in the
+   * order in which they are offered.
    *
    * @generated from field: repeated muster.v1.Job jobs = 1;
    */
