@@ -47,7 +47,7 @@ export function routeAdvice(shape: RoutedShape, workers: readonly WorkerFacts[],
   if (first !== undefined) {
     const names = listed(first.of.map(({ name }) => name));
     return {
-      summary: `${of(first.of.length, "worker")} could run it and ${verbs[first.reason] ?? "takes no jobs"}: ${names}`,
+      summary: `${of(first.of.length, "worker")} could run it but ${first.of.length === 1 ? "is" : "are"} ${closedWords[first.reason] ?? "closed"}: ${names}`,
       fixes: [...repairs, starting(shape, route)],
     };
   }
@@ -73,7 +73,7 @@ const repairOrder: readonly UnfitReason[] = [
   "disabled",
 ];
 
-const verbs: Readonly<Partial<Record<UnfitReason, string>>> = {
+const closedWords: Readonly<Partial<Record<UnfitReason, string>>> = {
   offline: "not connected",
   stale: "silent",
   draining: "draining",
