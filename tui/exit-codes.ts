@@ -32,7 +32,7 @@ export const exitCodeMeanings: readonly (readonly [code: number, meaning: string
   [exitCodes.jobFailed, "the job or batch itself failed or was cancelled (--wait, wait, --exit-status)"],
   [exitCodes.limit, "over a quota, a rate or a size limit"],
   [exitCodes.partFailed, "a part failed; the messages say which"],
-  [exitCodes.noWork, "worker run --once: there was nothing to do"],
+  [exitCodes.noWork, "worker run --once, work check: there was nothing to do"],
   [exitCodes.config, "server, dev: the configuration is not valid"],
   [exitCodes.interrupted, "ended by Ctrl-C (SIGINT)"],
   [exitCodes.terminated, "ended by SIGTERM"],

@@ -12,6 +12,15 @@ import {
 } from "@muster/client/v1/batch_service";
 import { type AttemptEvent, AttemptEventSchema } from "@muster/client/v1/event";
 import {
+  type CheckWorkResponse,
+  CheckWorkResponseSchema,
+  type ExplainJobResponse,
+  ExplainService,
+  type ExplainWorkerResponse,
+  type ListAttentionResponse,
+  ListAttentionResponseSchema,
+} from "@muster/client/v1/explain_service";
+import {
   type Attempt,
   type DeadLetter,
   DeadLetterSchema,
@@ -59,6 +68,14 @@ export function makeState() {
     projects: new Map<string, Project>(),
     queues: new Map() as PeerQueues,
     artifacts: new Map<string, Artifact & { bytes: Uint8Array }>(),
+    /** By the id of the job. */
+    explanations: new Map<string, ExplainJobResponse>(),
+    /** By the name of the worker. */
+    workerExplanations: new Map<string, ExplainWorkerResponse>(),
+    work: create(CheckWorkResponseSchema) as CheckWorkResponse,
+    attention: create(ListAttentionResponseSchema) as ListAttentionResponse,
+    /** Requests about work, attention and runnable jobs, as they came. */
+    asked: [] as unknown[],
     submitted: [] as SubmitJobRequest[],
     submittedBatches: [] as SubmitBatchRequest[],
     calls: [] as string[],
@@ -156,6 +173,18 @@ export function addRoutes(router: ConnectRouter, api: Api, signals: Signals): vo
       return { artifact, url: `${api.address}/artifacts/${artifactId}` };
     },
   });
+  router.service(ExplainService, {
+    explainJob: ({ jobId, externalId }) => found(api.explanations, jobId || externalId, "job"),
+    explainWorker: ({ workerId, name }) => found(api.workerExplanations, workerId || name, "worker"),
+    checkWork: (request) => {
+      api.asked.push(request);
+      return api.work;
+    },
+    listAttention: (request) => {
+      api.asked.push(request);
+      return api.attention;
+    },
+  });
   router.service(StatusService, {
     getStatus: () => ({ status: api.status }),
     async *watchStatus(_request, { signal }) {
@@ -182,6 +211,7 @@ function addJobRoutes(router: ConnectRouter, api: Api, signals: Signals): void {
     },
     listJobs: (request) => {
       const { filter } = request;
+      if (filter?.runnableBy) api.asked.push(request);
       const rows = [...api.jobs.values()].filter(
         (job) =>
           (filter === undefined || filter.states.length === 0 || filter.states.includes(job.state)) &&

@@ -7,6 +7,12 @@ import { makeError } from "@muster/client/errors";
 import type { Artifact } from "@muster/client/v1/artifact_service";
 import type { Batch, SubmitBatchRequest } from "@muster/client/v1/batch_service";
 import type { AttemptEvent, AttemptEventSchema } from "@muster/client/v1/event";
+import type {
+  CheckWorkResponse,
+  ExplainJobResponse,
+  ExplainWorkerResponse,
+  ListAttentionResponse,
+} from "@muster/client/v1/explain_service";
 import type { Attempt, Job, JobSchema } from "@muster/client/v1/job";
 import type { SubmitJobRequest } from "@muster/client/v1/job_service";
 import type { Project } from "@muster/client/v1/project_service";
@@ -29,6 +35,11 @@ export interface ApiPeer {
   /** By `<type>:<name>`. */
   readonly queues: PeerQueues;
   readonly artifacts: Map<string, Artifact & { bytes: Uint8Array }>;
+  readonly explanations: Map<string, ExplainJobResponse>;
+  readonly workerExplanations: Map<string, ExplainWorkerResponse>;
+  readonly asked: unknown[];
+  work: CheckWorkResponse;
+  attention: ListAttentionResponse;
   readonly submitted: SubmitJobRequest[];
   readonly submittedBatches: SubmitBatchRequest[];
   /** Names of the methods that were called, in order. */

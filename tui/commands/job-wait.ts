@@ -11,7 +11,7 @@ import { sanitizeLines } from "../output/sanitize.ts";
 import { jobLooks } from "../output/states.ts";
 import { showDuration } from "../output/time.ts";
 import { isPassing } from "../stream/reconnect.ts";
-import { whyWaiting } from "./job-waiting.ts";
+import { newsOf, whyWaiting } from "./job-waiting.ts";
 
 /** Answers of a call that waits at the server for a while at a time. */
 export interface Waiting {
@@ -27,8 +27,7 @@ export async function waitForJob(call: Call, jobId: string, wasReached = false):
   let said: string | undefined;
   const sayWhy = async ({ job }: WaitJobResponse): Promise<void> => {
     const why = job === undefined ? undefined : await whyWaiting(call, job);
-    // The time until the next try changes; the rest of the sentence is what is news.
-    const news = why?.replace(/, in .*/, "");
+    const news = why === undefined ? undefined : newsOf(why);
     if (why !== undefined && news !== said) call.output.note(why);
     said = news;
   };

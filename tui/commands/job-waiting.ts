@@ -1,12 +1,14 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { ExplainService } from "@muster/client/v1/explain_service";
 import { type Job, JobState } from "@muster/client/v1/job";
-import type { Worker } from "@muster/client/v1/worker";
-import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
 import type { Call } from "../call.ts";
 import { sanitize } from "../output/sanitize.ts";
 import { showDuration } from "../output/time.ts";
 
-/** What a job waits for, in one sentence; undefined when it does not wait. Asks who is online if it is ready. */
+/**
+ * What a job waits for, in one sentence; undefined when it does not wait. Asks the coordinator where the job alone
+ * does not tell; undefined, too, when that has no answer.
+ */
 export async function whyWaiting(call: Call, job: Job): Promise<string | undefined> {
   const nowMs = call.surroundings.now();
   const wakeMs = job.wakeTime === undefined ? undefined : timestampMs(job.wakeTime) - nowMs;
@@ -20,33 +22,25 @@ export async function whyWaiting(call: Call, job: Job): Promise<string | undefin
     case JobState.PARKED:
       return `It is parked${job.reason === "" ? "" : ` (${sanitize(job.reason)})`}${wake}.`;
     case JobState.READY:
-      return whyNotTaken(job, await onlineWorkers(call));
+    case JobState.BLOCKED:
+      return explained(call, job);
     default:
       return undefined;
   }
 }
 
-/** Why no worker has taken a ready job: the first thing that none of those online has. */
-export function whyNotTaken(job: Job, workers: readonly Worker[]): string {
-  const { kind = "", requiredSkills = [], points = 1 } = job.spec ?? {};
-  if (workers.length === 0) return "No worker is online.";
-  const able = workers.filter((worker) => worker.kinds.includes(kind));
-  if (able.length === 0) {
-    const kinds = [...new Set(workers.flatMap((worker) => worker.kinds))].sort();
-    return `No worker that is online has a handler for ${kind} (${workers.length} online, for: ${sanitize(kinds.join(", "))}).`;
-  }
-  const skilled = able.filter((worker) =>
-    requiredSkills.every((skill) => worker.skills.some(({ name }) => name === skill)),
-  );
-  if (skilled.length === 0) {
-    return `It needs the skills ${sanitize(requiredSkills.join(", "))}; no worker that is online and has a handler for ${kind} has them all.`;
-  }
-  const large = skilled.filter((worker) => (worker.capacity?.points ?? 0) >= points);
-  if (large.length === 0) return `It has ${points} points; no worker that could run it takes so many.`;
-  return `It waits for room on ${large.length === 1 ? "the one worker" : `one of the ${large.length} workers`} that can run it.`;
+/** The part of the sentence that is news when it changes: not how long, nor how many go before it. */
+export function newsOf(why: string): string {
+  return why.replace(/, in .*/, "").replace(/; [\d,]+ ready jobs.*/, "");
 }
 
-async function onlineWorkers(call: Call): Promise<readonly Worker[]> {
-  const request = { online: true, pageSize: 1_000 };
-  return (await call.client(WorkerAdminService).listWorkers(request, call.once())).workers;
+// It is only said by the way: no answer is no error.
+async function explained(call: Call, { jobId }: Job): Promise<string | undefined> {
+  try {
+    const { summary } = await call.client(ExplainService).explainJob({ jobId }, call.once());
+    return summary === "" ? undefined : sanitize(summary);
+  } catch {
+    call.signal.throwIfAborted();
+    return undefined;
+  }
 }

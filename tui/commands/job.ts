@@ -16,6 +16,7 @@ import { exitCodes } from "../exit-codes.ts";
 import { listOption, pairOption, wholeOption } from "../input/options.ts";
 import { didYouMean } from "../input/suggest.ts";
 import { sanitize } from "../output/sanitize.ts";
+import { registerJobExplain } from "./job-explain.ts";
 import { registerJobPark } from "./job-park.ts";
 import { attemptTable, jobDetail, jobLine, jobTable } from "./job-show.ts";
 import { registerJobSubmit } from "./job-submit.ts";
@@ -34,6 +35,7 @@ interface ListOptions extends PageOptions {
   readonly label?: Readonly<Record<string, string>>;
   readonly worker?: string;
   readonly parent?: string;
+  readonly runnableBy?: string;
 }
 
 const anId = "job_01jd9y3f4k8qkx2m0000000000";
@@ -44,6 +46,7 @@ export function registerJob(cli: Cli): void {
   registerJobSubmit(job, cli);
   registerList(job, cli);
   registerGet(job, cli);
+  registerJobExplain(job, cli);
   registerFollow(job, cli);
   registerSteer(job, cli);
   registerJobPark(job, cli);
@@ -61,6 +64,7 @@ function registerList(job: MusterCommand, cli: Cli): void {
       "muster job list",
       "muster job list --state running,offered --kind shell.run",
       "muster job list --label team=web --all --json",
+      "muster job list --runnable-by gpu-1",
       "muster job list --state dead -o name | xargs -n 20 muster job retry",
     )
     .option("--state <state>", "only in this state; repeat or use commas for more", listOption)
@@ -71,6 +75,10 @@ function registerList(job: MusterCommand, cli: Cli): void {
     .option("--label <key=value>", "only with this label; repeat for more", pairOption)
     .option("--worker <worker>", "only what this worker holds now (its id, wrk_...)")
     .option("--parent <job>", "only children of this job")
+    .option(
+      "--runnable-by <worker>",
+      "only ready jobs that this worker (name or id) could run if it were free, the first to be offered first",
+    )
     .action(cli.action((call, options: ListOptions) => printJobs(call, options)));
 }
 
@@ -212,6 +220,7 @@ async function printJobs(call: Call, options: ListOptions): Promise<number> {
     labels: { ...options.label },
     workerId: options.worker ?? "",
     parentJobId: options.parent ?? "",
+    runnableBy: options.runnableBy ?? "",
   };
   const page = await collectPages(options, async (pageSize, pageToken) => {
     const response = await call.client(JobService).listJobs({ filter, pageSize, pageToken }, call.once());

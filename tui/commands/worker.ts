@@ -19,6 +19,7 @@ import { type Cell, layFacts, layTable } from "../output/table.ts";
 import { showAge, showTimeAndAge } from "../output/time.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
 import { registerDrain, workerName } from "./worker-drain.ts";
+import { registerWorkerExplain } from "./worker-explain.ts";
 import { registerWorkerRun } from "./worker-run.ts";
 
 /** Registers `muster worker`. */
@@ -27,6 +28,7 @@ export function registerWorker(cli: Cli): void {
   registerWorkerRun(worker, cli);
   registerCreate(worker, cli);
   registerLook(worker, cli);
+  registerWorkerExplain(worker, cli);
   registerDrain(worker, cli);
 }
 

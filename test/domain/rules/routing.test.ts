@@ -162,6 +162,7 @@ describe("what is explained is what is dispatched", () => {
     for (const [index, { points, isAlone }] of held.entries()) {
       link.hold({
         fence: { jobId: `j${index}`, attempt: 1, leaseId: `l${index}`, workerId: "w1" },
+        shape: shapeOf({ points, isAlone }),
         points,
         isAlone,
         offerSequence: 0,
