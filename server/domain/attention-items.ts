@@ -9,21 +9,26 @@ import { gateParts } from "./rules/gate-standing.ts";
 import { type ShapeTarget, targetParts } from "./rules/shapes.ts";
 import { shellWord } from "./rules/shell-words.ts";
 
+/** The ready jobs of one shape, with since when the one that waits longest is ready. */
+export interface WaitingLine extends ReadyLineRow {
+  readonly oldestAt: Date;
+}
+
 /** A problem whose jobs are those of some ready lines: they are counted later. */
 export interface LineItem extends Omit<AttentionItem, "jobs" | "jobIds"> {
-  readonly lines: readonly ReadyLineRow[];
+  readonly lines: readonly WaitingLine[];
 }
 
 type Rows<Read extends (...args: never[]) => Promise<readonly unknown[]>> = Awaited<ReturnType<Read>>;
 
 /** Since when the job that waits longest in some lines is ready. */
-export function oldestOf(lines: readonly ReadyLineRow[]): Date {
+export function oldestOf(lines: readonly WaitingLine[]): Date {
   return new Date(Math.min(...lines.map(({ oldestAt }) => oldestAt.getTime())));
 }
 
 /** Projects at their cap, and queues, kinds and pools that are paused, while jobs wait. */
-export function heldGateItems(routing: Routing, lines: readonly ReadyLineRow[]): LineItem[] {
-  const byKey = new Map<string, ReadyLineRow[]>();
+export function heldGateItems(routing: Routing, lines: readonly WaitingLine[]): LineItem[] {
+  const byKey = new Map<string, WaitingLine[]>();
   for (const line of lines) {
     for (const key of keysInOrder(line.shape)) {
       if (!routing.gates.has(key)) continue;
@@ -70,7 +75,7 @@ export function heldGateItems(routing: Routing, lines: readonly ReadyLineRow[]):
 }
 
 /** Deleted projects that ready jobs name. */
-export function lostProjectItems(lines: readonly ReadyLineRow[], projects: ReadonlySet<string>): LineItem[] {
+export function lostProjectItems(lines: readonly WaitingLine[], projects: ReadonlySet<string>): LineItem[] {
   const lost = Map.groupBy(
     lines.flatMap((line) => projectsOf(line.shape).map((project) => ({ project, line }))),
     ({ project }) => project,

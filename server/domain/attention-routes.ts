@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
-import type { ReadyLineRow } from "../store/ready-lines.ts";
-import { type LineItem, oldestOf } from "./attention-items.ts";
+import { type LineItem, oldestOf, type WaitingLine } from "./attention-items.ts";
 import { targetFix } from "./explain-gates.ts";
 import { encodeId } from "./ids.ts";
 import { holdOf, type Routing, routesOf } from "./routing.ts";
@@ -14,7 +13,7 @@ import { targetParts } from "./rules/shapes.ts";
 export const noRouteAfterMs = 60_000;
 
 /** Ready jobs whose gates are open and that no connected worker serves, for a minute. */
-export function noRouteItems(routing: Routing, lines: readonly ReadyLineRow[]): LineItem[] {
+export function noRouteItems(routing: Routing, lines: readonly WaitingLine[]): LineItem[] {
   const routes = routesOf(routing);
   const unserved = lines.filter((line) => {
     const { route, problem } = routes(line.shape.target);
@@ -35,7 +34,7 @@ export function noRouteItems(routing: Routing, lines: readonly ReadyLineRow[]): 
 /** Ready jobs for a session that is archived, gone or was never there; whose worker is away for a minute. */
 export function missingSessionItems(
   routing: Routing,
-  lines: readonly ReadyLineRow[],
+  lines: readonly WaitingLine[],
   /** Who removed sessions that are not there. */
   removed: ReadonlyMap<string, string>,
 ): LineItem[] {
@@ -67,12 +66,7 @@ export function missingSessionItems(
   });
 }
 
-function noRouteItem(
-  routing: Routing,
-  key: string,
-  line: ReadyLineRow,
-  of: readonly ReadyLineRow[],
-): LineItem {
+function noRouteItem(routing: Routing, key: string, line: WaitingLine, of: readonly WaitingLine[]): LineItem {
   const { shape } = line;
   const { kind, skills, points, target } = shape;
   const { route } = routesOf(routing)(target);
@@ -113,7 +107,7 @@ function missingText(
   return target.startsWith("session:") ? "no worker ever published it, or it was removed long ago" : said;
 }
 
-function waitsLong({ now }: Routing, { oldestAt }: ReadyLineRow): boolean {
+function waitsLong({ now }: Routing, { oldestAt }: WaitingLine): boolean {
   return now.getTime() - oldestAt.getTime() >= noRouteAfterMs;
 }
 

@@ -1,7 +1,7 @@
 import { readAudited, readContestedSessions, readLeasesBy, readTroubledJobs } from "../store/attention.ts";
 import type { Tx } from "../store/database.ts";
 import { existingProjects } from "../store/explain.ts";
-import { countReady, firstReady } from "../store/ready-lines.ts";
+import { countReady, firstReady, oldestReady } from "../store/ready-lines.ts";
 import { readOrgByIndex } from "../store/snapshot.ts";
 import {
   contestedItems,
@@ -36,8 +36,9 @@ export interface AttentionReader {
 
 /** Items that an answer shows at most. */
 const mostItems = 1_000;
-/** Ready jobs of a line that are counted at most. */
+/** Ready jobs of a line that are counted at most; all lines together share the second number. */
 const mostCounted = 1_000;
+const mostCountedInAll = 50_000;
 /** Jobs that an item names at most. */
 const mostJobIds = 10;
 /** How long a session that two workers publish is shown. */
@@ -67,7 +68,13 @@ function readAttention(
   orgId: string,
 ): Promise<readonly AttentionItem[]> {
   return readOrgByIndex(db.app, orgId, async (tx) => {
-    const { routing, lines } = await readLines(tx, orgId, config);
+    const { routing, lines: heads } = await readLines(tx, orgId, config);
+    const oldest = await oldestReady(
+      tx,
+      orgId,
+      heads.map(({ shape }) => shape.shapeId),
+    );
+    const lines = heads.map((one) => ({ ...one, oldestAt: oldest.get(one.shape.shapeId) ?? one.readyAt }));
     const silent = routing.workers.filter((one) => one.isStale && one.slotsUsed > 0);
     const leases = await readLeasesBy(
       tx,
@@ -115,7 +122,8 @@ async function missingSessions(
 // Counts the jobs of each item, and names some.
 async function withJobs(tx: Tx, orgId: string, items: readonly LineItem[]): Promise<AttentionItem[]> {
   const ids = [...new Set(items.flatMap(({ lines }) => lines.map(({ shape }) => shape.shapeId)))];
-  const counts = await countReady(tx, orgId, ids, mostCounted);
+  const most = Math.min(mostCounted, Math.ceil(mostCountedInAll / Math.max(1, ids.length)));
+  const counts = await countReady(tx, orgId, ids, most);
   const countOf = new Map(ids.map((id, index) => [id, counts[index] ?? 0]));
   const first = await firstReady(tx, orgId, ids, mostJobIds);
   return items.map(({ lines, ...item }) => ({

@@ -16,7 +16,7 @@ import { invalidArgument, notFound } from "./errors.ts";
 import { type GateView, gatesOf, stateGateOf, type WaitingJob } from "./explain-gates.ts";
 import { encodeId } from "./ids.ts";
 import { checkedState, type JobView, jobView } from "./job-views.ts";
-import { type Routing, readBareLines, readRouting, routesOf } from "./routing.ts";
+import { type Routing, readLineShapes, readRouting, routesOf } from "./routing.ts";
 import { timeText } from "./rules/durations.ts";
 import { routeAdvice } from "./rules/route-advice.ts";
 import {
@@ -225,14 +225,14 @@ async function aheadOf(
   judged: readonly Judged[],
 ): Promise<number> {
   const takers = judged.filter(({ reason }) => serves(reason)).map(({ worker }) => worker);
-  const lines = await readBareLines(tx, orgId);
+  if (takers.length === 0) return 0;
   const routes = routesOf(routing);
-  const shapeIds = lines
-    .filter(({ shape }) => {
+  const shapeIds = (await readLineShapes(tx, orgId))
+    .filter((shape) => {
       const { route } = routes(shape.target);
       return takers.some((worker) => serves(unfitReason(worker, shape, route)));
     })
-    .map(({ shape }) => shape.shapeId);
+    .map(({ shapeId }) => shapeId);
   return countAhead(tx, orgId, { shapeIds, jobId, most: mostAhead });
 }
 

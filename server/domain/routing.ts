@@ -7,11 +7,11 @@ import {
   readWorkerFacts,
   type WorkerFactsRow,
 } from "../store/explain.ts";
-import { type ReadyLineRow, readReadyLines } from "../store/ready-lines.ts";
+import { type ReadyLineRow, readReadyLines, readReadyShapes } from "../store/ready-lines.ts";
 import { type GateFacts, type GateStanding, gateParts, gateStanding } from "./rules/gate-standing.ts";
 import { anyRoute, type Route } from "./rules/routing.ts";
 import { routeOf, type SessionFacts, type TargetRoute } from "./rules/session-routes.ts";
-import { gateKeys, type Shape, type ShapeTarget, targetParts } from "./rules/shapes.ts";
+import { gateKeys, type InternedShape, type Shape, type ShapeTarget, targetParts } from "./rules/shapes.ts";
 
 /** Workers, lines, gates and sessions that one look takes in at most: what is beyond is not judged. */
 export const mostWorkers = 10_000;
@@ -77,9 +77,9 @@ export async function readLines(
   return { routing: await readRouting(tx, orgId, shapes, config), lines: lines.sort(inOrder) };
 }
 
-/** The lines that have ready jobs, without what decides about them. */
-export function readBareLines(tx: Tx, orgId: string): Promise<ReadyLineRow[]> {
-  return readReadyLines(tx, orgId, mostLines);
+/** The shapes of the lines alone. */
+export function readLineShapes(tx: Tx, orgId: string): Promise<InternedShape[]> {
+  return readReadyShapes(tx, orgId, mostLines);
 }
 
 /** How the gate of a key stands. */

@@ -251,10 +251,13 @@ function heldByAll(tx: Tx, orgId: string) {
       workerId: jobQueue.workerId,
       leases: sql<number>`count(*)::int`.as("held_leases"),
       points: sql<number>`sum(${jobQueue.points})::int`.as("held_points"),
-      alone: sql<boolean>`bool_or(${shapes.alone})`.as("held_alone"),
+      // The few shapes that run alone are looked up once, not the shape of each lease.
+      alone: sql<boolean>`bool_or(${jobQueue.shapeId} = any(array(${tx
+        .select({ id: shapes.shapeId })
+        .from(shapes)
+        .where(and(eq(shapes.orgId, orgId), shapes.alone))})))`.as("held_alone"),
     })
     .from(jobQueue)
-    .leftJoin(shapes, and(eq(shapes.orgId, orgId), eq(shapes.shapeId, jobQueue.shapeId)))
     .where(and(eq(jobQueue.orgId, orgId), sql`${jobQueue.workerId} is not null`))
     .groupBy(jobQueue.workerId)
     .as("held");

@@ -15,63 +15,61 @@ export interface ReadyLineRow {
   readonly jobId: string;
   readonly priority: number;
   readonly readyAt: Date;
-  /** Since when the one that waits longest is ready. */
-  readonly oldestAt: Date;
 }
 
 /**
- * The shapes that have ready jobs, up to `limit`, with their first job: found by skipping through the ready index from
- * shape to shape, and within one from priority to priority, however many jobs wait.
+ * The shapes that have ready jobs, up to `limit`: found by skipping through the ready index from shape to shape, one
+ * probe each, however many jobs wait.
  */
+export async function readReadyShapes(tx: Tx, orgId: string, limit: number): Promise<InternedShape[]> {
+  const rows = await tx.execute<{ id: string }>(sql`
+    with recursive ${found(orgId)} select f.id::text as id from found f where f.id is not null limit ${limit}`);
+  return [...(await readShapes(tx, orgId, rows.map(idOf))).values()];
+}
+
+/** The same, with their first jobs. */
 export async function readReadyLines(tx: Tx, orgId: string, limit: number): Promise<ReadyLineRow[]> {
-  const heads = await tx.execute<{
-    id: string;
-    job: string;
-    priority: number;
-    ready: number;
-    oldest: number;
-  }>(sql`
-    with recursive found as (
-      (select r.${q.shapeId} as id from ${jobQueue} r where r.${q.orgId} = ${orgId}::uuid and r.${q.state} = ${ready}
-        order by r.${q.shapeId} limit 1)
-      union all
-      select (select r.${q.shapeId} from ${jobQueue} r where r.${q.orgId} = ${orgId}::uuid and r.${q.state} = ${ready}
-        and r.${q.shapeId} > found.id order by r.${q.shapeId} limit 1)
-      from found where found.id is not null
-    ), lines as (
-      select id from found where id is not null limit ${limit}
+  const rows = await tx.execute<{ id: string; job: string; priority: number; ready: number }>(sql`
+    with recursive ${found(orgId)}, lines as (
+      select f.id from found f where f.id is not null limit ${limit}
     )
-    select l.id::text as id, h.job::text as job, h.priority as priority, ${epochMs(sql`h.ready`)} as ready,
-      ${epochMs(sql`o.oldest`)} as oldest
-    from lines l
-    cross join lateral (
+    select l.id::text as id, h.job::text as job, h.priority as priority, ${epochMs(sql`h.ready`)} as ready
+    from lines l cross join lateral (
       select r.${q.jobId} as job, r.${q.priority} as priority, r.${q.readyAt} as ready from ${jobQueue} r
       where r.${q.orgId} = ${orgId}::uuid and r.${q.shapeId} = l.id and r.${q.state} = ${ready}
       order by r.${q.priority} desc, r.${q.readyAt}, r.${q.jobId} limit 1
-    ) h
-    cross join lateral (
+    ) h`);
+  const known = await readShapes(tx, orgId, rows.map(idOf));
+  return rows.flatMap(({ id, job, priority, ready }) => {
+    const shape = known.get(BigInt(id));
+    return shape === undefined ? [] : [{ shape, jobId: job, priority, readyAt: new Date(ready) }];
+  });
+}
+
+/**
+ * Since when the job that waits longest of each shape is ready, by shape: one probe a priority, because the line of a
+ * shape is in the order of priorities first.
+ */
+export async function oldestReady(
+  tx: Tx,
+  orgId: string,
+  shapeIds: readonly bigint[],
+): Promise<ReadonlyMap<bigint, Date>> {
+  if (shapeIds.length === 0) return new Map();
+  const next = (below: ReturnType<typeof sql>) => sql`
+    select r.${q.priority} as priority, r.${q.readyAt} as ready from ${jobQueue} r
+    where r.${q.orgId} = ${orgId}::uuid and r.${q.shapeId} = s.id and r.${q.state} = ${ready} and r.${q.priority} < ${below}
+    order by r.${q.priority} desc, r.${q.readyAt}, r.${q.jobId} limit 1`;
+  const rows = await tx.execute<{ id: string; ready: number }>(sql`
+    select s.id::text as id, ${epochMs(sql`o.oldest`)} as ready from ${listOf(shapeIds)} as s(id) cross join lateral (
       with recursive levels as (
-        select h.priority as priority, h.ready as ready
+        (${next(sql`256`)})
         union all
-        select n.priority, n.ready from levels v cross join lateral (
-          select r.${q.priority} as priority, r.${q.readyAt} as ready from ${jobQueue} r
-          where r.${q.orgId} = ${orgId}::uuid and r.${q.shapeId} = l.id and r.${q.state} = ${ready}
-            and r.${q.priority} < v.priority
-          order by r.${q.priority} desc, r.${q.readyAt}, r.${q.jobId} limit 1
-        ) n
+        select n.priority, n.ready from levels v cross join lateral (${next(sql`v.priority`)}) n
       )
       select min(ready) as oldest from levels
-    ) o`);
-  const known = await readShapes(
-    tx,
-    orgId,
-    heads.map(({ id }) => BigInt(id)),
-  );
-  return heads.flatMap(({ id, job, priority, ready, oldest }) => {
-    const shape = known.get(BigInt(id));
-    if (shape === undefined) return [];
-    return [{ shape, jobId: job, priority, readyAt: new Date(ready), oldestAt: new Date(oldest) }];
-  });
+    ) o where o.oldest is not null`);
+  return new Map(rows.map(({ id, ready }) => [BigInt(id), new Date(ready)]));
 }
 
 /** How many jobs of each shape are ready, in the order of the shapes: counted up to `most` each. */
@@ -140,6 +138,18 @@ export async function countAhead(
   return row?.count ?? 0;
 }
 
+// The ids of the shapes, and a null at the end.
+function found(orgId: string) {
+  const first = (after: ReturnType<typeof sql>) => sql`
+    select r.${q.shapeId} from ${jobQueue} r
+    where r.${q.orgId} = ${orgId}::uuid and r.${q.state} = ${ready}${after} order by r.${q.shapeId} limit 1`;
+  return sql`found as (
+    select (${first(sql``)}) as id
+    union all
+    select (${first(sql` and r.${q.shapeId} > found.id`)}) from found where found.id is not null
+  )`;
+}
+
 async function readShapes(
   tx: Tx,
   orgId: string,
@@ -159,4 +169,8 @@ function listOf(ids: readonly bigint[]) {
 
 function epochMs(time: ReturnType<typeof sql>) {
   return sql`(extract(epoch from ${time}) * 1000)::float8`;
+}
+
+function idOf({ id }: { readonly id: string }): bigint {
+  return BigInt(id);
 }

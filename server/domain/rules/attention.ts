@@ -33,7 +33,7 @@ export interface AttentionItem {
   /** Empty where there is none. */
   readonly command: string;
   readonly since: Date;
-  /** Jobs that it holds: ready ones are counted up to 1,000 a line. */
+  /** Jobs that it holds: ready ones are counted up to 1,000 a line, fewer where there are many lines. */
   readonly jobs: number;
   /** At most 10. */
   readonly jobIds: readonly string[];

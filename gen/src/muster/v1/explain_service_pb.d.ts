@@ -516,7 +516,8 @@ export declare type AttentionItem = Message<"muster.v1.AttentionItem"> & {
   since?: Timestamp | undefined;
 
   /**
-   * Jobs that it holds; ready ones are counted up to 1,000 a line.
+   * Jobs that it holds; ready ones are counted up to 1,000 a line, fewer where
+   * there are many lines.
    *
    * @generated from field: int32 jobs = 10;
    */
