@@ -256,8 +256,14 @@ function waitingSummary({
   if (noRoute !== null) return `No worker takes it: ${noRoute}.`;
   const free = judged.filter(({ reason }) => reason === null).length;
   const able = judged.filter(({ reason }) => serves(reason)).length;
-  const ahead = jobsAhead === 0 ? "" : `; ${count(jobsAhead)} ready jobs go before it`;
-  if (free > 0) return `It is about to start: ${counted(free, "worker")} can take it now${ahead}.`;
+  const ahead =
+    jobsAhead === 0
+      ? ""
+      : `; ${counted(jobsAhead, "ready job")} ${jobsAhead === 1 ? "goes" : "go"} before it`;
+  if (free > 0 && jobsAhead < roomOf(judged)) {
+    return `It is about to start: ${counted(free, "worker")} can take it now${ahead}.`;
+  }
+  if (free > 0) return `Its turn has not come: ${counted(free, "worker")} can take it now${ahead}.`;
   return `It waits for room on ${able === 1 ? "the one worker" : `one of the ${able} workers`} that can run it${ahead}.`;
 }
 
@@ -289,10 +295,14 @@ function estimate(
     const times = closed.flatMap(({ openAt }) => (openAt === null ? [] : [openAt.getTime()]));
     return times.length === closed.length ? new Date(Math.max(now.getTime(), ...times)) : null;
   }
-  const room = judged
+  return jobsAhead < roomOf(judged) ? now : null;
+}
+
+// Slots that are free on those who could take it now.
+function roomOf(judged: readonly Judged[]): number {
+  return judged
     .filter(({ reason }) => reason === null)
     .reduce((sum, { worker }) => sum + worker.slots - worker.slotsUsed, 0);
-  return jobsAhead < room ? now : null;
 }
 
 async function parkedBy(

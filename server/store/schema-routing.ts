@@ -118,5 +118,6 @@ export const sessions = muster.table(
     uniqueIndex("sessions_primary").on(t.orgId, t.project).where(sql`is_primary`),
     index("sessions_by_project").on(t.orgId, t.project, t.registeredAt),
     index("sessions_by_worker").on(t.orgId, t.workerId),
+    index("sessions_contested").on(t.orgId, t.contestedAt).where(sql`contested_at is not null`),
   ],
 );

@@ -68,6 +68,22 @@ describe("a ready job that a worker can take", () => {
   });
 });
 
+test("a ready job that has many before it is not about to start, though workers have room", async () => {
+  const orgId = await db.orgId();
+  await insertAble(db, orgId, { name: "w1", slots: 2 });
+  await insertShaped(db, orgId, { priority: 200 });
+  const next = await insertShaped(db, orgId, { readyForMs: 1_000 });
+  const later = await insertShaped(db, orgId);
+  expect(await explain(orgId, next)).toMatchObject({
+    summary: "It is about to start: 1 worker can take it now; 1 ready job goes before it.",
+    estimatedStartAt: expect.any(Date),
+  });
+  expect(await explain(orgId, later)).toMatchObject({
+    summary: "Its turn has not come: 1 worker can take it now; 2 ready jobs go before it.",
+    estimatedStartAt: null,
+  });
+});
+
 describe("a ready job that no worker takes", () => {
   test("names every worker with its first reason, the connected and the closest first", async () => {
     const orgId = await db.orgId();

@@ -31,7 +31,7 @@ export async function whyWaiting(call: Call, job: Job): Promise<string | undefin
 
 /** The part of the sentence that is news when it changes: not how long, nor how many go before it. */
 export function newsOf(why: string): string {
-  return why.replace(/, in .*/, "").replace(/; [\d,]+ ready jobs.*/, "");
+  return why.replace(/, in .*/, "").replace(/; [\d,]+ ready jobs? .*/, "");
 }
 
 // It is only said by the way: no answer is no error.

@@ -121,6 +121,8 @@ CREATE INDEX "sessions_by_worker" ON "muster"."sessions" USING btree ("org_id","
 --> statement-breakpoint
 CREATE INDEX "job_queue_pool_parked" ON "muster"."job_queue" USING btree ("org_id","job_id") WHERE is_pool_parked;
 --> statement-breakpoint
+CREATE INDEX "sessions_contested" ON "muster"."sessions" USING btree ("org_id","contested_at") WHERE contested_at is not null;
+--> statement-breakpoint
 CREATE INDEX "job_queue_trouble" ON "muster"."job_queue" USING btree ("org_id","job_id") WHERE failures >= 3 or losses >= 3;
 --> statement-breakpoint
 CREATE INDEX "pull_requests_by_time" ON "muster"."pull_requests" USING btree ("org_id","created_at" DESC NULLS FIRST,"url");
