@@ -1,8 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { explainJob } from "../../server/domain/explain.ts";
 import { encodeId } from "../../server/domain/ids.ts";
+import { submitJob } from "../../server/domain/jobs.ts";
+import type { Hello } from "../../server/domain/links.ts";
 import { JobState, Outcome } from "../../server/domain/rules/states.ts";
-import { createTestDatabase, type TestDatabase, testCoordinator } from "../support/database.ts";
+import { createTestDatabase, type TestDatabase, testCaller, testCoordinator } from "../support/database.ts";
+import { attachWorker, hello, jobRequest, testDispatcher } from "../support/fleet.ts";
 import { insertAble, insertGate, insertSession, insertShaped } from "../support/routed-rows.ts";
 import { insertAttempt, insertJob } from "../support/rows.ts";
 
@@ -308,6 +311,43 @@ describe("a gate", () => {
     });
     expect(held.estimatedStartAt).toBeNull();
   });
+});
+
+test("what is explained is what dispatch then does, worker by worker", async () => {
+  const orgId = await db.orgId();
+  const c = testCoordinator(db);
+  const dispatcher = testDispatcher(c);
+  const attach = (name: string, declared: Partial<Hello["declared"]>) =>
+    attachWorker(c, orgId, {
+      name,
+      hello: hello({ declared: { ...hello().declared, ...declared } }),
+      dispatcher,
+    });
+  await attach("no-skill", {});
+  await attach("too-small", { skills: [{ name: "gpu", digest: "" }], points: 2 });
+  const able = await attach("able", { skills: [{ name: "gpu", digest: "" }] });
+  const submit = async () => {
+    const job = jobRequest({ skills: ["gpu"], points: 3 });
+    return (await submitJob(c, testCaller(orgId), { job, idempotencyKey: null, parent: null })).jobId;
+  };
+  const reasons = async (jobId: string) =>
+    (await explain(orgId, jobId)).workers.map(({ name, reason }) => [name, reason]);
+  const first = await submit();
+  expect(await reasons(first)).toEqual([
+    ["able", null],
+    ["too-small", "points"],
+    ["no-skill", "skills"],
+  ]);
+  await dispatcher.refresh(orgId);
+  expect((await able.offers(1))[0]?.fence.jobId).toBe(first);
+  expect((await explain(orgId, first)).summary).toMatch(/^It is offered to able since /);
+  const second = await submit();
+  expect(await reasons(second)).toEqual([
+    ["able", "points-full"],
+    ["too-small", "points"],
+    ["no-skill", "skills"],
+  ]);
+  await dispatcher.stop();
 });
 
 describe("a job that does not wait", () => {

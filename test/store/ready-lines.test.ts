@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Tx } from "../../server/store/database.ts";
 import { sql } from "../../server/store/drizzle.ts";
 import type { JobFilter } from "../../server/store/job-lists.ts";
@@ -21,15 +21,11 @@ const [one, two] = [shapeOf({ kind: "one" }), shapeOf({ kind: "two" })];
 const ids = [one.shapeId, two.shapeId];
 const many = 10_000;
 
+// Two lines with ten priorities each, the oldest at the end.
 beforeAll(async () => {
   db = await createTestDatabase();
   // Statistics are what a test sets, whenever the daemon would come.
   await db.admin`alter table muster.job_queue set (autovacuum_enabled = false)`;
-});
-afterAll(() => db.close());
-
-// Two lines with ten priorities each, the oldest at the end.
-beforeEach(async () => {
   orgId = await db.orgId();
   for (const shape of [one, two]) {
     await insertShape(db, orgId, shape);
@@ -39,6 +35,7 @@ beforeEach(async () => {
         14400000, 3, 100 + n % 10 from generate_series(1, ${many}) n`;
   }
 });
+afterAll(() => db.close());
 
 /** Runs a read, and answers how many rows of the queue it looked at, and how many of them by a scan of the table. */
 async function looked(read: (tx: Tx) => Promise<unknown>): Promise<{ indexed: number; scanned: number }> {
@@ -91,19 +88,17 @@ const reads: readonly (readonly [
 ];
 
 describe.each(["no", "stale", "full"] as const)("with %s statistics", (statistics) => {
+  beforeAll(async () => {
+    if (statistics === "no") return;
+    await db.admin`analyze muster.job_queue`;
+    if (statistics === "full") return;
+    await db.admin`
+      insert into muster.job_queue (org_id, job_id, shape_id, ready_at, points, reclaim_after_ms, lease_ttl_ms, state, priority)
+      select ${orgId}, gen_random_uuid(), ${one.shapeId.toString()}, now(), 1, 30000, 14400000, 3, 90
+      from generate_series(1, ${many})`;
+  });
+
   test.each(reads)("%s looks at a few rows of very many", async (_, most, read) => {
-    if (statistics === "full") await db.admin`analyze muster.job_queue`;
-    if (statistics === "stale") {
-      await db.admin`analyze muster.job_queue`;
-      await db.admin`
-        insert into muster.job_queue (org_id, job_id, shape_id, ready_at, points, reclaim_after_ms, lease_ttl_ms, state, priority)
-        select ${orgId}, gen_random_uuid(), ${one.shapeId.toString()}, now(), 1, 30000, 14400000, 3, 128
-        from generate_series(1, ${many})`;
-    }
-    if (statistics === "no") {
-      await db.admin`delete from pg_statistic where starelid = 'muster.job_queue'::regclass`;
-      await db.admin`update pg_class set reltuples = -1, relpages = 0 where oid = 'muster.job_queue'::regclass`;
-    }
     const jobId = await insertShaped(db, orgId, { shape: one, priority: 129, readyForMs: 60_000 });
     const { indexed, scanned } = await looked((tx) => read(tx, jobId));
     expect(scanned).toBe(0);

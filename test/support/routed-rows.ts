@@ -146,12 +146,26 @@ export async function insertSession(
     readonly contestedBy?: string;
   },
 ): Promise<void> {
-  const nowIf = (isSo: boolean) => (isSo ? db.admin`muster.muster_clock()` : null);
+  const row = {
+    org_id: orgId,
+    session_id: of.sessionId,
+    worker_id: of.workerId,
+    project: of.project ?? null,
+    label: "",
+    agent: "codex",
+    agent_session_id: (of.isResumable ?? true) ? "agent-1" : "",
+    state: of.state ?? 1,
+    role: "",
+    terminal_target: "",
+    registered_at: new Date(db.nowMs()),
+    is_primary: of.isPrimary ?? false,
+    says_primary: of.isPrimary ?? false,
+    is_published: of.isPublished ?? true,
+    is_archived: of.isArchived ?? false,
+    archived_at: (of.isArchivedByOperator ?? false) ? new Date(db.nowMs()) : null,
+    contested_by: of.contestedBy ?? null,
+    contested_at: of.contestedBy === undefined ? null : new Date(db.nowMs()),
+  };
   await db.admin`
-    insert into muster.sessions (org_id, session_id, worker_id, project, label, agent, agent_session_id, state, role,
-      terminal_target, is_primary, is_published, is_archived, archived_at, contested_by, contested_at)
-    values (${orgId}, ${of.sessionId}, ${of.workerId}, ${of.project ?? null}, '', 'codex',
-      ${(of.isResumable ?? true) ? "agent-1" : ""}, ${of.state ?? 1}, '', '', ${of.isPrimary ?? false},
-      ${of.isPublished ?? true}, ${of.isArchived ?? false}, ${nowIf(of.isArchivedByOperator ?? false)},
-      ${of.contestedBy ?? null}, ${nowIf(of.contestedBy !== undefined)})`;
+    insert into muster.sessions select * from jsonb_populate_record(null::muster.sessions, ${JSON.stringify(row)}::text::jsonb)`;
 }
