@@ -1,3 +1,4 @@
+import { connect, createServer, type ServerHttp2Session } from "node:http2";
 import { create } from "@bufbuild/protobuf";
 import { type ClientDuplexStream, Metadata, type ServiceError } from "@grpc/grpc-js";
 import { Health, HealthCheckResponse_ServingStatus as Serving } from "@muster/client/grpc/health";
@@ -12,7 +13,7 @@ import { parseAddress } from "../../../worker/transport/address.ts";
 import { deserializer, grpcUnary, openChannel, serializer } from "../../../worker/transport/grpc.ts";
 import { ManualClock } from "../../support/worker-clock.ts";
 import { type EchoPeer, openEchoPeer } from "./echo-peer.ts";
-import type { FaultProxy } from "./fault-proxy.ts";
+import { type FaultProxy, listenOnLoopback } from "./fault-proxy.ts";
 import { type FrameFault, startFrameProxy } from "./frame-proxy.ts";
 
 let peer: EchoPeer;
@@ -277,5 +278,31 @@ describe("HTTP/2", () => {
     expect(await link.ended).toBe(14);
     await expect.poll(() => peer.endings).toContain("cancelled");
     await expect.poll(() => proxy.connections()).toEqual([]);
+  });
+
+  test("GOAWAY and RST_STREAM leave alone what was cut a moment ago", async () => {
+    await welcomed(openLink());
+    proxy.fault({ kind: "cut" });
+    expect(proxy.connections()).toHaveLength(1);
+    proxy.fault({ kind: "goaway" });
+    proxy.fault({ kind: "reset-streams" });
+    await expect.poll(() => proxy.connections()).toEqual([]);
+    expect(proxy.counts()["goaway"]).toBeUndefined();
+    await welcomed(openLink());
+  });
+
+  // An error here is thrown in an event of the proxy: vitest says so, and fails.
+  test("GOAWAY of the target comes to nobody once the client is gone", async () => {
+    const target = createServer();
+    proxy.setTarget((await listenOnLoopback(target)).address);
+    for (let round = 0; round < 10; round++) {
+      const behind = new Promise<ServerHttp2Session>((resolve) => target.once("session", resolve));
+      const client = connect(`http://${proxy.address}`);
+      const session = await behind;
+      session.goaway();
+      client.destroy();
+    }
+    await expect.poll(() => proxy.connections()).toEqual([]);
+    target.close();
   });
 });

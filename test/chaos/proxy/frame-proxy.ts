@@ -71,7 +71,9 @@ export async function startFrameProxy(options: FrameProxyOptions): Promise<Fault
       behind.destroy();
       pairs.delete(pair);
     });
-    behind.on("goaway", (code) => front.goaway(code));
+    behind.on("goaway", (code) => {
+      if (!front.destroyed) front.goaway(code);
+    });
     front.on("stream", (stream, headers) => {
       if (behind.destroyed || behind.closed) {
         stream.close(constants.NGHTTP2_REFUSED_STREAM);
@@ -99,6 +101,8 @@ export async function startFrameProxy(options: FrameProxyOptions): Promise<Fault
         }
         case "goaway":
           for (const { front, relays } of pairs) {
+            // Destroyed, but not yet closed: nobody is there to be told.
+            if (front.destroyed) continue;
             if (plan.which !== undefined && (plan.which === "idle") !== (relays.size === 0)) continue;
             counts.add("goaway");
             front.goaway(plan.code ?? constants.NGHTTP2_NO_ERROR);
