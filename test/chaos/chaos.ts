@@ -5,6 +5,7 @@ import { type Child, startChild } from "./child.ts";
 import { Cluster } from "./cluster.ts";
 import { startDatabase } from "./database.ts";
 import { doHarm } from "./faults.ts";
+import { type FaultLine, openHistory } from "./history.ts";
 import { type ChaosOptions, readOptions } from "./options.ts";
 import { startProxies } from "./proxies.ts";
 import { seededRandom } from "./random.ts";
@@ -14,7 +15,8 @@ import { countLive, openAdmin, tailChanges, writeTables } from "./tail.ts";
 /*
  * `npm run chaos`: real coordinators, workers, clients and Postgres, a fault proxy between all of them, and harm of
  * every sort while jobs are submitted. Then all is healed, the jobs come to their ends, and the checker reads what
- * everybody wrote down. The last line is one JSON object; the exit code is 1 when a promise was broken.
+ * everybody wrote down. The last line is one JSON object; the exit code is 1 when a promise was broken, a process
+ * crashed, or the run ended early by an error.
  */
 
 /** How long the jobs have to come to their ends after the last fault. */
@@ -34,50 +36,79 @@ if (options.isKept || options.folder !== null || !judgement.isRight) {
 process.exit(judgement.isRight ? 0 : 1);
 
 async function runAll(of: ChaosOptions, into: string): Promise<Omit<RunFacts, "ms">> {
-  const database = await startDatabase(into);
-  const proxies = startProxies(of.seed);
-  const cluster = new Cluster({ options: of, folder: into, database, proxies });
-  const admin = openAdmin(database.url);
+  const faults = openHistory<FaultLine>(into, "faults");
   const submitting: Child[] = [];
-  // The first signal ends the submission, and what was submitted is judged; the second ends all.
-  const interrupted = new AbortController();
+  const harm = new AbortController();
+  // The first signal ends the submission, and what was submitted is judged; the second ends all, as does what nobody
+  // expected.
+  const broken = new AbortController();
   let signals = 0;
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.on(signal, () => {
-      if (++signals > 1) interrupted.abort();
+      if (++signals > 1) broken.abort(new Error("interrupted"));
       else for (const client of submitting) client.signal("SIGTERM");
     });
   }
+  const unexpected = (error: Error) => broken.abort(error);
+  process.on("uncaughtException", unexpected);
+  const unlessBroken = <T>(promise: Promise<T>): Promise<T> =>
+    Promise.race([promise, aborted(broken.signal)]);
+  const endings: (() => Promise<unknown>)[] = [];
+  let facts: Omit<RunFacts, "ms"> = { retries: 0, harm: {}, error: null };
   try {
-    await cluster.start();
+    const crashed = (how: string) =>
+      faults.write({ type: "crash", at: Date.now(), target: "postgres", detail: how });
+    const database = await startDatabase(into, crashed);
+    endings.unshift(() => database.stop());
+    const admin = openAdmin(database.url);
+    endings.unshift(() => admin.end({ timeout: 1 }));
+    const proxies = startProxies(of.seed);
+    endings.unshift(() => proxies.close());
+    const cluster = new Cluster({ options: of, folder: into, database, proxies, faults });
+    endings.unshift(() => cluster.stop());
+    await unlessBroken(cluster.start());
     say(`${of.coordinators} coordinators and ${of.workers} workers run; seed ${of.seed}`);
     const tail = tailChanges(admin, into);
-    const harm = new AbortController();
-    const harmed = doHarm({ cluster, admin, random: seededRandom(of.seed), signal: harm.signal });
+    const record = once(async () => {
+      await tail.stop();
+      await writeTables(admin, into);
+    });
+    const { healed, over } = doHarm({ cluster, admin, random: seededRandom(of.seed), signal: harm.signal });
+    endings.unshift(async () => {
+      harm.abort();
+      await cluster.stop();
+      await over;
+      await record();
+    });
     for (let index = 0; index < of.clients; index++) submitting.push(startClient(cluster, index));
-    const retries = await Promise.race([
-      allDone(submitting),
-      // Without any fault, or after the last one, the clients go on alone.
-      harmed.then(() => new Promise<never>(() => {})),
-      aborted(interrupted.signal),
-    ]);
+    endings.unshift(() => Promise.all(submitting.map((client) => client.stop(0))));
+    // Without any fault, or after the last one, the clients go on alone.
+    const harmFailed = healed.then(() => new Promise<never>(() => {}));
+    const retries = await unlessBroken(Promise.race([allDone(submitting), harmFailed]));
+    facts = { ...facts, retries };
     say("all jobs are submitted; healing");
     harm.abort();
-    await harmed;
-    const live = await settle(() => countLive(admin), interrupted.signal);
+    await unlessBroken(healed);
+    const live = await unlessBroken(settle(() => countLive(admin)));
     say(live === 0 ? "all jobs have ended" : `${live} jobs have not ended`);
-    const did = await proxies.counts();
+    facts = { ...facts, harm: await proxies.counts() };
     await cluster.stop();
-    await tail.stop();
-    await writeTables(admin, into);
-    return { retries, harm: did };
-  } finally {
-    await Promise.all(submitting.map((client) => client.stop(0)));
-    await cluster.stop().catch(() => {});
-    await proxies.close();
-    await admin.end({ timeout: 1 });
-    await database.stop();
+    await record();
+  } catch (error) {
+    facts = { ...facts, error: errorOf(error) };
+    process.stderr.write(`the run ends early: ${errorOf(error).stack}\n`);
   }
+  // All of them, whatever becomes of one; the first error is the one to tell.
+  for (const end of endings) {
+    await end().catch((error: unknown) => {
+      facts = { ...facts, error: facts.error ?? errorOf(error) };
+    });
+  }
+  faults.close();
+  process.off("uncaughtException", unexpected);
+  if (facts.error === null && broken.signal.aborted)
+    facts = { ...facts, error: errorOf(broken.signal.reason) };
+  return facts;
 }
 
 function startClient(cluster: Cluster, index: number): Child {
@@ -98,6 +129,9 @@ function startClient(cluster: Cluster, index: number): Child {
       maxWaiting: 20_000,
     },
     logFile: join(cluster.folder, `client-${index}.log`),
+    crashed: (how) => {
+      if (how !== "0") cluster.note("crash", `client ${index}`, { detail: how });
+    },
   });
 }
 
@@ -115,19 +149,32 @@ async function allDone(children: readonly Child[]): Promise<number> {
   return done.reduce((sum, retries) => sum + retries, 0);
 }
 
-async function settle(live: () => Promise<number>, signal: AbortSignal): Promise<number> {
+async function settle(live: () => Promise<number>): Promise<number> {
   const giveUpAt = performance.now() + settleMs;
   for (;;) {
     const count = await live().catch(() => -1);
-    if (count === 0 || performance.now() > giveUpAt || signal.aborted) return count;
+    if (count === 0 || performance.now() > giveUpAt) return count;
     await new Promise((resolve) => setTimeout(resolve, 250));
   }
 }
 
 function aborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
-    signal.addEventListener("abort", () => reject(new Error("interrupted")), { once: true });
+    if (signal.aborted) reject(signal.reason);
+    else signal.addEventListener("abort", () => reject(signal.reason), { once: true });
   });
+}
+
+function once(step: () => Promise<void>): () => Promise<void> {
+  let taken: Promise<void> | undefined;
+  return () => {
+    taken ??= step();
+    return taken;
+  };
+}
+
+function errorOf(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }
 
 function say(text: string): void {

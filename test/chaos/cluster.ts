@@ -2,12 +2,15 @@ import { join } from "node:path";
 import { createMusterClient } from "@muster/client/node";
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
 import { generateKey } from "../../server/domain/rules/keys.ts";
-import { type Child, startChild } from "./child.ts";
+import { type Child, startChild, untilReady } from "./child.ts";
 import type { RunDatabase } from "./database.ts";
-import { type FaultLine, openHistory } from "./history.ts";
+import type { FaultLine, openHistory } from "./history.ts";
 import { type ChaosOptions, timersOf } from "./options.ts";
 import type { RunProxies, WorkerPath } from "./proxies.ts";
 import type { RemoteProxy } from "./proxy/proxy-host.ts";
+
+/** Where a run writes down what is done to it. */
+export type FaultHistory = ReturnType<typeof openHistory<FaultLine>>;
 
 /** A coordinator of a run, whatever process is it at the moment. */
 export interface RunCoordinator {
@@ -46,7 +49,8 @@ export class Cluster {
   readonly coordinators: RunCoordinator[] = [];
   readonly workers: RunWorker[] = [];
   readonly adminKey = generateKey("api").text;
-  readonly #faults: ReturnType<typeof openHistory<FaultLine>>;
+  readonly #faults: FaultHistory;
+  readonly #stopping = new AbortController();
   #clientProxy: RemoteProxy<"tcp"> | undefined;
   #clientCoordinator = 0;
 
@@ -55,15 +59,16 @@ export class Cluster {
     readonly folder: string;
     readonly database: RunDatabase;
     readonly proxies: RunProxies;
+    readonly faults: FaultHistory;
   }) {
     this.options = parts.options;
     this.folder = parts.folder;
     this.database = parts.database;
     this.proxies = parts.proxies;
-    this.#faults = openHistory<FaultLine>(parts.folder, "faults");
+    this.#faults = parts.faults;
   }
 
-  /** Starts coordinators, then workers. Resolves when all are attached. */
+  /** Starts coordinators, then workers. Resolves when all are attached. What crashes meanwhile is started again. */
   async start(): Promise<void> {
     const { options } = this;
     // One after the other: the first migrates.
@@ -131,12 +136,15 @@ export class Cluster {
     await worker.child.exited;
   }
 
-  /** Starts a worker's process anew: the same identity and state directory, another boot. */
+  /**
+   * Starts a worker's process anew: the same identity and state directory, another boot. Resolves when it is attached,
+   * or the cluster stops.
+   */
   async startWorker(worker: RunWorker): Promise<void> {
+    if (this.#stopping.signal.aborted) return;
     worker.child = this.#spawnWorker(worker);
     worker.isFrozen = false;
-    await this.#workerReady(worker);
-    this.note("start-worker", worker.workerId);
+    if (await this.#workerReady(worker)) this.note("start-worker", worker.workerId);
   }
 
   /** `kill -9`; its workers and clients are led to others, as a load balancer that noticed would. */
@@ -156,19 +164,21 @@ export class Cluster {
     await coordinator.child.stop(20_000);
   }
 
-  /** Starts a coordinator's process anew. */
+  /** Starts a coordinator's process anew, as often as Postgres is away just then. Resolves as `startWorker`. */
   async startCoordinator(coordinator: RunCoordinator): Promise<void> {
+    if (this.#stopping.signal.aborted) return;
     coordinator.child = this.#spawnCoordinator(coordinator.index, coordinator.postgres);
-    await this.#coordinatorReady(coordinator);
-    this.note("start-coordinator", String(coordinator.index));
+    if (await this.#coordinatorReady(coordinator)) {
+      this.note("start-coordinator", String(coordinator.index));
+    }
   }
 
-  /** Ends what still runs: workers drain first. */
+  /** Ends what still runs: workers drain first. Nothing is started after it. */
   async stop(): Promise<void> {
+    this.#stopping.abort();
     for (const worker of this.workers) worker.child.signal("SIGCONT");
     await Promise.all(this.workers.map((worker) => worker.child.stop(15_000)));
     await Promise.all(this.coordinators.map((one) => one.child.stop(15_000)));
-    this.#faults.close();
   }
 
   #workersOf({ index }: RunCoordinator): string {
@@ -211,8 +221,13 @@ export class Cluster {
     });
   }
 
-  async #coordinatorReady(coordinator: RunCoordinator): Promise<void> {
-    const ready = await coordinator.child.ready;
+  async #coordinatorReady(coordinator: RunCoordinator): Promise<boolean> {
+    const again = () => {
+      coordinator.child = this.#spawnCoordinator(coordinator.index, coordinator.postgres);
+      return coordinator.child;
+    };
+    const ready = await untilReady(coordinator.child, again, this.#stopping.signal);
+    if (ready === null) return false;
     coordinator.apiAddress = String(ready["apiAddress"]);
     coordinator.workerAddress = String(ready["workerAddress"]);
     coordinator.isUp = true;
@@ -225,6 +240,7 @@ export class Cluster {
     if (this.#clientProxy && this.#clientCoordinator === coordinator.index) {
       await this.#clientProxy.setTarget(hostOf(coordinator.apiAddress));
     }
+    return true;
   }
 
   #spawnWorker({ name, key, path }: Pick<RunWorker, "name" | "key" | "path">): Child {
@@ -245,8 +261,14 @@ export class Cluster {
     });
   }
 
-  async #workerReady(worker: RunWorker): Promise<void> {
-    worker.workerId = String((await worker.child.ready)["workerId"]);
+  async #workerReady(worker: RunWorker): Promise<boolean> {
+    const again = () => {
+      worker.child = this.#spawnWorker(worker);
+      return worker.child;
+    };
+    const ready = await untilReady(worker.child, again, this.#stopping.signal);
+    if (ready !== null) worker.workerId = String(ready["workerId"]);
+    return ready !== null;
   }
 }
 

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { type Child, startChild } from "./child.ts";
+import { type Child, type ChildLine, startChild, untilReady } from "./child.ts";
 
 /** The Postgres of a run: a process of its own, on the same data and port after each crash. */
 export interface RunDatabase {
@@ -8,23 +8,27 @@ export interface RunDatabase {
   readonly port: number;
   /** `kill -9` of the postmaster, or an immediate stop: no checkpoint either way. Resolves when it is gone. */
   crash(how: "kill" | "immediate"): Promise<void>;
-  /** Starts it again; resolves when it takes connections. */
+  /** Starts it again, and once more if it crashes while it starts; resolves when it takes connections. */
   start(): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** Starts it in a folder. */
-export async function startDatabase(folder: string): Promise<RunDatabase> {
+/** Starts it in a folder. `crashed` is called when its process ends and nobody had asked it to. */
+export async function startDatabase(folder: string, crashed: (how: string) => void): Promise<RunDatabase> {
   let owner: Child;
   let postmaster = 0;
-  const start = async (): Promise<Readonly<Record<string, unknown>>> => {
+  const spawnOwner = (): Child => {
     owner = startChild({
       name: "postgres",
       program: "./postgres-process.ts",
       argument: { dataDir: join(folder, "data") },
       logFile: join(folder, "postgres.log"),
+      crashed,
     });
-    const ready = await owner.ready;
+    return owner;
+  };
+  const start = async (): Promise<ChildLine> => {
+    const ready = (await untilReady(spawnOwner(), spawnOwner, never)) ?? {};
     postmaster = Number(ready["pid"]);
     return ready;
   };
@@ -45,6 +49,9 @@ export async function startDatabase(folder: string): Promise<RunDatabase> {
     stop: () => owner.stop(30_000),
   };
 }
+
+/** Of a start that nobody breaks off. */
+const never = new AbortController().signal;
 
 function isThere(pid: number): boolean {
   try {

@@ -12,13 +12,27 @@ interface Parts {
   readonly signal: AbortSignal;
 }
 
-/**
- * Does harm until the signal aborts: each sort of fault is a loop of its own with its own source of accidents. Resolves
- * when all is healed: every process runs again and every proxy passes everything on.
- */
-export async function doHarm(parts: Parts): Promise<void> {
+/** What the loop of a fault works with. */
+interface LoopParts extends Parts {
+  /** Takes what goes on beside the loop, so that its failure is heard. */
+  readonly beside: (accident: Promise<void>) => void;
+}
+
+/** Harm that is being done. */
+export interface Harm {
+  /**
+   * Resolves, after the signal aborted, when all is healed: every process runs again and every proxy passes everything
+   * on. Rejects with the first fault that could not be done or healed; the others go on until the signal.
+   */
+  readonly healed: Promise<void>;
+  /** Resolves when nothing of it goes on any more, healed or not. */
+  readonly over: Promise<void>;
+}
+
+/** Does harm until the signal aborts: each sort of fault is a loop of its own with its own source of accidents. */
+export function doHarm(parts: Parts): Harm {
   const { cluster, random } = parts;
-  const loops: Readonly<Record<FaultName, (own: Parts) => Promise<void>>> = {
+  const loops: Readonly<Record<FaultName, (own: LoopParts) => Promise<void>>> = {
     workers: killWorkers,
     coordinators: killCoordinators,
     postgres: crashPostgres,
@@ -30,9 +44,22 @@ export async function doHarm(parts: Parts): Promise<void> {
     frames: disturbFrames,
     drains: drainWorkers,
   };
-  await Promise.all(
-    cluster.options.faults.map((name) => loops[name]({ ...parts, random: random.fork(name) })),
-  );
+  const failed = Promise.withResolvers<never>();
+  const going: Promise<void>[] = [];
+  const beside = (accident: Promise<void>) => {
+    going.push(accident.catch(failed.reject));
+  };
+  for (const name of cluster.options.faults) {
+    beside(loops[name]({ ...parts, random: random.fork(name), beside }));
+  }
+  const over = (async () => {
+    // Loops add to it until they end.
+    for (const accident of going) await accident;
+  })();
+  const healed = Promise.race([failed.promise, over]);
+  // Whoever stops a run that failed elsewhere waits for `over` alone.
+  healed.catch(() => {});
+  return { healed, over };
 }
 
 /** What is being done to a worker's process: one thing at a time. */
@@ -53,11 +80,10 @@ async function withWorker(
   }
 }
 
-async function killWorkers(parts: Parts): Promise<void> {
-  const { cluster, random, signal } = parts;
-  const ends: Promise<void>[] = [];
+async function killWorkers(parts: LoopParts): Promise<void> {
+  const { cluster, random, signal, beside } = parts;
   while (await pause(random.int(2_000, 5_000), signal)) {
-    ends.push(
+    beside(
       withWorker(parts, async (worker) => {
         await cluster.killWorker(worker);
         // Some come back at once, some after their leases are lost.
@@ -66,7 +92,6 @@ async function killWorkers(parts: Parts): Promise<void> {
       }),
     );
   }
-  await Promise.all(ends);
 }
 
 async function drainWorkers(parts: Parts): Promise<void> {
@@ -109,15 +134,7 @@ async function killCoordinators({ cluster, random, signal }: Parts): Promise<voi
     if (random.chance(0.75)) await cluster.killCoordinator(one);
     else await cluster.stopCoordinator(one);
     await pause(random.int(500, 3_000), signal);
-    // Postgres may be away just then: a service manager starts it again.
-    for (;;) {
-      try {
-        await cluster.startCoordinator(one);
-        break;
-      } catch {
-        await new Promise((resolve) => setTimeout(resolve, 500));
-      }
-    }
+    await cluster.startCoordinator(one);
   }
 }
 
@@ -161,10 +178,9 @@ async function swallowCommits({ cluster, random, signal }: Parts): Promise<void>
   for (const heal of heals) await heal();
 }
 
-async function partition({ cluster, random, signal }: Parts): Promise<void> {
+async function partition({ cluster, random, signal, beside }: LoopParts): Promise<void> {
   const { staleMs, reclaimAfterMs } = timersOf(cluster.options);
   const cut = new Set<RunWorker>();
-  const ends: Promise<void>[] = [];
   while (await pause(1_000 * cluster.options.partitionEverySeconds * (0.5 + random.next()), signal)) {
     const whole = cluster.workers.filter((worker) => !cut.has(worker));
     if (whole.length === 0) continue;
@@ -174,7 +190,7 @@ async function partition({ cluster, random, signal }: Parts): Promise<void> {
     const ways = random.pick(["both", "up", "down"] as const);
     const kind = random.pick(["hold", "swallow"] as const);
     cut.add(worker);
-    ends.push(
+    beside(
       (async () => {
         cluster.note("partition", worker.workerId, { forMs, detail: `${kind} ${ways}` });
         const heal = await worker.path.harm({ kind, ...(ways === "both" ? {} : { direction: ways }) });
@@ -187,7 +203,6 @@ async function partition({ cluster, random, signal }: Parts): Promise<void> {
       })(),
     );
   }
-  await Promise.all(ends);
 }
 
 async function resetConnections({ cluster, random, signal }: Parts): Promise<void> {

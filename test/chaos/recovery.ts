@@ -1,4 +1,4 @@
-import { createReadStream } from "node:fs";
+import { createReadStream, existsSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { JobState } from "../../server/domain/rules/states.ts";
@@ -54,6 +54,8 @@ export function quantile(values: readonly number[], share: number): number | nul
 }
 
 async function* linesOf<T>(path: string): AsyncGenerator<T> {
+  // A run that ended by an error may not have come so far.
+  if (!existsSync(path)) return;
   for await (const line of createInterface({ input: createReadStream(path) })) yield readLine<T>(line);
 }
 

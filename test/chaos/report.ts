@@ -11,12 +11,15 @@ export interface RunFacts {
   readonly ms: number;
   /** What the proxies did, by kind of harm. */
   readonly harm: Readonly<Record<string, number>>;
+  /** What ended the run before its time; null when it came to its end. */
+  readonly error: Error | null;
 }
 
 /** A run, judged. */
 export interface Judgement {
   readonly isRight: boolean;
   readonly verdict: Verdict;
+  readonly error: Error | null;
   /** The last line of a run. */
   readonly line: Readonly<Record<string, unknown>>;
 }
@@ -25,16 +28,25 @@ export interface Judgement {
 export async function judge(folder: string, options: ChaosOptions, facts: RunFacts): Promise<Judgement> {
   const verdict = await checkHistory(folder);
   const crashes = await countCrashes(folder);
+  const { error } = facts;
+  const line = lineOf(verdict, await readResumptions(folder), options, facts);
   return {
     verdict,
-    isRight: verdict.isRight && crashes === 0,
-    line: { ...lineOf(verdict, await readResumptions(folder), options, facts), crashes },
+    error,
+    isRight: verdict.isRight && crashes === 0 && error === null,
+    line: { ...line, crashes, error: error?.message ?? null },
   };
 }
 
 /** Prints it: for people, unless JSON was asked for, and the line at the end. */
-export function printJudgement({ verdict, line, isRight }: Judgement, { isJson, seed }: ChaosOptions): void {
+export function printJudgement(
+  { verdict, line, isRight, error }: Judgement,
+  { isJson, seed }: ChaosOptions,
+): void {
   if (!isJson || !isRight) process.stderr.write(`${describeVerdict(verdict)}\nseed ${seed}\n`);
+  if (error !== null) {
+    process.stderr.write(`the run ended early (${error.message}): what had not ended counts as stuck\n`);
+  }
   process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 

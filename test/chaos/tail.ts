@@ -5,6 +5,8 @@ import { nilUuid } from "../../server/store/names.ts";
 import { type AttemptLine, type ChangeLine, type FinalLine, openHistory } from "./history.ts";
 
 const pageRows = 500;
+/** How long the rest of the feed is waited for at the end, when the database does not answer. */
+const giveUpMs = 30_000;
 
 /** The database of a run, read by its superuser: nothing here is a part of the product. */
 export function openAdmin(url: string): Sql {
@@ -13,12 +15,13 @@ export function openAdmin(url: string): Sql {
 
 /**
  * Writes the change feed to a file while it grows, below the oldest transaction that still runs, like every reader of
- * it. A database that is away is asked again. `stop` reads the rest first.
+ * it. A database that is away is asked again. `stop` reads the rest first, and rejects when that cannot be had.
  */
 export function tailChanges(sql: Sql, folder: string): { readonly stop: () => Promise<void> } {
   const file = openHistory<ChangeLine>(folder, "changes");
   let place = { xid: "0", n: 0 };
   let isStopping = false;
+  let answeredMs = 0;
   const readPage = async (): Promise<number> => {
     const rows = await sql`
       select xid::text as xid, n, (extract(epoch from at) * 1000)::float8 as at, job_ids as jobs, states, attempts,
@@ -43,14 +46,18 @@ export function tailChanges(sql: Sql, folder: string): { readonly stop: () => Pr
       const isLast = isStopping;
       const count = await readPage().catch(() => -1);
       if (isLast && count === 0) return;
+      if (count >= 0) answeredMs = performance.now();
+      else if (isLast && performance.now() - answeredMs > giveUpMs) {
+        throw new Error("the database does not answer: the rest of the change feed is not known");
+      }
       if (count < pageRows) await delay(isLast ? 20 : 300);
     }
   })();
   return {
     async stop() {
+      answeredMs = performance.now();
       isStopping = true;
-      await tailing;
-      file.close();
+      await tailing.finally(() => file.close());
     },
   };
 }
