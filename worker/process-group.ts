@@ -13,7 +13,6 @@ import {
   findProcesses,
   isProcessRunning,
   type ProcessEntry,
-  type ProcessTarget,
   readProcess,
 } from "./process-table.ts";
 
@@ -129,7 +128,7 @@ export async function killRecordedGroups(
 
 function superviseGroup(child: Leader, pid: number, marker: string): ProcessGroup {
   const startTimeTicks = readProcess(pid)?.startTimeTicks ?? null;
-  const target: ProcessTarget = { leader: { pid, startTimeTicks }, trustsGroupWithoutLeader: true, marker };
+  const leader = { pid, startTimeTicks };
   const known = new Map<number, string>();
   const exit = Promise.withResolvers<ProcessExit>();
   const killing = Promise.withResolvers<void>();
@@ -139,6 +138,8 @@ function superviseGroup(child: Leader, pid: number, marker: string): ProcessGrou
    */
   let phase: "running" | "grace" | "killing" | "gone" = "running";
   let hasExited = false;
+  /** Its members hold the number of a group: once there was none, strangers may have it. */
+  let isNumberOurs = true;
   let wasKilledByStop = false;
 
   child.once("exit", (code, signal) => {
@@ -190,10 +191,18 @@ function superviseGroup(child: Leader, pid: number, marker: string): ProcessGrou
   }
 
   async function find(): Promise<Look> {
-    const found = await findProcesses([target], known);
+    const found = await findProcesses([{ leader, trustsGroupWithoutLeader: isNumberOurs, marker }], known);
     if (found === null) return { processes: [], isUnclear: false, isLeft: answersSignals(-pid) };
+    const isMember = (entry: ProcessEntry) => entry.groupId === pid || entry.sessionId === pid;
+    if (hasExited && !found.processes.some(isMember) && isNumberFree()) isNumberOurs = false;
     for (const entry of found.processes) known.set(entry.pid, entry.startTimeTicks);
     return found;
+  }
+
+  /** Or given away already. Asks the kernel: a look may miss a member that was being forked. */
+  function isNumberFree(): boolean {
+    const holder = readProcess(pid);
+    return holder === null ? !answersSignals(-pid) : holder.startTimeTicks !== startTimeTicks;
   }
 
   /** Found before signalled: the parent links of what a signal ends are lost. */

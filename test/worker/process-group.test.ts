@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync, writeFileSync } from "node:fs";
 import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +13,8 @@ import { ProcessStartError, type StartOptions } from "../../worker/process-start
 import { readProcess } from "../../worker/process-table.ts";
 
 const never = new AbortController().signal;
+/** The pid that was given last: the next one follows it. */
+const lastPid = "/proc/sys/kernel/ns_last_pid";
 let directory: string;
 let marker: string;
 
@@ -232,6 +235,26 @@ describe("a process group's end", () => {
     expect(await group.stop({ graceMs: 60_000, signal: never })).toBe("stopped");
     expect(isRunning(other.pid)).toBe(true);
   });
+
+  // Only root may choose the pid of the next process, where /proc/sys can be written at all.
+  test.skipIf(!canWrite(lastPid))(
+    "leaves a group alone that strangers began with the pid of the leader, during the grace of others",
+    async () => {
+      const group = startNode(`${requireSpawn}
+        spawn(process.execPath, ["-e", ${JSON.stringify(stubborn)}],
+          { stdio: ["ignore", "inherit", "inherit"], detached: true });
+      `);
+      const [stubbornPid] = (await lines(group.stdout, 1)).map(Number);
+      const abort = new AbortController();
+      const stopped = group.stop({ graceMs: 3_600_000, signal: abort.signal });
+      await group.exited;
+      const stranger = await startGroupWithPid(group.pid);
+      abort.abort();
+      expect(await stopped).toBe("killed");
+      expect(isRunning(stubbornPid ?? 0)).toBe(false);
+      expect(isRunning(stranger)).toBe(true);
+    },
+  );
 });
 
 describe("a recorded group", () => {
@@ -328,6 +351,34 @@ async function startOrphan(): Promise<number> {
     if (isRunning(pid)) process.kill(pid, "SIGKILL");
   });
   return pid;
+}
+
+/** Starts a group whose leader has this pid and exits; returns the pid of its other process. */
+async function startGroupWithPid(pid: number): Promise<number> {
+  for (let attempt = 0; attempt < 1_000; attempt++) {
+    // Whoever else starts a process just then takes the pid.
+    await writeFile(lastPid, `${pid - 1}`);
+    const leader = spawn("sh", ["-c", "sleep 1000 >/dev/null 2>&1 & echo $!"], {
+      detached: true,
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const [[printed]] = await Promise.all([lines(leader.stdout, 1), once(leader, "exit")]);
+    const member = Number(printed);
+    onTestFinished(() => {
+      if (readProcess(member)?.groupId === leader.pid) process.kill(member, "SIGKILL");
+    });
+    if (leader.pid === pid) return member;
+  }
+  throw new Error(`no process got the pid ${pid}`);
+}
+
+function canWrite(path: string): boolean {
+  try {
+    writeFileSync(path, readFileSync(path));
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function startFailure(
