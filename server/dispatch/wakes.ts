@@ -73,6 +73,11 @@ export class PeerWakes implements Wakes {
     this.tell("gates", orgId);
   }
 
+  routes(orgId: string): void {
+    this.#options.local.routes(orgId);
+    this.tell("routes", orgId);
+  }
+
   /** Tells the others alone: for what is known here already. */
   tell(kind: keyof Wakes, orgId: string, jobIds: readonly string[] = []): void {
     if (this.#isStopped || this.#options.nowMs() > this.#peersUntilMs) return;
@@ -146,5 +151,6 @@ export class PeerWakes implements Wakes {
     else if (kind === "cancel") local.cancel(orgId);
     else if (kind === "command") local.command(orgId);
     else if (kind === "gates") local.gates(orgId);
+    else if (kind === "routes") local.routes(orgId);
   }
 }

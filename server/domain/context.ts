@@ -26,6 +26,8 @@ export interface Wakes {
   command(orgId: string): void;
   /** A gate of the org was changed: what was known of its gates is old, and offers may stand behind a paused one. */
   gates(orgId: string): void;
+  /** Sessions of the org, or what decides whether they can be used, are not as they were. */
+  routes(orgId: string): void;
 }
 
 /** What every verb works with. Made once, by `server.ts`. */

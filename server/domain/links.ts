@@ -5,7 +5,9 @@ import { type DeclaredWorker, lockWorker, noteFlip, openLink, quarantineWorker }
 import type { Caller, Coordinator } from "./context.ts";
 import { DomainError, notFound } from "./errors.ts";
 import { encodeId } from "./ids.ts";
+import { type PublicationOutcome, publish } from "./publications.ts";
 import { type FlipJudgement, judgeFlip } from "./rules/liveness.ts";
+import type { Published } from "./rules/publications.ts";
 import type { Lease } from "./submit.ts";
 
 /** What a worker says when it attaches. */
@@ -16,6 +18,7 @@ export interface Hello {
   readonly isDraining: boolean;
   readonly transport: "stream" | "poll";
   readonly declared: DeclaredWorker;
+  readonly published: Published;
   readonly held: readonly Lease[];
   readonly outbox: readonly Lease[];
 }
@@ -55,6 +58,8 @@ export interface Attached {
   /** The process whose live link this one took over; null when there was none. */
   readonly replaced: Process | null;
   readonly verdicts: readonly { readonly lease: Lease; readonly verdict: Verdict }[];
+  /** What became of the linked projects and sessions that it publishes. */
+  readonly publication: PublicationOutcome;
   /** All leases that the store says the worker has. */
   readonly leases: readonly StoredLease[];
   /** Leases that the worker did not list: offers that it never saw. */
@@ -77,7 +82,7 @@ export async function attachLink(c: Coordinator, caller: Caller, hello: Hello): 
       suggestion: "Use the key that `muster worker create` showed.",
     });
   }
-  return inOrg(c.db.app, orgId, async (tx) => {
+  const attached = await inOrg(c.db.app, orgId, async (tx) => {
     const { worker, link } = await lockWorker(tx, orgId, workerId);
     if (!worker) throw notFound("WORKER_NOT_FOUND", encodeId("worker", workerId));
     if (worker.disabledAt) throw new DomainError("WORKER_DISABLED", { details: { worker: worker.name } });
@@ -97,6 +102,7 @@ export async function attachLink(c: Coordinator, caller: Caller, hello: Hello): 
       const comes = { host: hello.declared.host, bootId };
       await noteTakeover(c, tx, { orgId, workerId, name: worker.name }, { replaced, comes, flip });
     }
+    const publication = await publish(tx, orgId, workerId, hello.published);
     const leases = await leasesOf(tx, orgId, [workerId]);
     const stored = new Map(leases.map((lease) => [keyOf(lease), lease]));
     const inOutbox = new Set(hello.outbox.map(keyOf));
@@ -114,6 +120,7 @@ export async function attachLink(c: Coordinator, caller: Caller, hello: Hello): 
       command,
       isQuarantined: worker.isQuarantined || (flip?.isQuarantined ?? false),
       replaced,
+      publication,
       leases,
       verdicts: [...hello.held, ...hello.outbox].map((lease) => ({
         lease,
@@ -126,6 +133,10 @@ export async function attachLink(c: Coordinator, caller: Caller, hello: Hello): 
         : lost.map((lease) => ({ lease, waitMs: Math.max(0, lease.reclaimAfterMs - (link?.silentMs ?? 0)) })),
     };
   });
+  // That its worker is here is enough for a session to be usable again.
+  const { isChanged, sessions } = attached.publication;
+  if (isChanged || sessions.length > 0) c.wakes.routes(orgId);
+  return attached;
 }
 
 // A Hello that does what is wanted acknowledges it. A later boot is told again while the wish stands.

@@ -4,6 +4,8 @@ import type {
   Heartbeat,
   HeartbeatAckSchema,
   Hello,
+  LinksAckSchema,
+  LinksChanged,
   OfferAckSchema,
   OfferReply,
   Result,
@@ -24,6 +26,7 @@ export interface PollLink {
   fetch(waitMs: number, signal: AbortSignal): Promise<ConnectResponse[]>;
   answer(reply: OfferReply): Promise<MessageInitShape<typeof OfferAckSchema>>;
   renew(heartbeat: Heartbeat): Promise<MessageInitShape<typeof HeartbeatAckSchema>>;
+  changeLinks(links: LinksChanged): Promise<MessageInitShape<typeof LinksAckSchema>>;
   /** Its last word was fetched, or nobody fetches it any more. */
   isDone(): boolean;
 }
@@ -121,6 +124,12 @@ function pollLink(session: LinkSession, mailbox: Mailbox): PollLink {
       if (!(await session.renew(heartbeat)))
         throw new DomainError("LINK_REPLACED", { message: session.lastWord });
       return session.heartbeatAck(Number(heartbeat.sequence));
+    },
+    async changeLinks(links) {
+      refuseEnded();
+      const ack = await session.commitLinks(links);
+      if (ack === null) throw new DomainError("LINK_REPLACED");
+      return ack;
     },
     isDone: () => mailbox.size === 0 || mailbox.isOld,
   };

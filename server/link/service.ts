@@ -46,6 +46,10 @@ export function workerService(
       if (demand) polls.find(caller)?.session.receive(request({ case: undefined }, demand));
       return { ack: { items } };
     },
+    async changeLinks({ linkEpoch, links }, context) {
+      const poll = polls.of(callerOf(context), linkEpoch);
+      return links ? { ack: await poll.changeLinks(links) } : {};
+    },
     async renew({ linkEpoch, heartbeat }, context) {
       const poll = polls.of(callerOf(context), linkEpoch);
       return heartbeat ? { ack: await poll.renew(heartbeat) } : {};

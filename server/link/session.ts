@@ -1,3 +1,4 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampNow } from "@bufbuild/protobuf/wkt";
 import type {
   CancelStatus,
@@ -5,6 +6,8 @@ import type {
   ConnectResponse,
   Demand,
   Heartbeat,
+  LinksAckSchema,
+  LinksChanged,
   OfferReply,
   Report,
   Result,
@@ -30,6 +33,8 @@ import { commitReport, commitResults, type EventAckInit, type Sender } from "./i
 import { LinkCancels } from "./link-cancels.ts";
 import { LinkLeases } from "./link-leases.ts";
 import type { LinkParts } from "./parts.ts";
+import { Publications } from "./publications.ts";
+import { conflictMessages } from "./published.ts";
 import { untilDone } from "./until-done.ts";
 
 /** Where frames go: a stream's mailbox, or what a poll fetches. Never waits. */
@@ -62,6 +67,7 @@ export class LinkSession {
   readonly #draining: Draining;
   readonly #leases: LinkLeases;
   readonly #cancels: LinkCancels;
+  readonly #publications: Publications;
   readonly #reports: { readonly report: Report; readonly resolve: () => void }[] = [];
   #isEnded = false;
 
@@ -96,6 +102,8 @@ export class LinkSession {
     this.#draining = new Draining(parts, this.link, sink, hello.isDraining, attached.isDrainWanted);
     this.#cancels = new LinkCancels(parts, this.link, sink);
     this.#leases = new LinkLeases(parts, this);
+    this.#publications = new Publications(parts, this.link);
+    this.link.publish(hello.published.projects, attached.publication.sessions);
     this.welcome = frame({ case: "welcome", value: welcomeOf(attached, parts) });
   }
 
@@ -142,7 +150,7 @@ export class LinkSession {
       case "cancelStatus":
         return this.acknowledgeCancel(incoming.value);
       case "linksChanged":
-        return;
+        return this.#changeLinks(incoming.value);
       case "hello":
         this.#parts.refused("hello", "protocol");
         return this.goAway("protocol", "a link has one Hello");
@@ -187,6 +195,12 @@ export class LinkSession {
     return committing;
   }
 
+  /** Publishes linked projects and sessions; resolves with the answer once they are committed: null after the link. */
+  async commitLinks(links: LinksChanged): Promise<MessageInitShape<typeof LinksAckSchema> | null> {
+    const conflicts = await this.#publications.change(links);
+    return conflicts && { conflicts: conflictMessages(conflicts) };
+  }
+
   /** How far a cancel is at the worker. */
   acknowledgeCancel(status: CancelStatus): void {
     this.#cancels.acknowledge(status);
@@ -224,9 +238,10 @@ export class LinkSession {
     this.#parts.dispatcher.detach(this.link);
     this.#sink.end();
     const { coordinator } = this.#parts;
-    void this.#parts.attempt("mark a link as closed", () =>
-      closeLink(coordinator.db, this.link.orgId, this.link),
-    );
+    void this.#parts.attempt("mark a link as closed", async () => {
+      await closeLink(coordinator.db, this.link.orgId, this.link);
+      if (this.link.publishedSessions.size > 0) coordinator.wakes.routes(this.link.orgId);
+    });
   }
 
   /** Called each second: how the link lives, and what was left without an answer. */
@@ -269,6 +284,16 @@ export class LinkSession {
   #setDemand({ slots, points, offerSequence }: Demand): void {
     this.link.setDemand({ slots, points, offerSequence: Number(offerSequence) });
     this.#parts.dispatcher.wake(this.link.orgId);
+  }
+
+  #changeLinks(links: LinksChanged): void {
+    void this.#parts.attempt("publish sessions", () =>
+      untilDone(this, this.#parts.log, async () => {
+        const ack = await this.commitLinks(links);
+        if (ack) this.#sink.send(frame({ case: "linksAck", value: ack }));
+        return true;
+      }),
+    );
   }
 
   #heartbeat(beat: Heartbeat): void {

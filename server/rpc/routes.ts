@@ -9,6 +9,7 @@ import { ExplainService } from "@muster/client/v1/explain_service";
 import { JobService } from "@muster/client/v1/job_service";
 import { ProjectService } from "@muster/client/v1/project_service";
 import { QueueService } from "@muster/client/v1/queue_service";
+import { SessionService } from "@muster/client/v1/session_service";
 import { SettingsService } from "@muster/client/v1/settings_service";
 import { StatusService } from "@muster/client/v1/status_service";
 import { WatchService } from "@muster/client/v1/watch_service";
@@ -24,6 +25,7 @@ import type { ApiParts } from "./parts.ts";
 import { projectService } from "./projects.ts";
 import { queueService } from "./queues.ts";
 import { type ReflectedSchema, reflectionAlphaService, reflectionService } from "./reflection.ts";
+import { sessionService } from "./sessions.ts";
 import { settingsService } from "./settings.ts";
 import { statusService } from "./status.ts";
 import { workerAdminService } from "./workers.ts";
@@ -36,6 +38,7 @@ export const apiServices: readonly DescService[] = [
   JobService,
   ProjectService,
   QueueService,
+  SessionService,
   SettingsService,
   StatusService,
   WatchService,
@@ -61,6 +64,7 @@ export function apiRoutes(parts: ApiRouteParts): (router: ConnectRouter) => void
     router.service(JobService, jobService(parts));
     router.service(ProjectService, projectService(parts));
     router.service(QueueService, queueService(parts));
+    router.service(SessionService, sessionService(parts));
     router.service(SettingsService, settingsService(parts));
     router.service(StatusService, statusService(parts));
     router.service(WatchService, watchService(parts));

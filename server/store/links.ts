@@ -180,6 +180,23 @@ export async function touchLinks(
   );
 }
 
+/** Runs a transaction of a link: null when it is no longer the worker's. No newer one comes before the commit. */
+export async function transactWithLink<T>(
+  db: Database,
+  orgId: string,
+  { workerId, linkEpoch }: { readonly workerId: string; readonly linkEpoch: number },
+  body: (tx: Tx) => Promise<T>,
+): Promise<T | null> {
+  return inOrg(db.app, orgId, async (tx) => {
+    const [link] = await tx
+      .select({ linkEpoch: links.linkEpoch })
+      .from(links)
+      .where(and(eq(links.orgId, orgId), eq(links.workerId, workerId), eq(links.linkEpoch, linkEpoch)))
+      .for("key share");
+    return link === undefined ? null : body(tx);
+  });
+}
+
 /** Marks a link as not attached, if it is still this one. */
 export async function closeLink(
   db: Database,

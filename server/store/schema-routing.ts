@@ -82,7 +82,10 @@ export const linkedProjects = muster.table(
     linkedAt: at("linked_at"),
     linkedBy: text("linked_by").notNull(),
   },
-  (t) => [primaryKey({ columns: [t.orgId, t.project, t.workerId] })],
+  (t) => [
+    primaryKey({ columns: [t.orgId, t.project, t.workerId] }),
+    index("linked_projects_by_worker").on(t.orgId, t.workerId),
+  ],
 );
 
 /** Agent sessions that workers published. */
@@ -103,6 +106,8 @@ export const sessions = muster.table(
     activeAt: at("active_at"),
     registeredAt: at("registered_at").notNull().default(now),
     isPrimary: boolean("is_primary").notNull(),
+    /** Its worker says that it is: an operator may have decided otherwise. */
+    saysPrimary: boolean("says_primary").notNull(),
     /** Its worker published it last time. */
     isPublished: boolean("is_published").notNull(),
     /** Its worker says that it is archived. */

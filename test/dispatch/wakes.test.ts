@@ -46,6 +46,7 @@ function coordinator(coordinatorId: string, url: string) {
       cancel: (orgId) => heard.push(["cancel", orgId]),
       command: (orgId) => heard.push(["command", orgId]),
       gates: (orgId) => heard.push(["gates", orgId]),
+      routes: (orgId) => heard.push(["routes", orgId]),
     },
     hasPeers: async () => state.hasPeers,
     nowMs: () => performance.now(),
@@ -62,18 +63,20 @@ test("what happens at one acts there at once and at the other soon, and does not
   a.wakes.cancel("one");
   a.wakes.command("two");
   a.wakes.gates("two");
+  a.wakes.routes("two");
   a.wakes.changed("two", ["x", "y"]);
   const all: Heard[] = [
     ["ready", "one"],
     ["cancel", "one"],
     ["command", "two"],
     ["gates", "two"],
+    ["routes", "two"],
     ["changed", "two", ["x", "y"]],
   ];
   expect(a.heard).toEqual(all);
   await expect.poll(() => b.heard, { timeout: 5_000 }).toEqual(all);
   b.wakes.ready("three");
-  await expect.poll(() => a.heard, { timeout: 5_000 }).toHaveLength(6);
+  await expect.poll(() => a.heard, { timeout: 5_000 }).toHaveLength(7);
   expect(a.heard.at(-1)).toEqual(["ready", "three"]);
   expect(b.heard.filter(([, orgId]) => orgId === "three")).toHaveLength(1);
 });

@@ -165,5 +165,7 @@ function noWorkers(): Parameters<typeof apiRoutes>[0]["worker"] {
     report: none,
     submitResults: none,
     renew: none,
+    changeLinks: none,
+    listParentResults: none,
   };
 }

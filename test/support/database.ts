@@ -100,6 +100,7 @@ export function testCoordinator(
     cancel: (orgId) => woken.push(["cancel", orgId]),
     command: (orgId) => woken.push(["command", orgId]),
     gates: (orgId) => woken.push(["gates", orgId]),
+    routes: (orgId) => woken.push(["routes", orgId]),
   };
   return {
     coordinatorId: newId(),

@@ -55,6 +55,7 @@ CREATE TABLE "muster"."sessions" (
 	"active_at" timestamp with time zone,
 	"registered_at" timestamp with time zone DEFAULT muster.muster_clock() NOT NULL,
 	"is_primary" boolean NOT NULL,
+	"says_primary" boolean NOT NULL,
 	"is_published" boolean NOT NULL,
 	"is_archived" boolean NOT NULL,
 	"archived_at" timestamp with time zone,
@@ -112,6 +113,8 @@ ALTER TABLE "muster"."pull_requests" ADD COLUMN "is_counted" boolean DEFAULT tru
 ALTER TABLE "muster"."pull_requests" ADD COLUMN "changed_at" timestamp with time zone DEFAULT muster.muster_clock() NOT NULL;
 --> statement-breakpoint
 CREATE INDEX "edges_by_child" ON "muster"."edges" USING btree ("org_id","child_id");
+--> statement-breakpoint
+CREATE INDEX "linked_projects_by_worker" ON "muster"."linked_projects" USING btree ("org_id","worker_id");
 --> statement-breakpoint
 CREATE UNIQUE INDEX "sessions_primary" ON "muster"."sessions" USING btree ("org_id","project") WHERE is_primary;
 --> statement-breakpoint

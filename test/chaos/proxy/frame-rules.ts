@@ -23,7 +23,8 @@ type CoordinatorFrame =
   | "eventAck"
   | "resultAck"
   | "command"
-  | "goingAway";
+  | "goingAway"
+  | "linksAck";
 
 /** Harm to frames, as long as it is not healed. */
 export interface FrameRule {
