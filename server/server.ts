@@ -142,6 +142,7 @@ async function start(
         void dispatcher.refresh(orgId);
         void attempt("withdraw offers", () => withdrawOffers({ coordinator, sessions }, orgId));
       },
+      routes: (orgId) => void dispatcher.routes.refresh(orgId),
     },
     hasPeers: () => hasPeers(db.sweep, coordinatorId, 15_000),
     nowMs: steadyMs,
@@ -173,7 +174,14 @@ async function start(
     attempts.add(running);
     return running;
   };
-  const dispatcher = new Dispatcher({ db, newId, wakes: coordinator.wakes, log, nowMs: steadyMs });
+  const dispatcher = new Dispatcher({
+    db,
+    newId,
+    wakes: coordinator.wakes,
+    log,
+    staleMs: config.staleMs,
+    nowMs: steadyMs,
+  });
   cleanups.push(() => dispatcher.stop());
 
   // The first admin key is on disk before it counts: a start that is cut short loses nothing.

@@ -4,8 +4,12 @@ import type { HotPool } from "../store/hot-pool.ts";
 import { type Call, call, runInOrg, transact } from "../store/statement.ts";
 import type { GateBook } from "./gates.ts";
 import { grantOf } from "./grants.ts";
+import type { ReadyLine } from "./lines.ts";
 import type { Grant, Link } from "./link.ts";
 import type { PlannedClaim } from "./matcher.ts";
+
+/** Jobs to ask for when it is not known how many are ready. */
+const firstProbe = 4;
 
 /** What a claim works with. */
 export interface ClaimContext {
@@ -57,6 +61,32 @@ export async function claimThroughGates(
   });
 }
 
+/** Notes what a claim shows of the lines that it took from; a line that is empty now goes. */
+export function learn(
+  ready: Map<bigint, ReadyLine>,
+  { plan, grants, isOutdated }: Claimed,
+  isAlone: boolean,
+): void {
+  if (isOutdated) return;
+  const byShape = Map.groupBy(grants, (grant) => grant.shape.shapeId);
+  for (const { line, slots } of plan) {
+    const own = byShape.get(line.shape.shapeId) ?? [];
+    const isShort = own.length < slots.length;
+    line.claimed(new Set(own.map((grant) => grant.fence.jobId)), isShort);
+    if (line.isWhole && line.heads.length === 0) ready.delete(line.shape.shapeId);
+    if (!isAlone) continue;
+    line.expected -= own.length;
+    if (isShort) {
+      // The line is empty, as far as this claim could see, unless something came meanwhile.
+      if (line.news === line.newsAtClaim) ready.delete(line.shape.shapeId);
+      else line.expected = Number.POSITIVE_INFINITY;
+    } else if (line.expected < 1) {
+      // As many as were expected, and there may be more: ask for a few, then for more.
+      line.expected = Math.max(firstProbe, 4 * own.length);
+    }
+  }
+}
+
 function claimCall(c: ClaimContext, plan: readonly PlannedClaim[], keys: readonly string[]): Call {
   const slots = plan.flatMap((one) => one.slots);
   const links: Link[] = [...new Set(slots)];
@@ -80,7 +110,7 @@ function claimCall(c: ClaimContext, plan: readonly PlannedClaim[], keys: readonl
     limits: plan.map((one) => one.slots.length),
     befores,
     slots: slots.map((link) => link.workerId),
-    sessions: slots.map(() => null),
+    sessions: plan.flatMap((one) => one.slots.map(() => one.sessionId)),
     workers: links.map((link) => link.workerId),
     epochs: links.map((link) => link.linkEpoch),
     gateShapes: passed.map((one) => one.shapeId),

@@ -1,15 +1,23 @@
-import type { Row } from "postgres";
 import type { Coordinator } from "../domain/context.ts";
 import { peekGates, peekReady } from "../store/claim.ts";
 import { mayBeCommitted } from "../store/connection-errors.ts";
 import { readReadyShapes, shapeOfRow } from "../store/ready-shapes.ts";
 import { call, runInOrg } from "../store/statement.ts";
-import { type Claimed, claimPlan, claimThroughGates } from "./claims.ts";
+import { type Claimed, claimPlan, claimThroughGates, learn } from "./claims.ts";
 import { GateBook } from "./gates.ts";
 import { heldOf } from "./grants.ts";
-import { type Head, ReadyLine, type ReadyNews } from "./lines.ts";
+import { headOf, ReadyLine, type ReadyNews } from "./lines.ts";
 import type { Grant, Link } from "./link.ts";
-import { assign, assignLine, candidates, keepFree, type PlannedClaim, type ServedLine } from "./matcher.ts";
+import {
+  assign,
+  assignLine,
+  candidates,
+  keepFree,
+  overlap,
+  type PlannedClaim,
+  type ServedLine,
+} from "./matcher.ts";
+import { Routes } from "./routes.ts";
 
 /** Jobs that one claim takes at most. */
 const maxClaim = 500;
@@ -22,9 +30,6 @@ const claimingMs = 1_000;
 
 /** Claims of one org under way at once. With two the second would see rows that the first has locked, and skip them. */
 const maxClaimsInFlight = 1;
-
-/** Jobs to ask for when it is not known how many are ready. */
-const firstProbe = 4;
 
 /** What dispatch knows of an org. */
 interface OrgLine {
@@ -47,6 +52,8 @@ interface OrgLine {
 
 /** What the dispatcher works with. */
 export type DispatchContext = Pick<Coordinator, "db" | "newId" | "wakes" | "log"> & {
+  /** The age of a heartbeat that is late. */
+  readonly staleMs: number;
   /** Milliseconds of a steady clock, for waits inside this process alone. */
   readonly nowMs: () => number;
 };
@@ -57,6 +64,8 @@ export type DispatchContext = Pick<Coordinator, "db" | "newId" | "wakes" | "log"
  * query is made for an idle worker.
  */
 export class Dispatcher {
+  /** Where jobs go that name a session. */
+  readonly routes: Routes;
   readonly #context: DispatchContext;
   readonly #orgs = new Map<string, OrgLine>();
   /** What is under way: a stop waits for it. */
@@ -65,6 +74,7 @@ export class Dispatcher {
 
   constructor(context: DispatchContext) {
     this.#context = context;
+    this.routes = new Routes({ ...context, changed: (orgId) => this.#reroute(orgId) });
   }
 
   /** Adds a link; an older one of the same worker is told that it was replaced. */
@@ -163,6 +173,7 @@ export class Dispatcher {
         ]);
         org.gates.read(gates);
         const shapes = rows.map(shapeOfRow);
+        void this.routes.keep(orgId, shapes);
         const found = new Set(shapes.map((shape) => shape.shapeId));
         for (const [shapeId, news] of before) {
           if (!found.has(shapeId) && org.ready.get(shapeId)?.news === news) org.ready.delete(shapeId);
@@ -180,6 +191,14 @@ export class Dispatcher {
     } finally {
       org.refreshing = null;
     }
+  }
+
+  // Who may run the jobs of a line is looked at again.
+  #reroute(orgId: string): void {
+    const org = this.#orgs.get(orgId);
+    if (!org) return;
+    org.fleet++;
+    this.wake(orgId);
   }
 
   #org(orgId: string): OrgLine {
@@ -242,8 +261,10 @@ export class Dispatcher {
     }
     const links = [...org.links.values()];
     const lines = [...org.ready.values()].map((line): ServedLine => {
-      const servers = line.servers(org.fleet, () => candidates(line.shape, links));
-      return { line, servers, gates: org.gates.keysOf(line.shape) };
+      const route = this.routes.routeOf(orgId, line.shape);
+      const servers = line.servers(org.fleet, () => candidates(line.shape, links, route));
+      const sessionId = route.to === "worker" ? route.sessionId : null;
+      return { line, servers, sessionId, gates: org.gates.keysOf(line.shape) };
     });
     keepFree(lines, links);
     const free = new Map(
@@ -269,7 +290,7 @@ export class Dispatcher {
     const keys = [...new Set(servable.flatMap(({ gates }) => gates))].sort();
     const claimed = await this.#claim(orgId, org, keys, plan);
     if (claimed.grants.length > 0) org.claimedMs = this.#context.nowMs();
-    this.#learn(org, claimed, isAlone);
+    learn(org.ready, claimed, isAlone);
     this.#offer(org, claimed);
     this.#context.wakes.changed(
       orgId,
@@ -281,7 +302,7 @@ export class Dispatcher {
 
   #isShared(own: OrgLine): boolean {
     const sinceMs = this.#context.nowMs() - claimingMs;
-    return some(this.#orgs.values(), (org) => org !== own && org.claimedMs > sinceMs);
+    return this.#orgs.values().some((org) => org !== own && org.claimedMs > sinceMs);
   }
 
   // Looks at the heads of lines that have few. True when what came is out of order by now.
@@ -346,28 +367,6 @@ export class Dispatcher {
     }
   }
 
-  // What a claim shows of the lines that it took from.
-  #learn(org: OrgLine, { plan, grants, isOutdated }: Claimed, isAlone: boolean): void {
-    if (isOutdated) return;
-    const byShape = Map.groupBy(grants, (grant) => grant.shape.shapeId);
-    for (const { line, slots } of plan) {
-      const own = byShape.get(line.shape.shapeId) ?? [];
-      const isShort = own.length < slots.length;
-      line.claimed(new Set(own.map((grant) => grant.fence.jobId)), isShort);
-      if (line.isWhole && line.heads.length === 0) org.ready.delete(line.shape.shapeId);
-      if (!isAlone) continue;
-      line.expected -= own.length;
-      if (isShort) {
-        // The line is empty, as far as this claim could see, unless something came meanwhile.
-        if (line.news === line.newsAtClaim) org.ready.delete(line.shape.shapeId);
-        else line.expected = Number.POSITIVE_INFINITY;
-      } else if (line.expected < 1) {
-        // As many as were expected, and there may be more: ask for a few, then for more.
-        line.expected = Math.max(firstProbe, 4 * own.length);
-      }
-    }
-  }
-
   // A rate, or a pause with an end, opens by itself.
   #awaitGates(orgId: string, org: OrgLine): void {
     clearTimeout(org.gateTimer);
@@ -389,25 +388,4 @@ export class Dispatcher {
       link.port.offer(link.offerSequence, own);
     }
   }
-}
-
-// A worker of the line has a free slot. Few have one when all are busy.
-function overlap(servers: ReadonlySet<Link>, free: ReadonlyMap<Link, number>): boolean {
-  return servers.size < free.size
-    ? some(servers, (link) => free.has(link))
-    : some(free.keys(), (link) => servers.has(link));
-}
-
-function some<T>(items: Iterable<T>, is: (item: T) => boolean): boolean {
-  for (const item of items) if (is(item)) return true;
-  return false;
-}
-
-function headOf(row: Row): Head {
-  return {
-    jobId: String(row["job"]),
-    priority: Number(row["priority"]),
-    readyAt: Number(row["ready"]),
-    ageMs: Number(row["age"]),
-  };
 }

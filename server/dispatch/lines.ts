@@ -1,3 +1,4 @@
+import type { Row } from "postgres";
 import type { InternedShape } from "../domain/rules/shapes.ts";
 import type { Link } from "./link.ts";
 
@@ -101,6 +102,16 @@ export class ReadyLine {
     }
     return this.#servers;
   }
+}
+
+/** Reads a row of `peekReady`. */
+export function headOf(row: Row): Head {
+  return {
+    jobId: String(row["job"]),
+    priority: Number(row["priority"]),
+    readyAt: Number(row["ready"]),
+    ageMs: Number(row["age"]),
+  };
 }
 
 /** The order in which the heads of all lines are served: priority, then first ready, then by id. */

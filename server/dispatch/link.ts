@@ -7,6 +7,7 @@ import {
   type LinkPhase,
   nextLife,
 } from "../domain/rules/liveness.ts";
+import type { PublishedProject, PublishedSession } from "../domain/rules/publications.ts";
 import type { InternedShape, Shape } from "../domain/rules/shapes.ts";
 import type { StoredCommand } from "../store/commands.ts";
 
@@ -110,6 +111,9 @@ export interface LinkOptions {
   readonly nowMs: number;
 }
 
+/** A session that a worker has. */
+export type OwnedSession = PublishedSession & { readonly isPrimary: boolean };
+
 /**
  * One attached worker, as this coordinator counts it. Capacity is the smaller
  * of what the store says (held leases, given back at commit) and what the
@@ -124,6 +128,10 @@ export class Link {
   readonly points: number;
   readonly port: LinkPort;
   readonly held = new Map<string, Held>();
+  /** Where its working copies are, by project. */
+  projectRoots: ReadonlyMap<string, string> = new Map();
+  /** The sessions that it has, by id. */
+  publishedSessions: ReadonlyMap<string, OwnedSession> = new Map();
   isDraining: boolean;
   /** An operator must clear it. The database is the authority: a claim refuses it there too. */
   isQuarantined: boolean;
@@ -169,6 +177,12 @@ export class Link {
     if (demand.offerSequence < this.#demand.offerSequence) return;
     this.#demand = demand;
     this.#unseenCount = null;
+  }
+
+  /** Notes what the worker publishes now. */
+  publish(projects: readonly PublishedProject[], sessions: readonly OwnedSession[]): void {
+    this.projectRoots = new Map(projects.map((one) => [one.project, one.root]));
+    this.publishedSessions = new Map(sessions.map((one) => [one.sessionId, one]));
   }
 
   /** Notes a lease that the worker has; what was known of it is replaced. */

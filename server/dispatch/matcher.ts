@@ -1,6 +1,7 @@
-import { type InternedShape, targetParts } from "../domain/rules/shapes.ts";
+import type { InternedShape } from "../domain/rules/shapes.ts";
 import { type Head, merge, type ReadyLine } from "./lines.ts";
 import type { Link } from "./link.ts";
+import { plainRoute, type Route } from "./routes.ts";
 
 /** For how long a job that fits on no link is passed by others, before a link is kept free for it. */
 export const starvedMs = 30_000;
@@ -8,6 +9,8 @@ export const starvedMs = 30_000;
 /** A claim to make: one slot for each job of a shape. */
 export interface PlannedClaim {
   readonly line: ReadyLine;
+  /** The session that its jobs go to; null: none. */
+  readonly sessionId: string | null;
   readonly slots: readonly Link[];
 }
 
@@ -15,21 +18,35 @@ export interface PlannedClaim {
 export interface ServedLine {
   readonly line: ReadyLine;
   readonly servers: ReadonlySet<Link>;
+  /** The session that its jobs go to; absent: none. */
+  readonly sessionId?: string | null;
   /** The gates that it must pass. */
   readonly gates: readonly string[];
 }
 
-/** The links that may run a shape when they are empty. */
-export function candidates(shape: InternedShape, links: readonly Link[]): Link[] {
+/** The links that may run a shape when they are empty. Without a route no session is known. */
+export function candidates(
+  shape: InternedShape,
+  links: readonly Link[],
+  route: Route = plainRoute(shape),
+): Link[] {
+  const isReached = ({ workerId }: Link) =>
+    route.to === "any" || (route.to === "worker" && route.workerId === workerId);
   return links.filter(
-    (link) => isTarget(shape, link) && !shape.avoid.includes(link.workerId) && link.canServe(shape),
+    (link) => isReached(link) && !shape.avoid.includes(link.workerId) && link.canServe(shape),
   );
 }
 
-function isTarget({ target }: InternedShape, link: Link): boolean {
-  if (target === null) return true;
-  const { type, name } = targetParts(target);
-  return type === "worker" && name === link.workerId;
+/** Whether a worker of a line has a free slot. Few have one when all are busy. */
+export function overlap(servers: ReadonlySet<Link>, free: ReadonlyMap<Link, number>): boolean {
+  return servers.size < free.size
+    ? some(servers, (link) => free.has(link))
+    : some(free.keys(), (link) => servers.has(link));
+}
+
+function some<T>(items: Iterable<T>, is: (item: T) => boolean): boolean {
+  for (const item of items) if (is(item)) return true;
+  return false;
 }
 
 /**
@@ -112,9 +129,9 @@ export function assignLine(
 }
 
 function planOf(lanes: readonly Lane[]): PlannedClaim[] {
-  return lanes.flatMap(({ line, slots }) => {
+  return lanes.flatMap(({ line, sessionId = null, slots }) => {
     line.newsAtClaim = line.news;
-    return slots.length > 0 ? [{ line, slots }] : [];
+    return slots.length > 0 ? [{ line, sessionId, slots }] : [];
   });
 }
 

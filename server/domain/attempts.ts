@@ -27,6 +27,8 @@ export interface AttemptView {
   readonly isFinal: boolean;
   readonly result: Uint8Array | null;
   readonly prUrl: string | null;
+  /** The session that it ran in. */
+  readonly sessionId: string | null;
 }
 
 /** Lists the executions of a job, oldest first; the present one is the last. */

@@ -16,6 +16,7 @@ import {
   writePageToken,
 } from "./pages.ts";
 import type { JobSettings } from "./rules/settings.ts";
+import { type ShapeTarget, shapeTarget } from "./rules/shapes.ts";
 import { JobState } from "./rules/states.ts";
 
 /** What was asked, with the server's defaults filled in. */
@@ -40,6 +41,8 @@ export interface JobSpecView extends JobSettings {
   readonly isExclusive: boolean;
   readonly isAtMostOnce: boolean;
   readonly opensPullRequest: boolean;
+  /** Who alone may run it; null: any worker that can. */
+  readonly target: ShapeTarget | null;
 }
 
 /** How far a running attempt is. */
@@ -73,6 +76,8 @@ export interface JobView {
   readonly workerName: string | null;
   /** While leased. */
   readonly leaseId: string | null;
+  /** The session that it runs in, or goes back to; of an ended run, the one of its last attempt. */
+  readonly sessionId: string | null;
   readonly isCancelRequested: boolean;
   readonly reason: string | null;
   readonly progress: ProgressView | null;
@@ -162,6 +167,7 @@ export function jobView({ asked, live, last, progress, workerName }: JobRow): Jo
       skills: skills ?? [],
       instructions: instructions ?? [],
       labels: labels ?? {},
+      target: shapeTarget(spec.target),
     },
     state: checkedState(state),
     attempt: now.attempt,
@@ -175,6 +181,7 @@ export function jobView({ asked, live, last, progress, workerName }: JobRow): Jo
     workerId: live?.workerId ?? past?.workerId ?? null,
     workerName: live?.workerId != null || past?.workerId != null ? workerName : null,
     leaseId: live?.leaseId ?? null,
+    sessionId: live === null ? (past?.sessionId ?? null) : live.sessionId,
     isCancelRequested: live?.cancelRequestedAt != null,
     reason: now.reason,
     progress: isRunning

@@ -12,12 +12,13 @@ import { checkedState } from "./job-views.ts";
 import type { LockedJob } from "./locked-job.ts";
 import type { JobRequest } from "./rules/job-spec.ts";
 import type { JobEvent } from "./rules/lifecycle.ts";
-import { internShape, shapeTarget } from "./rules/shapes.ts";
+import { internShape, type ShapeTarget, shapeTarget } from "./rules/shapes.ts";
 import { isTerminal, type JobState, stateName } from "./rules/states.ts";
 import { refusal } from "./rules/transition-table.ts";
 import { isSettled, noRemains, settle } from "./settle.ts";
 import type { Lease, Submission, SubmitKey } from "./submit.ts";
 import { superseded } from "./superseded.ts";
+import { resolveTargets } from "./targets.ts";
 
 /** One job to submit. */
 export interface SubmitJobRequest {
@@ -198,13 +199,16 @@ async function prepareJobs(
     readonly idempotencyKey: string | null;
   },
 ): Promise<NewJob[]> {
+  const targets = await resolveTargets(c, caller.orgId, jobs, (index) =>
+    of.batchId === null ? "job" : `jobs[${index}]`,
+  );
   const templates = new Map<string, JobTemplate>();
   const rows: NewJob[] = [];
-  for (const job of jobs) {
+  for (const [index, job] of jobs.entries()) {
     const key = templateKey(job);
     let template = templates.get(key);
     if (!template) {
-      template = await templateOf(c, caller, job);
+      template = await templateOf(c, caller, job, targets[index] ?? null);
       templates.set(key, template);
     }
     rows.push({
@@ -230,7 +234,12 @@ function templateKey(job: JobRequest): string {
   return JSON.stringify(shared);
 }
 
-async function templateOf(c: Coordinator, caller: Caller, job: JobRequest): Promise<JobTemplate> {
+async function templateOf(
+  c: Coordinator,
+  caller: Caller,
+  job: JobRequest,
+  target: ShapeTarget | null,
+): Promise<JobTemplate> {
   const settings = await c.settings.resolve(caller.orgId, { queue: job.queue, kind: job.kind, job });
   return {
     settings,
@@ -241,7 +250,7 @@ async function templateOf(c: Coordinator, caller: Caller, job: JobRequest): Prom
       points: job.points,
       pool: job.pool,
       project: job.opensPullRequest ? job.project : null,
-      target: null,
+      target,
       avoid: [],
       isAlone: false,
     }),

@@ -2,7 +2,15 @@ import { createHash } from "node:crypto";
 import type { StoredError, Transition } from "../store/transition.ts";
 import type { LockedJob } from "./locked-job.ts";
 import { isRefused, type JobEvent, transit } from "./rules/lifecycle.ts";
-import { avoidWorker, gateKeys, type InternedShape, internShape, type Shape } from "./rules/shapes.ts";
+import {
+  avoidWorker,
+  gateKeys,
+  type InternedShape,
+  internShape,
+  type Shape,
+  type ShapeTarget,
+  targetParts,
+} from "./rules/shapes.ts";
 import { isLeased, isTerminal, JobState } from "./rules/states.ts";
 import type { Refusal } from "./rules/transition-table.ts";
 import { type Decision, lostCoolDownMs, succeededAnyway } from "./rules/transitions.ts";
@@ -39,7 +47,7 @@ export interface Settled {
 export function settle(job: LockedJob, event: JobEvent, remains: Remains, random: number): Settled | Refusal {
   const decision = transit(job, event, random);
   if (isRefused(decision)) return decision;
-  const shape = isTerminal(decision.state) ? null : nextShape(job, decision);
+  const shape = isTerminal(decision.state) ? null : nextShape(job, decision, nextTarget(job, event));
   const attempt = job.attempt + decision.attemptStep;
   const isHeld = isLeased(job.state);
   const transition: Transition = {
@@ -58,7 +66,7 @@ export function settle(job: LockedJob, event: JobEvent, remains: Remains, random
     renewsReadyAt: decision.renewsReadyAt,
     wakeInMs: decision.wakeInMs ?? (avoids(shape ?? job.shape, decision) ? lostCoolDownMs : null),
     reason: reasonOf(job, decision, remains),
-    sessionId: null,
+    sessionId: pinnedSession(shape ?? job.shape),
     waitingOn: decision.waitingOn,
     isPoolParked:
       event.type === "parked" &&
@@ -105,14 +113,28 @@ function reasonOf(job: LockedJob, decision: Decision, remains: Remains): string 
 
 // Whom a job avoids is reckoned again at each return: a loss is remembered while the job is offered again at
 // once, until its cool-down is over; after a wait of any other sort it may go anywhere.
-function nextShape(job: LockedJob, decision: Decision): InternedShape | null {
+function nextShape(job: LockedJob, decision: Decision, target: ShapeTarget | null): InternedShape | null {
   if (decision.avoidsWorker && job.workerId !== null) {
     const avoid = avoidWorker(job.shape.avoid, job.workerId);
-    return internShape({ ...job.shape, avoid, isAlone: decision.runsAlone });
+    return internShape({ ...job.shape, target, avoid, isAlone: decision.runsAlone });
   }
-  if (job.shape.avoid.length === 0) return null;
-  if (decision.state === JobState.ready && isLeased(job.state) && decision.losses > 0) return null;
-  return internShape({ ...job.shape, avoid: [] });
+  const isKept = decision.state === JobState.ready && isLeased(job.state) && decision.losses > 0;
+  const avoid = isKept ? job.shape.avoid : [];
+  if (avoid.length === job.shape.avoid.length && target === job.shape.target) return null;
+  return internShape({ ...job.shape, target, avoid });
+}
+
+// A handler that parks comes back to its session, however often it is lost or given back meanwhile; a failure starts
+// anew, where the job was submitted for.
+function nextTarget(job: LockedJob, event: JobEvent): ShapeTarget | null {
+  if (event.type === "failed") return job.askedTarget;
+  if (event.type !== "parked") return job.shape.target;
+  const sessionId = event.sessionId ?? job.sessionId;
+  return sessionId === null ? job.shape.target : `session:${sessionId}`;
+}
+
+function pinnedSession({ target }: Shape): string | null {
+  return target?.startsWith("session:") ? targetParts(target).name : null;
 }
 
 // What a ready job avoids lapses by its wake_at: without one it would avoid for good.

@@ -10,6 +10,7 @@ import type { Hello } from "../domain/links.ts";
 import { readJsonText, writeJsonText } from "../domain/rules/json-text.ts";
 import type { Lease } from "../domain/submit.ts";
 import type { StoredEvent } from "../store/event-codec.ts";
+import { readPublished } from "./published.ts";
 
 /** The majors that this coordinator serves. */
 export const protocolMajor = 1;
@@ -58,6 +59,7 @@ export function readHello(frame: HelloFrame, transport: "stream" | "poll"): Hell
     transport,
     held: frame.heldLeases.flatMap(leaseOrNone),
     outbox: frame.outboxLeases.flatMap(leaseOrNone),
+    published: readPublished(frame),
     declared: {
       skills: frame.skills.map(({ name, digest }) => ({ name, digest })),
       kinds: frame.kinds,
@@ -151,9 +153,15 @@ export function readResult(
       return { ...base, event: { type: "released" }, reason: cleanText(outcome.value.reason, 200) };
     case "park": {
       const wakeAfterMs = milliseconds(outcome.value.wakeAfter);
+      const sessionId = cleanText(outcome.value.sessionId, 200);
       return {
         ...base,
-        event: { type: "parked", wakeAfterMs, isPool: outcome.value.pool },
+        event: {
+          type: "parked",
+          wakeAfterMs,
+          isPool: outcome.value.pool,
+          ...(sessionId === "" ? {} : { sessionId }),
+        },
         reason: cleanText(outcome.value.reason, 200),
       };
     }

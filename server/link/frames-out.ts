@@ -10,12 +10,13 @@ import {
   type WelcomeSchema,
 } from "@muster/client/v1/link";
 import type { Config } from "../config.ts";
-import type { Grant, LinkPort } from "../dispatch/link.ts";
+import type { Grant, Link, LinkPort } from "../dispatch/link.ts";
 import { encodeId } from "../domain/ids.ts";
 import type { Attached } from "../domain/links.ts";
 import type { Lease } from "../domain/submit.ts";
 import { version } from "../version.ts";
 import { protocolMajor, protocolMinor } from "./frames-in.ts";
+import { conflictMessages, sessionMessage } from "./published.ts";
 
 /** What offers hold at most, in bytes; one lease may exceed it. */
 const offerBytes = 1024 * 1024;
@@ -78,12 +79,19 @@ export function welcomeOf(
     })),
     serverTime: timestampNow(),
     version,
+    conflicts: conflictMessages(attached.publication.conflicts),
   };
 }
 
+/** Whom leases are offered to: what it published goes with them. */
+export type OfferedLink = Pick<
+  Link,
+  "linkEpoch" | "workerId" | "workerName" | "projectRoots" | "publishedSessions"
+>;
+
 /** The offers of grants: as many frames as their size asks for, all of one sequence. */
 export function offersOf(
-  link: { readonly linkEpoch: number },
+  link: OfferedLink,
   sequence: number,
   grants: readonly Grant[],
   answerWithinMs: number,
@@ -102,7 +110,7 @@ export function offersOf(
   for (const grant of grants) {
     const size = grant.payload.length + 300;
     if (bytes + size > offerBytes) close();
-    leases.push(offeredLease(grant));
+    leases.push(offeredLease(link, grant));
     bytes += size;
   }
   close();
@@ -125,8 +133,9 @@ export function goingAway(
 
 // Whole messages, not initialisers: thousands a second are made, and `create`
 // walks the descriptor of each.
-function offeredLease(grant: Grant): OfferedLease {
+function offeredLease(link: OfferedLink, grant: Grant): OfferedLease {
   const lease = leaseRef(grant.fence);
+  const session = grant.sessionId === null ? undefined : link.publishedSessions.get(grant.sessionId);
   return {
     $typeName: "muster.v1.OfferedLease",
     lease,
@@ -145,12 +154,13 @@ function offeredLease(grant: Grant): OfferedLease {
     timeLeft: durationFromMs(grant.leaseTtlMs),
     skillDocuments: [],
     project: grant.project ?? "",
-    projectRoot: "",
-    sessionId: "",
+    projectRoot: grant.project === null ? "" : (link.projectRoots.get(grant.project) ?? ""),
+    sessionId: grant.sessionId ?? "",
     jobToken: "",
     lastSequence: 0n,
     parentCount: 0,
     parentResults: [],
+    ...(session === undefined ? {} : { session: sessionMessage(link, session) }),
     ...(grant.softTimeoutMs === null ? {} : { softTimeout: durationFromMs(grant.softTimeoutMs) }),
     ...(grant.hardTimeoutMs === null ? {} : { hardTimeout: durationFromMs(grant.hardTimeoutMs) }),
   };

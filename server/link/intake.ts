@@ -9,6 +9,7 @@ import {
 } from "@muster/client/v1/link";
 import type { Link } from "../dispatch/link.ts";
 import type { LeaseResult, ResultAnswer } from "../domain/leases.ts";
+import { ownSessions } from "../domain/publications.ts";
 import { fenceOf, readEvent, readLease, readProgress, readResult } from "./frames-in.ts";
 import { leaseRef } from "./frames-out.ts";
 import type { LinkParts } from "./parts.ts";
@@ -67,6 +68,7 @@ export async function commitResults(
     }
   }
   if (read.length === 0) return acks;
+  await dropForeignSessions(parts, sender, read);
   // What a handler said is on record before its end.
   if (reporting.length > 0) await Promise.all(reporting);
   const settled = await parts.results.addAll(sender.orgId, read);
@@ -80,6 +82,24 @@ export async function commitResults(
   }
   parts.dispatcher.wake(sender.orgId);
   return acks;
+}
+
+// A worker sends a job back to a session of its own alone. One that it does not have is as if it had named none.
+async function dropForeignSessions(
+  { coordinator, refused }: LinkParts,
+  { orgId, workerId }: Sender,
+  results: LeaseResult[],
+): Promise<void> {
+  const named = results.flatMap(({ event }) => (event.type === "parked" ? (event.sessionId ?? []) : []));
+  if (named.length === 0) return;
+  const own = await ownSessions(coordinator, orgId, workerId, named);
+  for (const [index, result] of results.entries()) {
+    const { event } = result;
+    if (event.type !== "parked" || event.sessionId === undefined || own.has(event.sessionId)) continue;
+    refused("result", "foreign-session");
+    const { sessionId, ...parked } = event;
+    results[index] = { ...result, event: parked };
+  }
 }
 
 /** Keeps what attempts said; resolves when it is durable. What is refused is acknowledged too: again would not help. */

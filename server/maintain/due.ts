@@ -33,7 +33,9 @@ export async function lapseAvoids(c: Coordinator, orgId: string): Promise<void> 
     const [capable = []] = await runInOrg(c.db.sweepClient, orgId, [
       call(capableWorkers, { org: orgId, silent: c.config.staleMs, kind, points, skills }),
     ]);
-    const others = capable.filter((row) => !shape.avoid.includes(String(row["worker"])));
+    // Whom a job names it is not kept from for long: nobody else may run it.
+    const isFree = shape.target === null;
+    const others = isFree ? capable.filter((row) => !shape.avoid.includes(String(row["worker"]))) : [];
     const next = internShape({ ...shape, avoid: [] });
     const results = await runInOrg(c.db.sweepClient, orgId, [
       insertNewShapes(orgId, [next]),

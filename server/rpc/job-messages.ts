@@ -43,6 +43,7 @@ export function jobMessage(job: JobView): MessageInitShape<typeof JobSchema> {
     result: writePayload(job.result),
     error: errorMessage(job.error),
     prUrl: job.prUrl ?? "",
+    sessionId: job.sessionId ?? "",
   };
 }
 
@@ -62,6 +63,7 @@ export function attemptMessage(attempt: AttemptView): MessageInitShape<typeof At
     final: attempt.isFinal,
     result: writePayload(attempt.result),
     prUrl: attempt.prUrl ?? "",
+    sessionId: attempt.sessionId ?? "",
   };
 }
 

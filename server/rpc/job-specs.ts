@@ -1,16 +1,24 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import type { JobSpec, JobSpecSchema, RetryPolicy, RetryPolicySchema } from "@muster/client/v1/job";
+import type {
+  JobSpec,
+  JobSpecSchema,
+  JobTargetSchema,
+  RetryPolicy,
+  RetryPolicySchema,
+} from "@muster/client/v1/job";
 import type { JobSpecView } from "../domain/job-views.ts";
 import {
   defaultQueue,
   hardTimeoutDelayMs,
   type JobRequest,
+  type JobTarget,
   jobViolations,
   normalPriority,
 } from "../domain/rules/job-spec.ts";
 import type { PartialJobSettings } from "../domain/rules/settings.ts";
-import { orNull, type Problems, readDuration, readTime, writeTime } from "./messages.ts";
+import { type ShapeTarget, targetParts } from "../domain/rules/shapes.ts";
+import { orNull, type Problems, readDuration, readId, readTime, writeId, writeTime } from "./messages.ts";
 import { readPayload, writePayload } from "./payloads.ts";
 
 /** What is looked at when a job is read. */
@@ -43,10 +51,34 @@ export function readJobSpec(problems: Problems, path: string, spec: JobSpec, lim
     instructions: spec.instructions,
     opensPullRequest: spec.opensPullRequest ?? spec.project !== "",
     pool: orNull(spec.pool),
+    ...readTarget(problems, `${path}.target`, spec.target),
     ...readSettings(problems, path, spec),
   };
   for (const violation of jobViolations(job, path, limits)) problems.push(violation);
   return job;
+}
+
+// Absent without one, and when it was left empty.
+function readTarget(
+  problems: Problems,
+  path: string,
+  asked: JobSpec["target"],
+): { readonly target?: JobTarget } {
+  switch (asked?.target.case) {
+    case "worker": {
+      const worker = asked.target.value;
+      const isId = worker.startsWith("wrk_");
+      const workerId = isId ? readId(problems, "worker", worker, `${path}.worker`) : null;
+      if (isId && workerId === null) return {};
+      return { target: { type: "worker", workerId, name: worker } };
+    }
+    case "sessionId":
+      return { target: { type: "session", sessionId: asked.target.value } };
+    case "projectSession":
+      return asked.target.value ? { target: { type: "project" } } : {};
+    case undefined:
+      return {};
+  }
 }
 
 /** Settings as a message says them, of a job or of a scope; what is absent is inherited. */
@@ -87,6 +119,19 @@ export function writeSettings(settings: PartialJobSettings): {
   };
 }
 
+function writeTarget(target: ShapeTarget | null): MessageInitShape<typeof JobTargetSchema> | undefined {
+  if (target === null) return undefined;
+  const { type, name } = targetParts(target);
+  switch (type) {
+    case "worker":
+      return { target: { case: "worker", value: writeId("worker", name) } };
+    case "session":
+      return { target: { case: "sessionId", value: name } };
+    case "project":
+      return { target: { case: "projectSession", value: true } };
+  }
+}
+
 /** What was asked, with the server's defaults filled in. */
 export function writeJobSpec(spec: JobSpecView): MessageInitShape<typeof JobSpecSchema> {
   const { payload, softTimeoutMs, hardTimeoutMs, runAt, deadline } = spec;
@@ -105,6 +150,7 @@ export function writeJobSpec(spec: JobSpecView): MessageInitShape<typeof JobSpec
     instructions: [...spec.instructions],
     opensPullRequest: spec.opensPullRequest,
     pool: spec.pool ?? "",
+    target: writeTarget(spec.target),
     payload: writePayload(payload),
     runTime: writeTime(runAt),
     deadline: writeTime(deadline),

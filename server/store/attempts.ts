@@ -28,6 +28,7 @@ export function readAttempts(
       errorMessage: attempts.errorMessage,
       errorDetail: attempts.errorDetail,
       prUrl: attempts.prUrl,
+      sessionId: attempts.sessionId,
     })
     .from(attempts)
     .leftJoin(workers, and(eq(workers.orgId, orgId), eq(workers.workerId, attempts.workerId)))
@@ -50,6 +51,7 @@ export async function readLease(tx: Tx, orgId: string, jobId: string) {
       workerId: jobQueue.workerId,
       workerName: workers.name,
       grantedAt: jobQueue.grantedAt,
+      sessionId: jobQueue.sessionId,
     })
     .from(jobQueue)
     .leftJoin(workers, and(eq(workers.orgId, orgId), eq(workers.workerId, jobQueue.workerId)))

@@ -34,6 +34,7 @@ export async function readJobs(
       errorDetail: attempts.errorDetail,
       prUrl: attempts.prUrl,
       reason: attempts.reason,
+      sessionId: attempts.sessionId,
     })
     .from(attempts)
     .where(and(eq(attempts.orgId, orgId), eq(attempts.jobId, jobs.jobId)))
@@ -72,6 +73,7 @@ export async function readJobs(
         exclusive: jobs.exclusive,
         atMostOnce: jobs.atMostOnce,
         opensPullRequest: jobs.opensPullRequest,
+        target: jobs.target,
       },
       live: {
         state: jobQueue.state,
@@ -86,6 +88,7 @@ export async function readJobs(
         leaseId: jobQueue.leaseId,
         workerId: jobQueue.workerId,
         reason: jobQueue.reason,
+        sessionId: jobQueue.sessionId,
       },
       last: {
         attempt: last.attempt,
@@ -103,6 +106,7 @@ export async function readJobs(
         errorDetail: last.errorDetail,
         prUrl: last.prUrl,
         reason: last.reason,
+        sessionId: last.sessionId,
       },
       progress: {
         attempt: progress.attempt,

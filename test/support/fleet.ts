@@ -4,6 +4,7 @@ import { type Grant, Link, type LinkPort } from "../../server/dispatch/link.ts";
 import type { Caller } from "../../server/domain/context.ts";
 import { type Attached, attachLink, type Hello } from "../../server/domain/links.ts";
 import type { JobRequest } from "../../server/domain/rules/job-spec.ts";
+import { nothingPublished } from "../../server/domain/rules/publications.ts";
 import { inOrg } from "../../server/store/database.ts";
 import { insertWorker } from "../../server/store/workers.ts";
 import { type TestCoordinator, testCaller } from "./database.ts";
@@ -52,6 +53,7 @@ export function testDispatcher(c: TestCoordinator): Dispatcher {
     newId: c.newId,
     wakes: c.wakes,
     log: c.log,
+    staleMs: c.config.staleMs,
     nowMs: () => performance.now(),
   });
 }
@@ -66,6 +68,7 @@ export function hello(overrides: Partial<Hello> = {}): Hello {
     transport: "stream",
     held: [],
     outbox: [],
+    published: nothingPublished,
     declared: {
       skills: [],
       kinds: ["test.echo"],

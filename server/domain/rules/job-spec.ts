@@ -25,7 +25,16 @@ export interface JobRequest extends PartialJobSettings {
   readonly instructions: readonly string[];
   readonly opensPullRequest: boolean;
   readonly pool: string | null;
+  /** Who alone may run it; absent: any worker that can. */
+  readonly target?: JobTarget | undefined;
 }
+
+/** Who alone may run a job, as it was asked for. */
+export type JobTarget =
+  | { readonly type: "worker"; readonly workerId: string | null; readonly name: string }
+  | { readonly type: "session"; readonly sessionId: string }
+  /** A session of its project. */
+  | { readonly type: "project" };
 
 /** One wrong field of a request: its path in the proto3 JSON form, and what is wrong with it, to be read after it. */
 export interface JobViolation {
@@ -63,6 +72,7 @@ export function jobViolations(
     ...(job.project === null ? [] : nameViolations(at("project"), job.project, projectRule)),
     ...(job.pool === null ? [] : nameOf(at("pool"), job.pool)),
     ...(job.externalId === null ? [] : keyViolations(at("externalId"), job.externalId)),
+    ...targetOf(at, job),
     ...labelsOf(at("labels"), job.labels),
     ...timesOf(at, job),
     ...settingViolations(job, limits).map(({ setting, message }) => ({
@@ -106,6 +116,23 @@ function labelsOf(field: string, labels: Readonly<Record<string, string>>): JobV
     if (wrongKey !== undefined) return [{ field, message: `has a key that ${wrongKey.message}` }];
     return textViolations(`${field}["${key}"]`, value, { min: 0, max: 255 });
   });
+}
+
+function targetOf(at: (field: string) => string, { target, project }: JobRequest): JobViolation[] {
+  switch (target?.type) {
+    case "worker":
+      return target.workerId === null
+        ? textViolations(at("target.worker"), target.name, { min: 1, max: 100 })
+        : [];
+    case "session":
+      return textViolations(at("target.sessionId"), target.sessionId, { min: 1, max: 200 });
+    case "project":
+      return project === null
+        ? [{ field: at("target.projectSession"), message: "needs a project whose session it is" }]
+        : [];
+    case undefined:
+      return [];
+  }
 }
 
 function timesOf(at: (field: string) => string, job: JobRequest): JobViolation[] {

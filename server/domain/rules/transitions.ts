@@ -39,6 +39,8 @@ export type LeaseEvent =
       readonly wakeAfterMs: number | null;
       /** The quota of its pool is spent: it goes on with the pool. Absent: no. */
       readonly isPool?: boolean;
+      /** The session that it goes on in; absent: the one that its lease was given. */
+      readonly sessionId?: string;
     }
   | { readonly type: "declined"; readonly coolDownMs: number }
   | { readonly type: "offer-timed-out" }
