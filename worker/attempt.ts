@@ -1,6 +1,8 @@
+import { create } from "@bufbuild/protobuf";
 import { type Duration, durationMs } from "@bufbuild/protobuf/wkt";
 import type { LeaseRef } from "@muster/client/v1/job_service";
 import type { OfferedLease } from "@muster/client/v1/link";
+import { type Session, SessionSchema } from "@muster/client/v1/session";
 import type { Api, Caller } from "./api.ts";
 import type {
   ChildJob,
@@ -8,6 +10,7 @@ import type {
   JobContext,
   JobInfo,
   JobLog,
+  JobProject,
   ParkOptions,
   StoredArtifact,
   SubmittedJob,
@@ -17,6 +20,7 @@ import { ParkSignal, ReleaseSignal } from "./failure.ts";
 import { jobLog } from "./job-log.ts";
 import { decodePayload, encodeJson } from "./json.ts";
 import { MessageQueue } from "./message-queue.ts";
+import type { LinkedProject } from "./published.ts";
 import { Stop, type StopOrder } from "./stop.ts";
 import { clipBytes, clipText } from "./text.ts";
 
@@ -31,6 +35,8 @@ export interface AttemptOptions {
   readonly payloadBytes: number;
   /** Largest piece of log. */
   readonly logChunkBytes: number;
+  /** The working copy of a project that this machine has. */
+  readonly linkedProject: (project: string) => LinkedProject | undefined;
   /** Sends a report of the attempt. */
   readonly report: (leaseId: string, body: ReportBody) => void;
 }
@@ -92,13 +98,18 @@ export class Attempt implements JobContext {
     return this.#softTimeout.signal;
   }
 
-  get project(): { readonly name: string; readonly root: string } | undefined {
-    const { project, projectRoot } = this.#offer;
-    return project === "" ? undefined : { name: project, root: projectRoot };
+  get project(): JobProject | null {
+    const { project: name, projectRoot } = this.#offer;
+    if (name === "") return null;
+    const linked = this.#options.linkedProject(name);
+    const root = projectRoot || linked?.root || null;
+    return { name, root, remoteUrl: linked?.remoteUrl || null };
   }
 
-  get session(): string | undefined {
-    return this.#offer.sessionId === "" ? undefined : this.#offer.sessionId;
+  get session(): Session | null {
+    const { session, sessionId, project } = this.#offer;
+    if (session !== undefined) return session;
+    return sessionId === "" ? null : create(SessionSchema, { sessionId, project });
   }
 
   get log(): JobLog {
@@ -155,9 +166,9 @@ export class Attempt implements JobContext {
     return this.#options.api.artifact(this.#caller(), name, content, contentType);
   }
 
-  park({ reason, wakeAfterMs, until, pool }: ParkOptions): never {
+  park({ reason, wakeAfterMs, until, pool, session }: ParkOptions): never {
     const untilMs = until && Math.max(0, until.getTime() - Date.now());
-    throw new ParkSignal(reason, wakeAfterMs ?? untilMs, pool);
+    throw new ParkSignal(reason, wakeAfterMs ?? untilMs, pool, session);
   }
 
   release(reason: string): never {

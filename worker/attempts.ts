@@ -7,6 +7,7 @@ import type { Attachment, Outcome, Port, ToEngine, ToHandlers } from "./engine/m
 import { JobFailure } from "./failure.ts";
 import { encodeJson } from "./json.ts";
 import { thrownOutcome } from "./outcome.ts";
+import type { LinkedProject } from "./published.ts";
 
 /** What the attempts of a worker need. */
 export interface AttemptsOptions {
@@ -14,6 +15,8 @@ export interface AttemptsOptions {
   readonly handlers: Readonly<Record<string, Handler>>;
   readonly port: Port<ToEngine, ToHandlers>;
   readonly api: Api;
+  /** The working copy of a project that this machine has. */
+  readonly linkedProject: (project: string) => LinkedProject | undefined;
 }
 
 /** The attempts that run: starts handlers, tells them what the engine says, and tells the engine how they end. */
@@ -31,6 +34,7 @@ export class Attempts {
     this.#port = options.port;
     this.#options = {
       api: options.api,
+      linkedProject: options.linkedProject,
       payloadBytes: 1024 * 1024,
       logChunkBytes: 64 * 1024,
       report: (leaseId, body) => this.#port.post({ type: "report", leaseId, body }),

@@ -1,5 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { JobSpecSchema } from "@muster/client/v1/job";
+import type { Session } from "@muster/client/v1/session";
 import type { LogLevel } from "./logger.ts";
 
 /** What is known of a job when an attempt of it starts. */
@@ -76,6 +77,16 @@ export interface StoredArtifact {
   readonly sha256: string;
 }
 
+/** The project of a job. */
+export interface JobProject {
+  /** Its name. */
+  readonly name: string;
+  /** Root of its working copy on this machine; null: there is none. */
+  readonly root: string | null;
+  /** Remote URL of the working copy; null: none is known. */
+  readonly remoteUrl: string | null;
+}
+
 /** How a job is parked. */
 export interface ParkOptions {
   /** For people; at most 200 characters are kept. */
@@ -86,6 +97,8 @@ export interface ParkOptions {
   readonly until?: Date;
   /** The quota of the job's pool is spent. Default: false. */
   readonly pool?: boolean;
+  /** Go on in this session of this worker. Default: in the one that the attempt was given, if any. */
+  readonly session?: string;
 }
 
 /** What a handler gets: one attempt of one job. Useless once the handler has ended. */
@@ -107,10 +120,10 @@ export interface JobContext<P = unknown> {
   readonly signal: AbortSignal;
   /** Aborts at the soft timeout: finish soon. */
   readonly softTimeout: AbortSignal;
-  /** Name of the job's project and the root of its working copy here; undefined when it has none. */
-  readonly project: { readonly name: string; readonly root: string } | undefined;
-  /** Id of the agent session to use; undefined when the job has none. */
-  readonly session: string | undefined;
+  /** The job's project, and its working copy on this machine; null when the job has none. */
+  readonly project: JobProject | null;
+  /** The agent session to use, which is this worker's; null when the job has none. */
+  readonly session: Session | null;
   /** Writes to the log of the attempt. */
   readonly log: JobLog;
   /** Messages from operators and services, from the first one; ends when the handler should stop. */

@@ -4,6 +4,7 @@ import { echo } from "./kinds/echo.ts";
 import { shellRun } from "./kinds/shell-run.ts";
 import type { Logger } from "./logger.ts";
 import { WorkerOptionsError } from "./options.ts";
+import type { Publication } from "./published.ts";
 import type { TransportChoice } from "./transport/choose.ts";
 import { Worker, WorkerRefusedError } from "./worker.ts";
 
@@ -38,6 +39,8 @@ export interface DaemonOptions {
   readonly drainDeadlineMs?: number;
   /** How long results are kept once they are acknowledged. Default 0. */
   readonly resultRetentionMs?: number;
+  /** The linked projects and sessions that it publishes. */
+  readonly links?: LinksSource;
   /** Default: `$XDG_STATE_HOME/muster/worker/<name>`. */
   readonly stateDir?: string;
   /** The environment of the daemon. */
@@ -47,6 +50,17 @@ export interface DaemonOptions {
   readonly logger: Logger;
   /** Called once, when first attached. */
   readonly onReady?: (attachment: Attachment) => void;
+}
+
+/** Where what a daemon publishes comes from. */
+export interface LinksSource {
+  /** What it publishes at its start. */
+  readonly first: Publication;
+  /** Tells of changes, and of changes that could not be read, until the answer is called. */
+  follow(listener: {
+    readonly changed: (publication: Publication) => void;
+    readonly failed: (why: string) => void;
+  }): () => void;
 }
 
 /** Subscribes to SIGTERM and SIGINT until the answer is called. */
@@ -92,6 +106,14 @@ export async function runDaemon(options: DaemonOptions): Promise<number> {
       void worker.stop({ graceMs: 0 });
     }
   });
+  const unfollow = options.links?.follow({
+    changed: (publication) => {
+      worker.publish(publication);
+      const { linkedProjects, sessions } = publication;
+      logger("info", "published anew", { linkedProjects: linkedProjects.length, sessions: sessions.length });
+    },
+    failed: (why) => logger("error", "what was published before stands", { why }),
+  });
   try {
     await worker.start();
     if (worker.attachment !== undefined) options.onReady?.(worker.attachment);
@@ -103,7 +125,10 @@ export async function runDaemon(options: DaemonOptions): Promise<number> {
     if (!(error instanceof WorkerRefusedError))
       logger("error", error instanceof Error ? error.message : String(error));
   } finally {
-    void worker.closed.then(unsubscribe);
+    void worker.closed.then(() => {
+      unsubscribe();
+      unfollow?.();
+    });
   }
   const reason = await worker.closed;
   if (forced !== undefined)
@@ -132,7 +157,16 @@ function workerOptions(options: DaemonOptions, bootRecord: () => Worker["bootRec
   const handlers = { echo, "shell.run": shellRun({ env, envAllow, bootRecord }), ...options.handlers };
   const given = { apiAddress, ca, transport, name, slots, points, skills, labels, stateDir, ...times };
   const once = options.once === true ? { once: { idleMs } } : {};
-  return { address, key, handlers, env, logger, ...once, ...withoutUndefined(given) };
+  return {
+    address,
+    key,
+    handlers,
+    env,
+    logger,
+    ...once,
+    ...options.links?.first,
+    ...withoutUndefined(given),
+  };
 }
 
 type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };

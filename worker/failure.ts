@@ -39,11 +39,15 @@ export class ParkSignal extends Error {
   /** With it all jobs of its pool. */
   readonly isPool: boolean;
 
-  constructor(reason: string, wakeAfterMs: number | undefined, isPool = false) {
+  /** Where it goes on; empty: in the session that the attempt was given. */
+  readonly session: string;
+
+  constructor(reason: string, wakeAfterMs: number | undefined, isPool = false, session = "") {
     super(`the job is parked: ${reason}`);
     this.reason = reason;
     this.wakeAfterMs = wakeAfterMs;
     this.isPool = isPool;
+    this.session = session;
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Handler } from "./context.ts";
 import type { ResultOutbox } from "./engine/pending-results.ts";
 import type { Logger } from "./logger.ts";
+import type { LinkedProject, OwnSession, PublishConflict } from "./published.ts";
 import { keyIdentity, stateDirectory } from "./state-directory.ts";
 import { defaultApiPort, defaultWorkerPort, parseAddress, parseAddresses } from "./transport/address.ts";
 import type { TransportChoice } from "./transport/choose.ts";
@@ -62,6 +63,12 @@ export interface WorkerOptions {
   readonly resultRetentionMs?: number;
   /** Take one job and end; end without one after `idleMs`. */
   readonly once?: { readonly idleMs: number };
+  /** Working copies of projects that this machine has; `Worker.publish` changes them. */
+  readonly linkedProjects?: readonly LinkedProject[];
+  /** Agent sessions on this machine; `Worker.publish` changes them. */
+  readonly sessions?: readonly OwnSession[];
+  /** Called with each linked project and session that was not taken over; it is logged anyway. */
+  readonly onConflict?: (conflict: PublishConflict) => void;
   /** Where the default of `stateDir` comes from. Default: `process.env`. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }

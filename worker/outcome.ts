@@ -34,6 +34,7 @@ function readThrown(thrown: unknown, isStopping: boolean): Outcome {
       reason: clipText(thrown.reason, maxReasonChars),
       wakeAfterMs: delayOf(thrown.wakeAfterMs),
       isPool: thrown.isPool,
+      session: thrown.session,
     };
   }
   if (thrown instanceof ReleaseSignal)

@@ -12,6 +12,7 @@ import { type Logger, lineLogger } from "./logger.ts";
 import { LoopWatch } from "./loop-watch.ts";
 import { drainTimeMs, type ResolvedOptions, resolveOptions, type WorkerOptions } from "./options.ts";
 import { readHostBootId } from "./process-table.ts";
+import { linksOf, type Publication, type PublishConflict } from "./published.ts";
 import {
   defaultApiAddress,
   defaultApiPort,
@@ -68,11 +69,13 @@ export class Worker implements AsyncDisposable {
   #bootRecord: BootRecord | undefined;
   #starting: Promise<void> | undefined;
   #stopGraceMs: number | undefined;
+  #published: Publication;
   #loopWatch: LoopWatch | undefined;
 
   /** Starts nothing yet, and checks nothing: `start` does. */
   constructor(options: WorkerOptions) {
     this.#options = options;
+    this.#published = { linkedProjects: options.linkedProjects ?? [], sessions: options.sessions ?? [] };
     this.closed = this.#closing.promise;
     this.#attaching.promise.catch(() => {});
   }
@@ -110,6 +113,15 @@ export class Worker implements AsyncDisposable {
     return await this.closed;
   }
 
+  /**
+   * Publishes the linked projects and sessions of this machine, instead of all that was published before; at any
+   * time, over any number of links. What is not taken over is logged, and given to `onConflict`.
+   */
+  publish(publication: Publication): void {
+    this.#published = publication;
+    this.#port?.post({ type: "publish", links: linksOf(publication) });
+  }
+
   /** Calls `listen` for each attempt whose end is known: its result acknowledged, or its lease lost. Before `start`. */
   onAttemptEnd(listen: (end: AttemptEnd) => void): void {
     this.#endListeners.push(listen);
@@ -132,7 +144,12 @@ export class Worker implements AsyncDisposable {
         ? startThreadedEngine(engineOptions)
         : startInlineEngine(engineOptions, this.#options.outbox);
       this.#port = port;
-      this.#attempts = new Attempts({ handlers: this.#options.handlers, port, api: this.#api() });
+      this.#attempts = new Attempts({
+        handlers: this.#options.handlers,
+        port,
+        api: this.#api(),
+        linkedProject: (project) => this.#published.linkedProjects.find((one) => one.project === project),
+      });
       if (resolved.isThreaded) this.#loopWatch = new LoopWatch();
       port.listen((messages) => {
         for (const message of messages) this.#receive(message);
@@ -174,6 +191,7 @@ export class Worker implements AsyncDisposable {
     const { address, apiAddress, key, ca, outbox } = this.#options;
     return {
       identity,
+      links: linksOf(this.#published),
       transport: { address, apiAddress, key, ca, choice: resolved.transport, welcomeTimeoutMs },
       stateDirectory: outbox === undefined ? resolved.stateDir : undefined,
       resultRetentionMs: resolved.resultRetentionMs,
@@ -215,6 +233,9 @@ export class Worker implements AsyncDisposable {
       case "ended":
         for (const listen of this.#endListeners) listen(message.end);
         break;
+      case "conflicts":
+        for (const conflict of message.conflicts) this.#conflict(conflict);
+        break;
       case "log":
         this.#logger(message.level, message.message, message.fields);
         break;
@@ -222,6 +243,11 @@ export class Worker implements AsyncDisposable {
       case "closed":
         break;
     }
+  }
+
+  #conflict(conflict: PublishConflict): void {
+    this.#logger("warn", "something that this worker publishes was not taken over", { ...conflict });
+    this.#options.onConflict?.(conflict);
   }
 
   /** The worst delay of this event loop since the last look; a long one is worth a warning. */

@@ -79,6 +79,7 @@ export class WorkerPeerApi implements AsyncDisposable {
       answer: (request, context) => guarded(context, () => calls.answer(request)),
       report: (request, context) => guarded(context, () => calls.report(request)),
       submitResults: (request, context) => guarded(context, () => calls.submitResults(request)),
+      changeLinks: (request, context) => guarded(context, () => calls.changeLinks(request)),
       renew: (request, context) => guarded(context, () => calls.renew(request)),
     });
     router.service(JobService, {

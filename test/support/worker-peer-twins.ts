@@ -11,6 +11,7 @@ import { ConnectRequestSchema, type ConnectResponse, ConnectResponseSchema } fro
 import {
   type AnswerRequest,
   type AttachRequest,
+  type ChangeLinksRequest,
   type PollRequest,
   type RenewRequest,
   type ReportRequest,
@@ -84,6 +85,8 @@ export function peerCalls(peer: WorkerPeer) {
     },
     submitResults: ({ results }: SubmitResultsRequest) =>
       wrap(answer(peer.link, { case: "results", value: results ?? {} })),
+    changeLinks: ({ linkEpoch, links }: ChangeLinksRequest) =>
+      wrap(answer(queueOf(linkEpoch).link, { case: "linksChanged", value: links ?? {} })),
     renew: ({ linkEpoch, heartbeat }: RenewRequest) =>
       wrap(answer(queueOf(linkEpoch).link, { case: "heartbeat", value: heartbeat ?? {} })),
   };
@@ -115,6 +118,7 @@ export function grpcTwins(peer: WorkerPeer): Record<string, UntypedHandleCall> {
     answer: unary(peer, methods.answer, calls.answer),
     report: unary(peer, methods.report, calls.report),
     submitResults: unary(peer, methods.submitResults, calls.submitResults),
+    changeLinks: unary(peer, methods.changeLinks, calls.changeLinks),
     renew: unary(peer, methods.renew, calls.renew),
   };
 }

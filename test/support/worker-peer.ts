@@ -18,6 +18,7 @@ import {
   Verdict,
   type WelcomeSchema,
 } from "@muster/client/v1/link";
+import type { LinkConflictSchema } from "@muster/client/v1/session";
 import { WorkerService } from "@muster/client/v1/worker_service";
 import { grpcTwins, PeerError, statusOf, wrongKey } from "./worker-peer-twins.ts";
 
@@ -55,6 +56,8 @@ export interface PeerBehaviour {
   refusal: PeerRefusal | undefined;
   /** Ends a link at its Hello instead of a Welcome. */
   sendsAway: Extract<FrameInit, { case: "goingAway" }>["value"] | undefined;
+  /** What of the next publications it does not take over. */
+  conflicts: Init<typeof LinkConflictSchema>[];
   /** Changes the Welcome. */
   welcome: Init<typeof WelcomeSchema>;
 }
@@ -89,6 +92,7 @@ export class WorkerPeer implements AsyncDisposable {
     verdict: Verdict.KEEP,
     refusal: undefined,
     sendsAway: undefined,
+    conflicts: [],
     welcome: {},
   };
   /** All frames but the Hellos. */
@@ -235,8 +239,9 @@ export class WorkerPeer implements AsyncDisposable {
         this.onResults(link, fresh);
         return [{ case: "resultAck", value: { items } }];
       }
-      case "hello":
       case "linksChanged":
+        return [{ case: "linksAck", value: { conflicts: this.behaviour.conflicts } }];
+      case "hello":
       case "cancelStatus":
       case undefined:
         return [];

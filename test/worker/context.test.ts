@@ -81,6 +81,7 @@ describe("a handler", () => {
         project: "p",
         projectRoot: "/r",
         sessionId: "s",
+        session: { sessionId: "s", agentSessionId: "a" },
       },
     );
     expect(seen).toEqual([
@@ -98,8 +99,22 @@ describe("a handler", () => {
       },
       2,
       "key-1",
-      { name: "p", root: "/r" },
-      "s",
+      { name: "p", root: "/r", remoteUrl: null },
+      expect.objectContaining({ sessionId: "s", agentSessionId: "a" }),
+    ]);
+  });
+
+  test("has no project, no working copy and no session where there is none", async () => {
+    const seen: unknown[] = [];
+    const look = (ctx: JobContext) => void seen.push(ctx.project, ctx.session);
+    await run(look);
+    // From a coordinator that gives the id of a session alone.
+    await run(look, { project: "p", sessionId: "s" });
+    expect(seen).toEqual([
+      null,
+      null,
+      { name: "p", root: null, remoteUrl: null },
+      expect.objectContaining({ sessionId: "s", project: "p" }),
     ]);
   });
 
@@ -179,6 +194,8 @@ describe("a handler", () => {
     expect([89n, 90n]).toContain(value?.wakeAfter?.seconds);
     const past = await run((ctx) => ctx.park({ reason: "quota", until: new Date(0) }));
     expect(past.outcome).toMatchObject({ value: { wakeAfter: { seconds: 0n } } });
+    const pinned = await run((ctx) => ctx.park({ reason: "a question", session: "s" }));
+    expect(pinned.outcome).toMatchObject({ case: "park", value: { sessionId: "s" } });
     const released = await run((ctx) => ctx.release("not here"));
     expect(released.outcome).toMatchObject({ case: "release", value: { reason: "not here" } });
     const failed = await run(() =>

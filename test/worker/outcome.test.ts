@@ -72,8 +72,8 @@ describe("what a handler throws", () => {
 
   test("park and release are no failures, asked to stop or not", () => {
     for (const isStopping of [false, true]) {
-      const parked = thrownOutcome(new ParkSignal("quota", 5), isStopping);
-      expect(parked).toEqual({ kind: "parked", reason: "quota", wakeAfterMs: 5, isPool: false });
+      const parked = thrownOutcome(new ParkSignal("quota", 5, true, "s"), isStopping);
+      expect(parked).toEqual({ kind: "parked", reason: "quota", wakeAfterMs: 5, isPool: true, session: "s" });
       expect(thrownOutcome(new ReleaseSignal("later"), isStopping)).toEqual({
         kind: "released",
         reason: "later",

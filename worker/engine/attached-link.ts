@@ -10,8 +10,10 @@ import {
   type EventAck,
   type GoingAway,
   HeartbeatSchema,
+  type LinksChanged,
   type ResultAck,
 } from "@muster/client/v1/link";
+import type { LinkConflict } from "@muster/client/v1/session";
 import type { Clock } from "../clock.ts";
 import type { Link } from "../transport/transport.ts";
 import type { FreeCapacity, Leases } from "./leases.ts";
@@ -31,6 +33,8 @@ export interface AttachedLinkOptions {
   readonly loopDelay: LoopDelay;
   /** Results were acknowledged. */
   readonly acknowledged: (ack: ResultAck) => void;
+  /** What was published and not taken over. */
+  readonly conflicted: (conflicts: readonly LinkConflict[]) => void;
   /** The coordinator wants something of the worker itself. */
   readonly commanded: (action: CommandAction) => void;
   /** When the Hello was sent: from then on exclusive handlers count their deadline. Default: now. */
@@ -145,6 +149,11 @@ export class AttachedLink {
     return this.#sequence;
   }
 
+  /** Publishes linked projects and sessions, instead of those before. */
+  publish(links: LinksChanged): void {
+    if (this.#end === undefined) void this.#link.send(frameOf({ case: "linksChanged", value: links }));
+  }
+
   /** Ends the link, after what is ready to be sent. */
   close(): void {
     this.#flush();
@@ -185,6 +194,9 @@ export class AttachedLink {
         return;
       case "resultAck":
         this.#options.acknowledged(frame.value);
+        return;
+      case "linksAck":
+        this.#options.conflicted(frame.value.conflicts);
         return;
       case "command":
         this.#options.commanded(frame.value.action);

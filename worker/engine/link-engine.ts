@@ -7,12 +7,15 @@ import {
   GoingAwayReason,
   type Hello,
   HelloSchema,
+  type LinksChanged,
   type ResultAck,
   ResultStatus,
   type Welcome,
 } from "@muster/client/v1/link";
+import type { LinkConflict } from "@muster/client/v1/session";
 import { type Clock, waitMs } from "../clock.ts";
 import type { LogLevel } from "../logger.ts";
+import { conflictsOf } from "../published.ts";
 import { isReplaced, refusalOf, retryAfterMs } from "../transport/refusal.ts";
 import { GoingAwayError, type Link, type Transport } from "../transport/transport.ts";
 import { AttachedLink, type LinkEnd } from "./attached-link.ts";
@@ -50,6 +53,8 @@ export interface LinkEngineOptions {
   readonly identity: WorkerIdentity;
   readonly transport: Transport;
   readonly results: PendingResults;
+  /** What the worker publishes, until it publishes something else. Absent: nothing. */
+  readonly links?: LinksChanged | undefined;
   /** Absent: results are forgotten when they are acknowledged. */
   readonly retention?: Retention | undefined;
   /** Where reports wait that memory has no room for. Absent: they give way to a gap. */
@@ -80,12 +85,14 @@ export class LinkEngine {
   readonly #over = new AbortController();
   #link: AttachedLink | undefined;
   #reason: CloseReason | undefined;
+  #links: LinksChanged | undefined;
   #failures = 0;
   #address: string | undefined;
 
   constructor(options: LinkEngineOptions) {
     this.#options = options;
     const { identity, clock, results, port, retention, spill } = options;
+    this.#links = options.links;
     const wake = () => this.#link?.wake();
     this.#reports = new Reports({ windowBytes, waitingBytes, spill }, wake);
     this.#loopDelay = new LoopDelay(clock, () => port.post({ type: "ping" }));
@@ -135,6 +142,7 @@ export class LinkEngine {
   /** One link, from the Hello to its end. Answers how long to wait before the next. */
   async #connect(): Promise<number> {
     const { transport, results } = this.#options;
+    const said = this.#links;
     const hello = this.#hello();
     const helloSentMs = this.#options.clock.nowMs();
     let opened: Link;
@@ -163,6 +171,7 @@ export class LinkEngine {
       loopDelay: this.#loopDelay,
       acknowledged: (ack) => this.#acknowledged(ack),
       commanded: (action) => this.#commanded(action),
+      conflicted: (conflicts) => this.#conflicted(conflicts),
       alive: (sequence) => {
         this.#failures = 0;
         this.#shutdown.echoed(sequence);
@@ -170,7 +179,9 @@ export class LinkEngine {
     });
     this.#link = link;
     this.#post(attachedMessage(welcome, opened.transport));
+    this.#conflicted(welcome.conflicts);
     const running = link.run();
+    if (this.#links !== undefined && this.#links !== said) link.publish(this.#links);
     this.#leases.attached(welcome.verdicts);
     this.#resend.welcomed(welcome.clusterEpoch);
     this.#shutdown.attached();
@@ -269,6 +280,8 @@ export class LinkEngine {
       version: identity.version,
       host: identity.host,
       demand: { ...this.#leases.free(), offerSequence: 0n },
+      linkedProjects: this.#links?.linkedProjects ?? [],
+      sessions: this.#links?.sessions ?? [],
     });
   }
 
@@ -283,6 +296,10 @@ export class LinkEngine {
           break;
         case "pong":
           this.#loopDelay.pong(message.delayMs);
+          break;
+        case "publish":
+          this.#links = message.links;
+          this.#link?.publish(message.links);
           break;
         case "stop":
           this.#shutdown.stop(message.graceMs);
@@ -323,6 +340,10 @@ export class LinkEngine {
       this.#log("warn", "a command that this worker does not know", {
         action: CommandAction[action] ?? action,
       });
+  }
+
+  #conflicted(conflicts: readonly LinkConflict[]): void {
+    if (conflicts.length > 0) this.#post({ type: "conflicts", conflicts: conflictsOf(conflicts) });
   }
 
   #finish(reason: CloseReason): void {

@@ -1,5 +1,6 @@
-import type { OfferedLease } from "@muster/client/v1/link";
+import type { LinksChanged, OfferedLease } from "@muster/client/v1/link";
 import type { LogLevel } from "../logger.ts";
+import type { PublishConflict } from "../published.ts";
 import type { StopOrder } from "../stop.ts";
 
 /*
@@ -27,6 +28,8 @@ export type Outcome =
       readonly wakeAfterMs: number | undefined;
       /** With it all jobs of its pool. */
       readonly isPool: boolean;
+      /** Where it goes on; empty: in the session that the attempt was given. */
+      readonly session: string;
     };
 
 /** Something that a handler says. Text is clean and within the limits. */
@@ -93,6 +96,7 @@ export type ToHandlers =
   /** Answered by a pong: how long that takes is how long no handler can run. */
   | { readonly type: "ping" }
   | { readonly type: "ended"; readonly end: AttemptEnd }
+  | { readonly type: "conflicts"; readonly conflicts: readonly PublishConflict[] }
   | { readonly type: "log"; readonly level: LogLevel; readonly message: string; readonly fields: LogFields }
   | { readonly type: "closed"; readonly reason: CloseReason };
 
@@ -105,6 +109,7 @@ export type ToEngine =
   | { readonly type: "report"; readonly leaseId: string; readonly body: ReportBody }
   /** `delayMs`: the worst delay of the handlers' event loop since the last one. */
   | { readonly type: "pong"; readonly delayMs: number }
+  | { readonly type: "publish"; readonly links: LinksChanged }
   | { readonly type: "stop"; readonly graceMs: number };
 
 /** One end of a duplex that keeps order. */

@@ -83,9 +83,9 @@ function wireOutcome({ outcome, stopKind, timeLeftMs }: EndedAttempt): Result["o
     case "released":
       return { case: "release", value: release(outcome.reason) };
     case "parked": {
-      const { reason, wakeAfterMs, isPool } = outcome;
+      const { reason, wakeAfterMs, isPool: pool, session: sessionId } = outcome;
       const wakeAfter = duration(wakeAfterMs);
-      const value = { $typeName: "muster.v1.Park" as const, reason, wakeAfter, pool: isPool, sessionId: "" };
+      const value = { $typeName: "muster.v1.Park" as const, reason, wakeAfter, pool, sessionId };
       return { case: "park", value };
     }
     case "stopped":

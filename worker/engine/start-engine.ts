@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import type { LinksChanged } from "@muster/client/v1/link";
 import { type Clock, systemClock } from "../clock.ts";
 import { readClusterEpoch, writeClusterEpoch } from "../cluster-epoch.ts";
 import { Outbox } from "../outbox.ts";
@@ -12,6 +13,8 @@ import { SpillFolder } from "./spill.ts";
 /** What an engine is told: plain data, because it may go to a thread. */
 export interface EngineOptions {
   readonly identity: WorkerIdentity;
+  /** What the worker publishes from the start. */
+  readonly links?: LinksChanged | undefined;
   readonly transport: TransportOptions;
   /** Folder for its outbox and for reports; absent when the outbox is handed in. */
   readonly stateDirectory: string | undefined;
@@ -46,6 +49,7 @@ export async function runEngine(
       identity: options.identity,
       transport: chooseTransport(options.transport, clock),
       results,
+      links: options.links,
       retention: await retentionOf(options, own, results),
       spill,
       port,

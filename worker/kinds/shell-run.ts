@@ -68,7 +68,7 @@ async function runGroup(
   run: { readonly options: ShellRunOptions; readonly marker: string; readonly recordId: string },
 ): Promise<ShellResult> {
   const startedMs = performance.now();
-  const cwd = payload.cwd ?? ctx.project?.root;
+  const cwd = payload.cwd ?? ctx.project?.root ?? undefined;
   const group = startProcessGroup({
     argv: payload.argv,
     env: environment(ctx, payload, run.options),

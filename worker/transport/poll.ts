@@ -145,9 +145,12 @@ class PollLink implements Link {
         const { ack } = await call(methods.submitResults, { results: frame.value, ...after }, options);
         return ack && { case: "resultAck", value: ack };
       }
-      // The Hello was the Attach; links that changed have no twin, and travel with the next Attach.
+      case "linksChanged": {
+        const { ack } = await call(methods.changeLinks, { linkEpoch, links: frame.value }, options);
+        return ack && { case: "linksAck", value: ack };
+      }
+      // The Hello was the Attach.
       case "hello":
-      case "linksChanged":
       case undefined:
         return undefined;
     }
