@@ -16,10 +16,16 @@ export async function main(): Promise<void> {
   };
   process.on("SIGINT", () => onSignal("SIGINT"));
   process.on("SIGTERM", () => onSignal("SIGTERM"));
-  // A terminal that is closed ends what runs in it, in good order; what nohup started is not told.
+  // A terminal that is closed ends what runs in it, in good order; what nohup started is not told. Who has no terminal
+  // is asked to read its files again.
   let isHungUp = false;
+  const reloads = new Set<() => void>();
   if (!ignoresHangUp()) {
     process.on("SIGHUP", () => {
+      if (reloads.size > 0 && !hasTerminal()) {
+        for (const reload of reloads) reload();
+        return;
+      }
       isHungUp = true;
       onSignal("SIGTERM");
     });
@@ -39,10 +45,18 @@ export async function main(): Promise<void> {
     cwd: process.cwd(),
     home: homedir(),
     now: Date.now,
+    onReload: (listen) => {
+      reloads.add(listen);
+      return () => void reloads.delete(listen);
+    },
   };
   const exitCode = await runProgram(process.argv.slice(2), surroundings);
   await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
   process.exit(exitCode);
+}
+
+function hasTerminal(): boolean {
+  return [process.stdin, process.stdout, process.stderr].some((stream) => stream.isTTY === true);
 }
 
 // A write is called back when all before it are out, or can no longer be.

@@ -11,6 +11,7 @@ import { registerProject } from "./commands/project.ts";
 import { registerProto } from "./commands/proto.ts";
 import { registerQueues } from "./commands/queue.ts";
 import { registerServer } from "./commands/server.ts";
+import { registerSession } from "./commands/session.ts";
 import { registerStatus } from "./commands/status.ts";
 import { registerTop } from "./commands/top.ts";
 import { registerVersion } from "./commands/version.ts";
@@ -83,6 +84,7 @@ async function makeProgram(
   registerWork(cli);
   registerQueues(cli);
   registerProject(cli);
+  registerSession(cli);
   registerArtifact(cli);
   program.commandsGroup("Look:");
   registerStatus(cli);

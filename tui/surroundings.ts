@@ -24,6 +24,8 @@ export interface Surroundings {
   readonly home: string;
   /** Milliseconds since 1970, by the clock of this machine. */
   readonly now: () => number;
+  /** Calls back when the process is told to read its files again, until the answer is called. */
+  readonly onReload?: (listen: () => void) => () => void;
 }
 
 /** Why `Surroundings.signal` is aborted. */

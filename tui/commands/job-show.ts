@@ -1,6 +1,6 @@
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import type { Attempt, Job } from "@muster/client/v1/job";
+import type { Attempt, Job, JobTarget } from "@muster/client/v1/job";
 import { JobState } from "@muster/client/v1/job";
 import { textOfPayload } from "../input/payload.ts";
 import { showPriority } from "../input/values.ts";
@@ -54,6 +54,8 @@ export function jobDetail(job: Job, output: Output, nowMs: number): string[] {
       ["points", spec?.points === undefined ? undefined : String(spec.points)],
       ["needs", spec?.requiredSkills.join(", ")],
       ["project", spec?.project],
+      ["only", targetText(spec?.target)],
+      ["session", job.sessionId],
       ["labels", labels.join(", ")],
       ["external id", spec?.externalId],
       ["batch", job.batchId],
@@ -89,6 +91,7 @@ export function attemptTable(attempts: readonly Attempt[], output: Output, nowMs
     { title: "RUN", align: "right", drop: 1 },
     { title: "OUTCOME" },
     { title: "WORKER" },
+    ...(attempts.some((one) => one.sessionId !== "") ? [{ title: "SESSION", drop: 3 } as const] : []),
     { title: "STARTED", drop: 2 },
     { title: "TOOK", align: "right" },
     { title: "ERROR" },
@@ -98,6 +101,7 @@ export function attemptTable(attempts: readonly Attempt[], output: Output, nowMs
     String(one.generation),
     outcomeWord(one.outcome) + (one.final ? " (final)" : ""),
     one.workerName || one.workerId || "-",
+    ...(attempts.some(({ sessionId }) => sessionId !== "") ? [one.sessionId || "-"] : []),
     showTimeAndAge(one.startTime, nowMs) || "-",
     tookText(one, nowMs),
     one.error === undefined ? "" : `${one.error.code}: ${one.error.message}`,
@@ -141,6 +145,20 @@ function aboutJob(job: Job): string {
   if (job.error !== undefined && job.state !== JobState.SUCCEEDED)
     return `${job.error.code}: ${job.error.message}`;
   return progress !== "" && job.state === JobState.RUNNING ? progress : (job.spec?.title ?? "");
+}
+
+// Who alone may run it.
+function targetText(target: JobTarget | undefined): string | undefined {
+  switch (target?.target.case) {
+    case "worker":
+      return `worker ${target.target.value}`;
+    case "sessionId":
+      return `session ${target.target.value}`;
+    case "projectSession":
+      return target.target.value ? "a session of its project" : undefined;
+    case undefined:
+      return undefined;
+  }
 }
 
 function attemptText(job: Job): string {

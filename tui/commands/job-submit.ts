@@ -1,5 +1,5 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import type { JobSpecSchema } from "@muster/client/v1/job";
+import type { JobSpecSchema, JobTargetSchema } from "@muster/client/v1/job";
 import { JobService, SubmitJobResponseSchema } from "@muster/client/v1/job_service";
 import type { Call } from "../call.ts";
 import { type Cli, isGlobalOption, type MusterCommand } from "../command.ts";
@@ -31,6 +31,9 @@ export interface SubmitOptions {
   readonly skill?: readonly string[];
   readonly label?: Readonly<Record<string, string>>;
   readonly project?: string;
+  readonly worker?: string;
+  readonly session?: string;
+  readonly projectSession?: boolean;
   readonly externalId?: string;
   readonly idempotencyKey?: string;
   readonly runAt?: number;
@@ -56,6 +59,7 @@ export function registerJobSubmit(job: MusterCommand, cli: Cli): void {
       "muster job submit shell.run --wait --priority high -- sha256sum README.md",
       `muster job submit render.frame --data '{"frame":7}' --skill gpu --points 8`,
       "muster job submit report --data @report.json --run-at 'in 10m' --deadline 'in 2h'",
+      "muster job submit agent.prompt --project acme/web --project-session --data @prompt.json",
       "muster job submit -f jobs.yaml --wait",
       "generate-jobs | muster job submit -f -",
     )
@@ -71,6 +75,9 @@ export function registerJobSubmit(job: MusterCommand, cli: Cli): void {
     .option("--skill <name>", "skill that the worker must have; repeat for more", listOption)
     .option("--label <key=value>", "label; repeat for more", pairOption)
     .option("--project <name>", "project (repository) that it belongs to")
+    .option("--worker <worker>", "only this worker may run it: its name or id")
+    .option("--session <id>", "only in this agent session; waits while it cannot be used")
+    .option("--project-session", "in the primary session of its project, else the first that can be used")
     .option("--external-id <id>", "your own id for it, unique while the job exists")
     .option("--idempotency-key <key>", "submit once however often this is repeated (7 days)")
     .option("--run-at <time>", "not before: RFC 3339, or 'in 10m'", timeOption(cli.surroundings.now))
@@ -101,6 +108,7 @@ const fileFormat = `The file of -f is YAML, with a list, or with a job a documen
       requiredSkills: [docker]
       labels: { team: web }
       softTimeout: 10m
+      target: { worker: gpu-1 }     # or { sessionId: web-main }, or { projectSession: true }
       retry: { maxAttempts: 5, backoffInitial: 30s }
 or JSON lines, a job a line: {"kind":"shell.run","payload":{"argv":["date"]}}
 Fields are those of muster.v1.JobSpec (muster proto export). All jobs of a file are submitted,
@@ -112,8 +120,8 @@ async function submitOne(
   argv: readonly string[],
   options: SubmitOptions,
 ): Promise<number> {
-  const payload = await readPayload({ data: options.data, argv, kind }, call.surroundings);
   const job = jobOfOptions(kind, options);
+  const payload = await readPayload({ data: options.data, argv, kind }, call.surroundings);
   const request = {
     job: payload === undefined ? job : { ...job, payload },
     idempotencyKey: options.idempotencyKey ?? "",
@@ -137,6 +145,24 @@ async function submitOne(
   return waitForJob(call, jobId, true);
 }
 
+function targetOfOptions({ worker, session, projectSession, project }: SubmitOptions): {
+  readonly target?: MessageInitShape<typeof JobTargetSchema>;
+} {
+  const given = [worker !== undefined, session !== undefined, projectSession === true];
+  if (given.filter((one) => one).length > 1) {
+    throw usageError(
+      "--worker, --session and --project-session each say who may run the job",
+      "Give one of them.",
+    );
+  }
+  if (worker !== undefined) return { target: { target: { case: "worker", value: worker } } };
+  if (session !== undefined) return { target: { target: { case: "sessionId", value: session } } };
+  if (projectSession !== true) return {};
+  if (project === undefined)
+    throw usageError("--project-session: of which project?", "Add --project <name>.");
+  return { target: { target: { case: "projectSession", value: true } } };
+}
+
 function jobOfOptions(kind: string, options: SubmitOptions): MessageInitShape<typeof JobSpecSchema> {
   return {
     kind,
@@ -148,6 +174,7 @@ function jobOfOptions(kind: string, options: SubmitOptions): MessageInitShape<ty
     requiredSkills: [...(options.skill ?? [])],
     labels: { ...options.label },
     exclusive: options.exclusive === true,
+    ...targetOfOptions(options),
     ...given("priority", options.priority, (priority) => priority),
     ...given("points", options.points, (points) => points),
     ...given("runTime", options.runAt, timeFromMs),

@@ -11,6 +11,7 @@ import { wholeOption } from "../input/options.ts";
 import type { Output } from "../output/output.ts";
 import { layTable } from "../output/table.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
+import { registerProjectLinks } from "./project-links.ts";
 
 /** Registers `muster project`. */
 export function registerProject(cli: Cli): void {
@@ -42,6 +43,7 @@ export function registerProject(cli: Cli): void {
         return exitCodes.done;
       }),
     );
+  registerProjectLinks(project, cli);
   withPages(project.command("list").alias("ls"))
     .description("List projects by name, with open and allowed pull requests.")
     .examples("muster project list")

@@ -8,6 +8,7 @@ import { systemReason } from "../input/files.ts";
 import { durationOption, listOption, pairOption, wholeOption } from "../input/options.ts";
 import { didYouMean } from "../input/suggest.ts";
 import { runWorkerDaemon, type WorkerRun } from "./daemon.ts";
+import { linksOfFile } from "./worker-links.ts";
 
 interface RunOptions {
   readonly address?: string;
@@ -24,6 +25,7 @@ interface RunOptions {
   readonly drainDeadline?: number;
   readonly resultRetention?: number;
   readonly transport?: string;
+  readonly links?: string;
   readonly once?: boolean;
   readonly continuous?: boolean;
 }
@@ -40,6 +42,7 @@ export function registerWorkerRun(worker: MusterCommand, cli: Cli): void {
       "muster worker run --key-file laptop.key",
       "muster worker run --key-file gpu.key --address muster.example:7071 --slots 2 --skill gpu",
       "muster worker run --key-file laptop.key --once    # one job, or exit 20 if there is none",
+      "muster worker run --key-file laptop.key --links links.yaml",
     )
     .option("--once", "run one job and end: 0 succeeded, 9 failed, 5 lease lost, 20 there was none")
     .option("--continuous", "run jobs until stopped (this is the default)")
@@ -63,6 +66,10 @@ export function registerWorkerRun(worker: MusterCommand, cli: Cli): void {
     .option("--label <key=value>", "a label of this machine; repeat for more", pairOption)
     .option("--env <name>", "a variable of this environment that jobs may see; repeat for more", listOption)
     .option(
+      "--links <path>",
+      "linked projects and sessions to publish (YAML or JSON); followed as it changes",
+    )
+    .option(
       "--state-dir <path>",
       "where results wait until they are safe ($XDG_STATE_HOME/muster/worker/<name>)",
     )
@@ -80,10 +87,25 @@ export function registerWorkerRun(worker: MusterCommand, cli: Cli): void {
     .notes(
       "The first Ctrl-C, or SIGTERM, takes no more jobs and lets the running ones end; the second\n" +
         "gives them back unfinished, which costs them no attempt. Jobs see PATH, HOME and the like,\n" +
-        "and what --env names: no keys.",
+        "and what --env names: no keys.\n\n" +
+        linksFormat,
     )
     .action(cli.action((call, options: RunOptions) => runWorker(call, options)));
 }
+
+const linksFormat = `The file of --links:
+  projects:
+    - project: acme/web                  # its name in muster
+      root: /home/me/src/web             # jobs of the project start here
+      remoteUrl: git@github.com:acme/web.git
+  sessions:
+    - id: web-main                       # unique in the org; the first worker to publish it owns it
+      project: acme/web
+      agent: codex
+      agentSessionId: 0199-4c2e          # until it is known no job goes there
+      primary: true                      # first choice of its project
+Also label, role, terminalTarget, state (idle, busy, ended), activeAt, archived; linkedBy, linkedAt.
+It is read again when it changes, and on SIGHUP where there is no terminal.`;
 
 async function runWorker(call: Call, options: RunOptions): Promise<number> {
   if (options.once === true && options.continuous === true) {
@@ -105,6 +127,7 @@ async function runWorker(call: Call, options: RunOptions): Promise<number> {
     ...given("drainGraceMs", options.grace),
     ...given("drainDeadlineMs", options.drainDeadline),
     ...given("resultRetentionMs", options.resultRetention),
+    ...given("links", options.links === undefined ? undefined : linksOfFile(options.links, surroundings)),
     ...given(
       "stateDir",
       options.stateDir === undefined ? undefined : resolve(surroundings.cwd, options.stateDir),

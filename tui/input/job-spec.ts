@@ -73,7 +73,16 @@ function readMessage(desc: DescMessage, value: unknown, path: Path, input: ReadI
       if (read !== undefined) json[field.jsonName] = read;
     }
   }
+  refuseTwins(desc, json, path, input);
   return json;
+}
+
+// Of several fields that exclude each other one may be given.
+function refuseTwins(desc: DescMessage, json: JsonObject, path: Path, input: ReadInput): void {
+  for (const { fields } of desc.oneofs) {
+    const given = fields.map(({ jsonName }) => jsonName).filter((name) => name in json);
+    if (given.length > 1) wrong(input, path, `has ${given.join(" and ")}: give one of them`);
+  }
 }
 
 function readField(field: DescField, value: unknown, path: Path, input: ReadInput): JsonValue | undefined {

@@ -158,8 +158,8 @@ function isList(document: unknown): document is Record<string, unknown> {
   return typeof document === "object" && document !== null && "jobs" in document;
 }
 
-// The offset of what the path names, or of the deepest part of it that the file has.
-function offsetOf(document: Document, path: Path, isKey: boolean): number {
+/** The offset of what the path names, or of the deepest part of it that the file has. */
+export function offsetOf(document: Document, path: Path, isKey: boolean): number {
   let item: unknown = document.contents;
   let offset = startOf(item) ?? 0;
   for (const [depth, part] of path.entries()) {
