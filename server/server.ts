@@ -1,6 +1,4 @@
-import { randomBytes, randomUUID } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { randomUUID } from "node:crypto";
 import { Health } from "@muster/client/grpc/health";
 import { WorkerService } from "@muster/client/v1/worker_service";
 import { advertisedApiAddress, type Config } from "./config.ts";
@@ -13,11 +11,14 @@ import { Counters } from "./domain/counters.ts";
 import { createIdGenerator } from "./domain/ids.ts";
 import { authenticate, bootstrap, createKeyContext, derivePepper } from "./domain/keys.ts";
 import { createAcceptBatcher, createResultBatcher } from "./domain/leases.ts";
+import { type OwnWorker, registerOwnWorker } from "./domain/own-workers.ts";
+import { createProjectNames } from "./domain/project-names.ts";
 import { createReportBatcher } from "./domain/reports.ts";
-import { generateKey } from "./domain/rules/keys.ts";
 import { createSettingsCache } from "./domain/settings.ts";
 import { createStatusReader } from "./domain/status.ts";
 import { createSubmitBatcher } from "./domain/submit.ts";
+import { deriveWebhookKey } from "./domain/webhooks.ts";
+import { keptAdminKey, keptSecret, readTls } from "./kept-files.ts";
 import { HelloAdmission } from "./link/admission.ts";
 import { startWorkerListener } from "./link/listener.ts";
 import type { LinkParts } from "./link/parts.ts";
@@ -38,10 +39,11 @@ import { openFileArtifacts } from "./outbound/file-artifacts.ts";
 import { shuttingDown } from "./rpc/errors.ts";
 import { createCallGate } from "./rpc/gate.ts";
 import { HealthState } from "./rpc/health.ts";
-import { startApiListener } from "./rpc/listener.ts";
+import { type ApiListener, startApiListener, type TlsOptions } from "./rpc/listener.ts";
 import { metricsRoute } from "./rpc/metrics.ts";
 import { reflectSchema } from "./rpc/reflection.ts";
 import { apiRoutes, apiServices } from "./rpc/routes.ts";
+import { githubWebhookRoute } from "./rpc/webhooks.ts";
 import { hasPeers, readCluster, removeCoordinator } from "./store/coordinators.ts";
 import { openDatabase, type Role } from "./store/database.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "./store/embedded.ts";
@@ -58,6 +60,8 @@ export interface RunningServer {
   readonly bootstrapKey: string | null;
   /** Where it is kept, mode 0600; null with a database of your own. */
   readonly adminKeyFile: string | null;
+  /** Registers the worker of its own that runs the built-in kinds; `address` serves it on this machine, without TLS. */
+  registerOwnWorker(): Promise<OwnWorker & { readonly address: string }>;
   /** Takes nothing new, tells workers to go elsewhere, lets calls end, closes all. Safe to call again. */
   stop(options?: { readonly graceMs?: number }): Promise<void>;
   /** Resolves if the coordinator cannot go on. */
@@ -160,6 +164,7 @@ async function start(
     counters,
     submits,
     settings,
+    projects: createProjectNames({ db }),
     wakes: peers,
   };
   // What nobody awaits: a stop waits for it before it closes the database.
@@ -237,38 +242,43 @@ async function start(
   const signer: UrlSigner = { key: deriveUrlKey(secret), baseUrl: () => address.api, nowMs };
   const artifacts = await openFileArtifacts({ directory: config.artifactsDir, signer });
   const tls = readTls(config);
-  const api = await startApiListener({
-    host: config.apiHost,
-    port: config.apiPort,
-    tls,
-    routes: apiRoutes({
-      coordinator: { ...coordinator, ...keys },
-      artifacts: { ...coordinator, artifacts },
-      status: createStatusReader({ db, config }),
-      attention: createAttentionReader({ db, config }),
-      settings,
-      feed,
-      withdrawOffers: (orgId) => withdrawOffers({ coordinator, sessions }, orgId),
-      worker,
+  const webhookKey = deriveWebhookKey(secret);
+  const listen = (host: string, port: number, certificate: TlsOptions | undefined) =>
+    startApiListener({
+      host,
+      port,
+      tls: certificate,
+      routes: apiRoutes({
+        coordinator: { ...coordinator, ...keys },
+        artifacts: { ...coordinator, artifacts },
+        status: createStatusReader({ db, config }),
+        attention: createAttentionReader({ db, config }),
+        settings,
+        feed,
+        webhookKey,
+        withdrawOffers: (orgId) => withdrawOffers({ coordinator, sessions }, orgId),
+        worker,
+        health,
+        schema,
+      }),
+      gate,
+      interceptors: [],
+      extraRoutes: [
+        createArtifactRoute({ store: artifacts, signer, log }),
+        metricsRoute(counters, admitsMetrics),
+        githubWebhookRoute({ coordinator, key: webhookKey, log }),
+      ],
+      ready: async () => {
+        await readCluster(db.app);
+        return null;
+      },
       health,
-      schema,
-    }),
-    gate,
-    interceptors: [],
-    extraRoutes: [
-      createArtifactRoute({ store: artifacts, signer, log }),
-      metricsRoute(counters, admitsMetrics),
-    ],
-    ready: async () => {
-      await readCluster(db.app);
-      return null;
-    },
-    health,
-    cutOff: () => counters.add("muster_unread_responses_total"),
-    corsOrigins: config.corsOrigins,
-    log,
-    signal,
-  });
+      cutOff: () => counters.add("muster_unread_responses_total"),
+      corsOrigins: config.corsOrigins,
+      log,
+      signal,
+    });
+  const api = await listen(config.apiHost, config.apiPort, tls);
   cleanups.push(() => api.stop({ graceMs: 0 }));
   address.api = advertisedApiAddress(config, api.port) ?? api.address;
   const workers = await startWorkerListener({
@@ -319,6 +329,15 @@ async function start(
   });
   health.setServing(true);
 
+  // Beside TLS the coordinator's own worker has a listener of its own: no certificate is for this machine's address.
+  let own: Promise<ApiListener> | undefined;
+  const ownAddress = async () => {
+    if (tls === undefined) return ownMachine(api.address);
+    own ??= listen("127.0.0.1", 0, undefined);
+    const { address: ownAt, stop: stopOwn } = await own;
+    cleanups.push(() => stopOwn({ graceMs: 0 }));
+    return ownAt;
+  };
   let stopped: Promise<void> | undefined;
   const stop = async (graceMs: number): Promise<void> => {
     health.setServing(false);
@@ -338,6 +357,7 @@ async function start(
     bootstrapKey,
     adminKeyFile: kept?.path ?? null,
     failed: failed.promise,
+    registerOwnWorker: async () => ({ ...(await registerOwnWorker(keys)), address: await ownAddress() }),
     stop({ graceMs = config.shutdownGraceMs } = {}) {
       stopped ??= stop(graceMs);
       return stopped;
@@ -353,26 +373,9 @@ async function startEmbedded(config: Config, log: Log, signal: AbortSignal): Pro
   });
 }
 
-// Made at the first start; derives the roles' passwords, the key pepper and the signatures of URLs.
-function keptSecret(config: Config): string {
-  const path = join(config.dataDir, "muster.secret");
-  if (existsSync(path)) return readFileSync(path, "utf8").trim();
-  const secret = randomBytes(32).toString("base64url");
-  mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
-  writeFileSync(path, `${secret}\n`, { mode: 0o600, flag: "wx" });
-  return secret;
-}
-
-function keptAdminKey(config: Config): {
-  readonly path: string;
-  readonly key: string;
-  readonly isNew: boolean;
-} {
-  const path = join(config.dataDir, "admin.key");
-  if (existsSync(path)) return { path, key: readFileSync(path, "utf8").trim(), isNew: false };
-  const key = generateKey("api").text;
-  writeFileSync(path, `${key}\n`, { mode: 0o600, flag: "wx" });
-  return { path, key, isNew: true };
+// Where this machine reaches what listens on all of its addresses.
+function ownMachine(address: string): string {
+  return address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:");
 }
 
 function givenRoles(config: Config): Partial<Record<Role, string>> {
@@ -381,10 +384,4 @@ function givenRoles(config: Config): Partial<Record<Role, string>> {
     ...(config.databaseHotUrl === undefined ? {} : { muster_hot: config.databaseHotUrl }),
     ...(config.databaseSweepUrl === undefined ? {} : { muster_sweep: config.databaseSweepUrl }),
   };
-}
-
-function readTls(config: Config) {
-  if (config.tlsCert === undefined || config.tlsKey === undefined) return undefined;
-  const ca = config.tlsCa === undefined ? {} : { ca: readFileSync(config.tlsCa) };
-  return { cert: readFileSync(config.tlsCert), key: readFileSync(config.tlsKey), ...ca };
 }

@@ -2,6 +2,7 @@ import type { Config } from "../config.ts";
 import type { Database } from "../store/database.ts";
 import type { Batcher } from "./batcher.ts";
 import type { Counters } from "./counters.ts";
+import type { ProjectNames } from "./project-names.ts";
 import type { KeyType } from "./rules/keys.ts";
 import type { JobSettings, PartialJobSettings } from "./rules/settings.ts";
 import type { Submission, SubmitAnswer } from "./submit.ts";
@@ -53,6 +54,8 @@ export interface Coordinator {
       of: { readonly queue: string; readonly kind: string; readonly job: PartialJobSettings },
     ): Promise<JobSettings>;
   };
+  /** Which projects there are. */
+  readonly projects: ProjectNames;
 }
 
 /** Who calls. */

@@ -55,7 +55,11 @@ export const errorReasons = {
   BATCH_NOT_FOUND: r("not_found", "There is no such batch.", checkId),
   WORKER_NOT_FOUND: r("not_found", "There is no such worker.", checkId),
   QUEUE_NOT_FOUND: r("not_found", "There is no such queue.", "Check the name of the queue."),
-  PROJECT_NOT_FOUND: r("not_found", "There is no such project.", checkId),
+  PROJECT_NOT_FOUND: r(
+    "not_found",
+    "There is no such project.",
+    "List those that there are with `muster project list`.",
+  ),
   SESSION_NOT_FOUND: r("not_found", "There is no such session.", checkId),
   PULL_REQUEST_NOT_FOUND: r(
     "not_found",
@@ -174,6 +178,11 @@ export const errorReasons = {
     "unauthenticated",
     "The key is missing or not valid.",
     "Send a valid key as `authorization: Bearer mk_…`.",
+  ),
+  WEBHOOK_SIGNATURE_INVALID: r(
+    "unauthenticated",
+    "The signature of the delivery is missing or not valid.",
+    "Enter the path and the secret of `muster project webhook` at GitHub.",
   ),
   ARTIFACT_URL_INVALID: r(
     "permission_denied",

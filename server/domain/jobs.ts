@@ -10,6 +10,7 @@ import { encodeId } from "./ids.ts";
 import { auditRow, lockOne, takeRequest, writeSettled } from "./job-rows.ts";
 import { checkedState } from "./job-views.ts";
 import type { LockedJob } from "./locked-job.ts";
+import { type NamedProject, requireProjects } from "./project-names.ts";
 import type { JobRequest } from "./rules/job-spec.ts";
 import type { JobEvent } from "./rules/lifecycle.ts";
 import { internShape, type ShapeTarget, shapeTarget } from "./rules/shapes.ts";
@@ -45,6 +46,12 @@ export async function submitJob(
   caller: Caller,
   { job, idempotencyKey, parent }: SubmitJobRequest,
 ): Promise<{ readonly jobId: string; readonly isReplayed: boolean }> {
+  await requireProjects(
+    c,
+    caller,
+    projectsOf([job], () => "job"),
+    keysOf([job], idempotencyKey),
+  );
   const [row] = await prepareJobs(c, caller, [job], { batchId: null, parent, idempotencyKey });
   if (!row) throw new Error("one job in, one row out");
   const keys = [...idempotency(c, idempotencyKey, [job], row.jobId), ...externals([job], [row], parent)];
@@ -64,6 +71,8 @@ export async function submitBatch(
   caller: Caller,
   { jobs, title, idempotencyKey, parent }: SubmitBatchRequest,
 ): Promise<{ readonly batchId: string; readonly jobIds: readonly string[]; readonly isReplayed: boolean }> {
+  const named = projectsOf(jobs, (index) => `jobs[${index}]`);
+  await requireProjects(c, caller, named, keysOf(jobs, idempotencyKey));
   const batchId = c.newId();
   const rows = await prepareJobs(c, caller, jobs, { batchId, parent, idempotencyKey: null });
   const answer = await submit(c, caller, {
@@ -187,6 +196,16 @@ async function submit(c: Coordinator, caller: Caller, submission: Submission) {
   const answer = await c.submits.add(caller.orgId, submission);
   if ("error" in answer) throw answer.error;
   return answer;
+}
+
+function projectsOf(jobs: readonly JobRequest[], pathOf: (index: number) => string): NamedProject[] {
+  return jobs.flatMap(({ project }, index) =>
+    project === null ? [] : [{ field: `${pathOf(index)}.project`, name: project }],
+  );
+}
+
+function keysOf(jobs: readonly JobRequest[], idempotencyKey: string | null): string[] {
+  return [idempotencyKey, ...jobs.map((job) => job.externalId)].filter((key) => key !== null);
 }
 
 async function prepareJobs(

@@ -1,6 +1,8 @@
-import { insertPullRequests, keepLateResults } from "../store/late-results.ts";
+import { leaveGates } from "../store/gate-exits.ts";
+import { keepLateResults } from "../store/late-results.ts";
 import { acceptLeases, finishLeases, lockLeases } from "../store/leases.ts";
 import { holdLink } from "../store/links.ts";
+import { insertPullRequests, type NewPullRequest } from "../store/pull-requests.ts";
 import { call, type OrgTx, runInOrg, transact } from "../store/statement.ts";
 import { insertNewShapes } from "../store/submit.ts";
 import type { StoredError, Transition } from "../store/transition.ts";
@@ -11,6 +13,7 @@ import { type LockedJob, lockedJob } from "./locked-job.ts";
 import { blameWorkers, type LossContext } from "./losses.ts";
 import { expectPoolPauses, type PoolPark, pausePools, resumeTime } from "./pools.ts";
 import { type Fence, isCurrentLease } from "./rules/fences.ts";
+import { pullRequestUrl } from "./rules/pull-requests.ts";
 import type { InternedShape } from "./rules/shapes.ts";
 import { JobState, Outcome } from "./rules/states.ts";
 import type { LeaseEvent } from "./rules/transitions.ts";
@@ -234,14 +237,16 @@ async function settleResults(
   );
   const answers = new Map<string, ResultAnswer>();
   const stale: LeaseResult[] = [];
-  const pulls: { url: string; project: string; jobId: string }[] = [];
+  const pulls: NewPullRequest[] = [];
   for (const result of results) {
     const end = settled.get(result.fence.leaseId);
     // One lease, two results of different ids: the second found the lease ended.
     if (end && end.transition.ended?.resultId === result.resultId) {
       answers.set(result.resultId, { status: "committed", state: end.transition.state });
-      if (result.prUrl !== null && end.project !== null) {
-        pulls.push({ url: result.prUrl, project: end.project, jobId: result.fence.jobId });
+      // What is no URL stays with its attempt, and counts for nothing.
+      const url = result.prUrl === null ? null : pullRequestUrl(result.prUrl);
+      if (url !== null && end.project !== null) {
+        pulls.push({ url, project: end.project, jobId: result.fence.jobId, isCounted: end.opensPullRequest });
       }
     } else stale.push(result);
   }
@@ -249,7 +254,7 @@ async function settleResults(
     tx,
     [...settled.values()].flatMap(({ poolPark }) => poolPark ?? []),
   );
-  if (pulls.length > 0) await tx.run(insertPullRequests(tx.orgId, pulls));
+  if (pulls.length > 0) await countPullRequests(tx, pulls);
   for (const [id, answer] of await explainStale(tx, stale)) answers.set(id, answer);
   return answers;
 }
@@ -258,10 +263,22 @@ function isPoolPark({ event }: LeaseResult): boolean {
   return event.type === "parked" && event.isPool === true;
 }
 
+// A new one takes the place under the cap of its project that the lease of its job gave back.
+async function countPullRequests(tx: OrgTx, pulls: readonly NewPullRequest[]): Promise<void> {
+  const places = new Map<string, number>();
+  for (const row of await tx.run(insertPullRequests(tx.orgId, pulls))) {
+    if (row["counted"] !== true) continue;
+    const gate = `project:${row["project"]}`;
+    places.set(gate, (places.get(gate) ?? 0) - 1);
+  }
+  if (places.size > 0) await tx.run(leaveGates(tx.orgId, places));
+}
+
 interface Settled {
   readonly transition: Transition;
   readonly project: string | null;
   readonly poolPark: PoolPark | null;
+  readonly opensPullRequest: boolean;
 }
 
 // Locks what the fences still match, decides row by row, writes all: by lease id, what was done.
@@ -283,7 +300,13 @@ async function settleLocked(
     if (!isSettled(answer)) continue;
     if (answer.shape) shapes.push(answer.shape);
     const { transition } = answer;
-    settled.set(job.leaseId, { transition, project: job.project, poolPark: poolParkOf(job, transition) });
+    const { project, opensPullRequest } = job;
+    settled.set(job.leaseId, {
+      transition,
+      project,
+      opensPullRequest,
+      poolPark: poolParkOf(job, transition),
+    });
   }
   const transitions = [...settled.values()].map((one) => one.transition);
   const writes = writeTransitions(tx.orgId, transitions, { n: 2, tally: c.newId() });

@@ -15,6 +15,8 @@ export interface ApiParts {
   readonly settings: SettingsCache;
   /** Takes back offers of an org that stand behind a paused gate, of the links here. Resolves with their number. */
   readonly withdrawOffers: (orgId: string) => Promise<number>;
+  /** What the secrets of webhooks derive from. */
+  readonly webhookKey: Uint8Array;
   readonly feed: Pick<Feed, "waitFor" | "waitForOrg" | "readSince">;
   /** A clock that never goes back, in milliseconds. Default: that of the process. */
   readonly nowMs?: () => number;

@@ -1,11 +1,9 @@
 import { sql } from "./drizzle.ts";
 import { lateResults } from "./schema.ts";
-import { pullRequests } from "./schema-fleet.ts";
 import { type Call, call, names, param, statement } from "./statement.ts";
 import type { StoredError } from "./transition.ts";
 
 const lr = names(lateResults);
-const pu = names(pullRequests);
 
 const insertLateResults = statement(sql`
   insert into ${lateResults} (${lr.orgId}, ${lr.resultId}, ${lr.jobId}, ${lr.attempt}, ${lr.leaseId}, ${lr.workerId},
@@ -14,12 +12,6 @@ const insertLateResults = statement(sql`
   from unnest(${param("ids")}::uuid[], ${param("jobs")}::uuid[], ${param("attempts")}::int[], ${param("leases")}::uuid[],
     ${param("workers")}::uuid[], ${param("outcomes")}::smallint[], ${param("results")}::text[], ${param("messages")}::text[])
     as d(id, job, attempt, lease, worker, outcome, result, message)
-  on conflict do nothing`);
-
-const insertPulls = statement(sql`
-  insert into ${pullRequests} (${pu.orgId}, ${pu.url}, ${pu.project}, ${pu.jobId})
-  select ${param("org")}::uuid, d.url, d.project, d.job
-  from unnest(${param("urls")}::text[], ${param("projects")}::text[], ${param("jobs")}::uuid[]) as d(url, project, job)
   on conflict do nothing`);
 
 /** Keeps what stale leases sent, for people. */
@@ -46,18 +38,5 @@ export function keepLateResults(
     outcomes: rows.map((row) => row.outcome),
     results: rows.map((row) => row.result),
     messages: rows.map((row) => row.error?.message ?? null),
-  });
-}
-
-/** Counts pull requests that results named; a URL counts once. */
-export function insertPullRequests(
-  org: string,
-  rows: readonly { readonly url: string; readonly project: string; readonly jobId: string }[],
-): Call {
-  return call(insertPulls, {
-    org,
-    urls: rows.map((row) => row.url),
-    projects: rows.map((row) => row.project),
-    jobs: rows.map((row) => row.jobId),
   });
 }

@@ -160,6 +160,8 @@ export const pullRequests = muster.table(
     isCounted: boolean("is_counted").notNull().default(true),
     createdAt: at("created_at").notNull().default(now),
     changedAt: at("changed_at").notNull().default(now),
+    /** When what stands here was true at GitHub, by its clock; null: an event never said so. */
+    saidAt: at("said_at"),
   },
   (t) => [
     primaryKey({ columns: [t.orgId, t.url] }),

@@ -22,6 +22,12 @@ export const projectRule = {
   words: "1 to 200 characters of a-z A-Z 0-9 . _ - /",
 };
 
+/** Repositories at GitHub. */
+export const repositoryRule = {
+  form: /^[a-zA-Z0-9_-]{1,100}\/[a-zA-Z0-9._-]{1,99}$/,
+  words: "the form owner/name of a repository at GitHub",
+};
+
 /** What is wrong with a text that people wrote: nothing, or one violation. */
 export function textViolations(field: string, text: string, rule: TextRule): TextViolation[] {
   const { min, max, isMultiline = false } = rule;

@@ -112,6 +112,8 @@ ALTER TABLE "muster"."pull_requests" ADD COLUMN "is_counted" boolean DEFAULT tru
 --> statement-breakpoint
 ALTER TABLE "muster"."pull_requests" ADD COLUMN "changed_at" timestamp with time zone DEFAULT muster.muster_clock() NOT NULL;
 --> statement-breakpoint
+ALTER TABLE "muster"."pull_requests" ADD COLUMN "said_at" timestamp with time zone;
+--> statement-breakpoint
 CREATE INDEX "edges_by_child" ON "muster"."edges" USING btree ("org_id","child_id");
 --> statement-breakpoint
 CREATE INDEX "linked_projects_by_worker" ON "muster"."linked_projects" USING btree ("org_id","worker_id");

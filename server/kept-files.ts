@@ -1,0 +1,35 @@
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Config } from "./config.ts";
+import { generateKey } from "./domain/rules/keys.ts";
+
+/** The secret of a coordinator: made at its first start; derives the roles' passwords, the key pepper and all signatures. */
+export function keptSecret(config: Config): string {
+  const path = join(config.dataDir, "muster.secret");
+  if (existsSync(path)) return readFileSync(path, "utf8").trim();
+  const secret = randomBytes(32).toString("base64url");
+  mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
+  writeFileSync(path, `${secret}\n`, { mode: 0o600, flag: "wx" });
+  return secret;
+}
+
+/** The admin key beside an embedded database: made at the first start. */
+export function keptAdminKey(config: Config): {
+  readonly path: string;
+  readonly key: string;
+  readonly isNew: boolean;
+} {
+  const path = join(config.dataDir, "admin.key");
+  if (existsSync(path)) return { path, key: readFileSync(path, "utf8").trim(), isNew: false };
+  const key = generateKey("api").text;
+  writeFileSync(path, `${key}\n`, { mode: 0o600, flag: "wx" });
+  return { path, key, isNew: true };
+}
+
+/** The certificate of the listeners; undefined without TLS. */
+export function readTls(config: Config) {
+  if (config.tlsCert === undefined || config.tlsKey === undefined) return undefined;
+  const ca = config.tlsCa === undefined ? {} : { ca: readFileSync(config.tlsCa) };
+  return { cert: readFileSync(config.tlsCert), key: readFileSync(config.tlsKey), ...ca };
+}
