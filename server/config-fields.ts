@@ -146,6 +146,14 @@ export const configFields = {
   ),
   artifactsDir: besideDataDir("artifacts-dir", "Directory of the artifacts."),
 
+  kinds: toggle("kinds", true, "Run the kinds that are built in, in a worker of the coordinator's own."),
+  githubApiUrl: baseUrl(
+    "github-api-url",
+    "https://api.github.com",
+    "REST API of the GitHub that `github.sync` asks; of a server of your own https://HOST/api/v3.",
+  ),
+  githubToken: tokenText("github-token", "Token that `github.sync` reads pull requests with."),
+
   shutdownGraceMs: duration(
     "shutdown-grace",
     "30s",
@@ -303,6 +311,23 @@ function secretText(key: string, fallbackText: string, description: string): Fie
       ? valid(raw)
       : invalid("must have at least 32 characters and no spaces", "Make one with: openssl rand -base64 32");
   return { ...optional(key, "text", fallbackText, description, read), isSecret: true };
+}
+
+function tokenText(key: string, description: string): Field<string | undefined> {
+  const read = (raw: unknown): Reading<string> =>
+    typeof raw === "string" && /^[\x21-\x7e]{1,1000}$/.test(raw)
+      ? valid(raw)
+      : invalid("is not a token: it has spaces, or is empty", "Copy it whole.");
+  return { ...optional(key, "text", "none", description, read), isSecret: true };
+}
+
+/** An address that paths are added to. */
+function baseUrl(key: string, byDefault: string, description: string): Field<string> {
+  return field(key, "url", description, byDefault, (raw) => {
+    const url = typeof raw === "string" && /^https?:\/\/[^?#@\\\s]+$/i.test(raw) ? URL.parse(raw) : null;
+    if (url !== null) return valid(url.href.replace(/\/+$/, ""));
+    return invalid(`is not an http or https address: ${shown(raw)}`, `Write it like ${byDefault}.`);
+  });
 }
 
 function stateDir(key: string, description: string): Field<string> {

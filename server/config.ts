@@ -232,7 +232,9 @@ function unsafeHost(host: string, config: Config): Wrong | undefined {
   );
 }
 
-function flagUsage({ key, form, isSecret }: Field<unknown>): string {
+function flagUsage({ key, form, isSecret, fallbackText }: Field<unknown>): string {
   if (isSecret) return `${flagName(`${key}-file`)} <path>`;
+  // What is on unless told otherwise is told so.
+  if (form === "" && fallbackText === "on") return flagName(`no-${key}`);
   return form === "" ? flagName(key) : `${flagName(key)} <${form}>`;
 }

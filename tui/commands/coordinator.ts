@@ -76,7 +76,10 @@ export async function untilStopped(
  * Stops it in good order. When the user insists this returns at once: an embedded database is then left running,
  * and the next start takes it over.
  */
-export async function stopCoordinator(coordinator: RunningCoordinator, forced: AbortSignal): Promise<void> {
+export async function stopCoordinator(
+  coordinator: { readonly stop: () => Promise<void> },
+  forced: AbortSignal,
+): Promise<void> {
   const insisted = new Promise<void>((resolveInsisted) => {
     if (forced.aborted) resolveInsisted();
     forced.addEventListener("abort", () => resolveInsisted(), { once: true });

@@ -34,11 +34,19 @@ export async function runWorkerDaemon(run: WorkerRun, surroundings: Surroundings
         forced.removeEventListener("abort", onForced);
       };
     },
-    logger: (level, message, fields = {}) => {
-      if (level === "debug" || (isQuiet && level === "info")) return;
-      const rest = Object.entries(fields).map(([name, value]) => ` ${name}=${JSON.stringify(value) ?? "-"}`);
-      const line = `${showClock(surroundings.now())} ${level.padEnd(5)} ${message}${rest.join("")}`;
-      surroundings.stderr.write(`${sanitize(line)}\n`);
-    },
+    logger: workerLogger(surroundings, isQuiet),
   });
+}
+
+/** Writes the log of a worker of this process to stderr; quiet: only warnings and errors. */
+export function workerLogger(
+  surroundings: Pick<Surroundings, "now" | "stderr">,
+  isQuiet: boolean,
+): DaemonOptions["logger"] {
+  return (level, message, fields = {}) => {
+    if (level === "debug" || (isQuiet && level === "info")) return;
+    const rest = Object.entries(fields).map(([name, value]) => ` ${name}=${JSON.stringify(value) ?? "-"}`);
+    const line = `${showClock(surroundings.now())} ${level.padEnd(5)} ${message}${rest.join("")}`;
+    surroundings.stderr.write(`${sanitize(line)}\n`);
+  };
 }

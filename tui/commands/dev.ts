@@ -21,6 +21,7 @@ import {
 } from "./coordinator.ts";
 import { runWorkerDaemon } from "./daemon.ts";
 import { asideText, dropLocalKey, keepLocalKey, type LocalKey } from "./local-key.ts";
+import { startOwnWorker } from "./own-worker.ts";
 
 interface DevOptions {
   readonly data?: string;
@@ -28,6 +29,7 @@ interface DevOptions {
   readonly port?: number;
   readonly workerPort?: number;
   readonly slots?: number;
+  readonly kinds: boolean;
 }
 
 /** Registers `muster dev`. */
@@ -49,6 +51,7 @@ export function registerDev(cli: Cli): void {
       wholeOption(0, 65_535),
     )
     .option("--slots <number>", "jobs at once (the number of processors)", wholeOption(1, 10_000))
+    .option("--no-kinds", "do not run github.sync in a worker of the coordinator's own")
     .notes(
       "Ctrl-C stops both; what is kept in --data is there again at the next start. Listens on this\n" +
         "machine only.",
@@ -65,11 +68,13 @@ async function runDev(call: Call, options: DevOptions): Promise<number> {
   try {
     const config = await settleDevConfig(call, folder, options);
     const coordinator = await startDevCoordinator(call, config);
+    const ownWorker = startOwnWorker(coordinator, config, call.surroundings);
     try {
       kept = keepLocalKey(coordinator, config, call.surroundings);
       if (kept === undefined) throw lostKey(folder);
       return await runDevWorker(call, { coordinator, folder, options, kept });
     } finally {
+      await ownWorker.stop();
       // Never left half way: its database would go on running without a directory.
       await coordinator.stop({ graceMs: stopGraceMs });
     }
@@ -119,6 +124,7 @@ async function settleDevConfig(call: Call, folder: string, options: DevOptions):
     dataDir: join(folder, "data"),
     apiPort: String(options.port ?? 7070),
     workerPort: String(options.workerPort ?? 7071),
+    ...(options.kinds ? {} : { kinds: false }),
     logLevel: call.globals.verbose === true ? "info" : "warn",
     logFormat: "pretty",
   };

@@ -11,6 +11,7 @@ import {
   untilStopped,
 } from "./coordinator.ts";
 import { asideText, keepLocalKey } from "./local-key.ts";
+import { startOwnWorker } from "./own-worker.ts";
 
 type Flags = Readonly<Record<string, string | boolean | undefined>>;
 
@@ -76,10 +77,12 @@ async function addConfigFlags(command: MusterCommand): Promise<void> {
   }
 }
 
-// Only what the coordinator's table added: the options of all commands are not settings.
+// Only what the coordinator's table added and the user gave: the options of all commands are not settings, and what
+// a `--no-` flag stands for when it is absent is for the environment and the file to say.
 function configFlagsOf(command: MusterCommand, options: Flags): Flags {
   const own = command.options.filter(({ helpGroupHeading }) => helpGroupHeading === undefined);
-  const names = new Set(own.map((option) => option.attributeName()));
+  const given = own.map((option) => option.attributeName());
+  const names = new Set(given.filter((name) => command.getOptionValueSource(name) !== "default"));
   return Object.fromEntries(Object.entries(options).filter(([name]) => names.has(name)));
 }
 
@@ -132,9 +135,10 @@ async function runServer(call: Call, flags: Flags): Promise<number> {
       `Another key is kept for this address; give your commands this one with --api-key-file ${kept.path}`,
     );
   }
+  const ownWorker = startOwnWorker(coordinator, config, surroundings);
   const failure = await untilStopped(coordinator, call.signal);
   if (failure === undefined) output.note("Stopping; Ctrl-C again ends it at once.");
-  await stopCoordinator(coordinator, surroundings.forced);
+  await stopCoordinator({ stop: () => ownWorker.stop().then(() => coordinator.stop()) }, surroundings.forced);
   if (failure !== undefined) throw failure;
   return surroundings.forced.aborted ? interruption(surroundings.forced).exitCode : exitCodes.done;
 }

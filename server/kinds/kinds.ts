@@ -1,0 +1,26 @@
+import { createMusterClient } from "@muster/client/node";
+import { ProjectService } from "@muster/client/v1/project_service";
+import type { Config } from "../config.ts";
+import { createGithub } from "./github.ts";
+import { githubSync, type SyncContext, type SyncResult } from "./github-sync.ts";
+
+/** What the built-in kinds need of who runs them. */
+export interface KindsOptions {
+  /** Where the API is reached, `http://127.0.0.1:7070`. */
+  readonly address: string;
+  /** A key that may work and read. */
+  readonly key: string;
+  readonly config: Pick<Config, "githubApiUrl" | "githubToken">;
+  /** Makes the error that ends a job for good. */
+  readonly failure: (message: string, code: string) => Error;
+}
+
+/** The handlers of the built-in kinds that run at the coordinator, by kind. */
+export function coordinatorKinds({ address, key, config, failure }: KindsOptions): {
+  readonly "github.sync": (ctx: SyncContext) => Promise<SyncResult>;
+} {
+  const apiUrl = config.githubApiUrl;
+  const projects = createMusterClient(ProjectService, { address, key, timeoutMs: 30_000 });
+  const github = createGithub({ apiUrl, token: config.githubToken });
+  return { "github.sync": githubSync({ github, apiUrl, projects, failure }) };
+}
