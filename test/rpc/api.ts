@@ -8,12 +8,14 @@ import type { Caller } from "../../server/domain/context.ts";
 import { createKeyContext } from "../../server/domain/keys.ts";
 import { createSettingsCache } from "../../server/domain/settings.ts";
 import { createStatusReader } from "../../server/domain/status.ts";
+import { deriveWebhookKey } from "../../server/domain/webhooks.ts";
 import type { ArtifactStore } from "../../server/outbound/artifact-store.ts";
 import { createCallGate } from "../../server/rpc/gate.ts";
 import { HealthState } from "../../server/rpc/health.ts";
 import { startApiListener } from "../../server/rpc/listener.ts";
 import { reflectSchema } from "../../server/rpc/reflection.ts";
 import { apiRoutes, apiServices } from "../../server/rpc/routes.ts";
+import { githubWebhookRoute } from "../../server/rpc/webhooks.ts";
 import { type TestDatabase, testCaller, testCoordinator } from "../support/database.ts";
 import { keepingLog, type Logged } from "./listening.ts";
 
@@ -81,6 +83,7 @@ export async function openApi(db: TestDatabase, artifacts: ArtifactStore = noArt
       return testCaller(orgId, { requestId, workerId });
     },
   });
+  const webhookKey = deriveWebhookKey("secret");
   const routes = apiRoutes({
     coordinator: { ...coordinator, ...keys },
     artifacts: { ...coordinator, artifacts },
@@ -89,6 +92,7 @@ export async function openApi(db: TestDatabase, artifacts: ArtifactStore = noArt
     settings,
     feed,
     withdrawOffers: async () => 0,
+    webhookKey,
     nowMs: () => performance.now() + aheadMs,
     worker: noWorkers(),
     health,
@@ -100,7 +104,7 @@ export async function openApi(db: TestDatabase, artifacts: ArtifactStore = noArt
     routes,
     gate,
     interceptors: [],
-    extraRoutes: [],
+    extraRoutes: [githubWebhookRoute({ coordinator, key: webhookKey, log })],
     ready: async () => null,
     health,
     corsOrigins: [],

@@ -5,6 +5,7 @@ import { type Config, loadConfig } from "../../server/config.ts";
 import type { Caller, Coordinator } from "../../server/domain/context.ts";
 import { Counters } from "../../server/domain/counters.ts";
 import { createIdGenerator } from "../../server/domain/ids.ts";
+import { createProjectNames } from "../../server/domain/project-names.ts";
 import { createSettingsCache } from "../../server/domain/settings.ts";
 import { createSubmitBatcher } from "../../server/domain/submit.ts";
 import { type Database, openDatabase, type Role } from "../../server/store/database.ts";
@@ -117,6 +118,7 @@ export function testCoordinator(
       submitted: (orgId) => wakes.ready(orgId),
     }),
     settings: createSettingsCache({ db: database, config }),
+    projects: createProjectNames({ db: database }),
     ...overrides,
     config,
     woken,
