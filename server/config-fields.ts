@@ -146,13 +146,17 @@ export const configFields = {
   ),
   artifactsDir: besideDataDir("artifacts-dir", "Directory of the artifacts."),
 
-  kinds: toggle("kinds", true, "Run the kinds that are built in, in a worker of the coordinator's own."),
+  kinds: toggle(
+    "kinds",
+    true,
+    "Whether a worker of the coordinator's own runs the built-in kinds (github.sync).",
+  ),
   githubApiUrl: baseUrl(
     "github-api-url",
     "https://api.github.com",
-    "REST API of the GitHub that `github.sync` asks; of a server of your own https://HOST/api/v3.",
+    "REST API of the GitHub that github.sync asks; of a server of your own https://HOST/api/v3.",
   ),
-  githubToken: tokenText("github-token", "Token that `github.sync` reads pull requests with."),
+  githubToken: tokenText("github-token", "Token that github.sync reads pull requests with."),
 
   shutdownGraceMs: duration(
     "shutdown-grace",

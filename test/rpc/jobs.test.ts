@@ -62,7 +62,8 @@ async function running(orgId: string) {
 
 describe("submitting a job", () => {
   test("gives it back as it was asked for, with the defaults filled in", async () => {
-    const { service } = await jobs();
+    const { service, orgId } = await jobs();
+    await db.admin`insert into muster.projects (org_id, name) values (${orgId}, 'acme/film')`;
     const runTime = timestampFromDate(new Date("2030-01-02T03:04:05.678Z"));
     const { jobId, replayed } = await service.submitJob({
       job: {

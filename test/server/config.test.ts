@@ -63,6 +63,9 @@ describe("defaults", () => {
       dataDir: "/home/ada/.local/state/muster/data",
       secret: undefined,
       adminKey: undefined,
+      githubApiUrl: "https://api.github.com",
+      githubToken: undefined,
+      kinds: true,
       heartbeatMs: 5_000,
       staleMs: 15_000,
       offerTtlMs: 10_000,
@@ -122,6 +125,37 @@ describe("defaults", () => {
 });
 
 describe("values", () => {
+  test.each([
+    ["https://ghe.example/api/v3/", "https://ghe.example/api/v3"],
+    ["http://127.0.0.1:8080", "http://127.0.0.1:8080"],
+  ])("reads the address of a GitHub %s", (given, address) => {
+    expect(load({ flags: { "github-api-url": given } }).githubApiUrl).toBe(address);
+  });
+
+  test.each([
+    "ghe.example",
+    "ftp://ghe.example",
+    "https://kim:x@ghe.example",
+    "https://ghe.example/?a=1",
+    "",
+  ])("refuses the address of a GitHub %j", (given) => {
+    const [problem] = problemsOf(() => load({ flags: { "github-api-url": given } }));
+    expect(problem).toMatchObject({ source: "flag", name: "--github-api-url" });
+  });
+
+  test("takes a token of GitHub from the environment or a file, and never shows it", () => {
+    expect(load({ env: { MUSTER_GITHUB_TOKEN: "ghp_x" } }).githubToken).toBe("ghp_x");
+    const [problem] = problemsOf(() => load({ env: { MUSTER_GITHUB_TOKEN: "ghp x" } }));
+    expect(problem).toMatchObject({ name: "MUSTER_GITHUB_TOKEN", suggestion: "Copy it whole." });
+    expect(JSON.stringify(problem)).not.toContain("ghp x");
+  });
+
+  test("runs the built-in kinds unless told otherwise", () => {
+    expect(load({ flags: { kinds: false } }).kinds).toBe(false);
+    expect(load({ env: { MUSTER_KINDS: "off" } }).kinds).toBe(false);
+    expect(configFlags().map((flag) => flag.flag)).toContain("--no-kinds");
+  });
+
   test.each([
     ["250ms", 250],
     ["90s", 90_000],

@@ -35,7 +35,12 @@ import {
   JobService,
   type SubmitJobRequest,
 } from "@muster/client/v1/job_service";
-import { type Project, ProjectSchema, ProjectService } from "@muster/client/v1/project_service";
+import {
+  type Project,
+  ProjectSchema,
+  ProjectService,
+  type PullRequest,
+} from "@muster/client/v1/project_service";
 import { StatusSchema, StatusService } from "@muster/client/v1/status_service";
 import { type Worker, WorkerSchema, WorkerState } from "@muster/client/v1/worker";
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
@@ -67,6 +72,8 @@ export function makeState() {
     workers: new Map<string, Worker>(),
     projects: new Map<string, Project>(),
     queues: new Map() as PeerQueues,
+    pullRequests: new Map<string, PullRequest>(),
+    waitingJobs: 0,
     artifacts: new Map<string, Artifact & { bytes: Uint8Array }>(),
     /** By the id of the job. */
     explanations: new Map<string, ExplainJobResponse>(),
@@ -163,6 +170,26 @@ export function addRoutes(router: ConnectRouter, api: Api, signals: Signals): vo
       const { rows, nextPageToken } = page([...api.projects.values()], request);
       return { projects: rows, nextPageToken };
     },
+    getProject: ({ name }) => ({ project: found(api.projects, name, "project") }),
+    deleteProject: ({ name }) => {
+      found(api.projects, name, "project");
+      api.projects.delete(name);
+      return { waitingJobs: api.waitingJobs };
+    },
+    listPullRequests: (request) => {
+      const { project, state } = request;
+      const rows = [...api.pullRequests.values()].filter(
+        (one) => (project === "" || one.project === project) && (state === 0 || one.state === state),
+      );
+      const { rows: shown, nextPageToken } = page(rows, request);
+      return { pullRequests: shown, nextPageToken };
+    },
+    setPullRequestState: ({ url, state }) => {
+      const pullRequest = found(api.pullRequests, url, "pull request");
+      pullRequest.state = state;
+      return { pullRequest };
+    },
+    getWebhook: () => ({ path: "/webhooks/github/org_1", secret: "f00d" }),
   });
   router.service(ArtifactService, {
     listArtifacts: ({ jobId }) => ({
@@ -384,7 +411,7 @@ function found<Row>(rows: Map<string, Row>, id: string, noun: string): Row {
 
 function notFound(noun: string, id: string): ConnectError {
   return makeError(Code.NotFound, `there is no ${noun} ${id}`, {
-    reason: `${noun.toUpperCase()}_NOT_FOUND`,
+    reason: `${noun.toUpperCase().replaceAll(" ", "_")}_NOT_FOUND`,
     metadata: { id },
     suggestion: `List them with: muster ${noun} list`,
     requestId: "req_404",

@@ -15,7 +15,7 @@ import type {
 } from "@muster/client/v1/explain_service";
 import type { Attempt, Job, JobSchema } from "@muster/client/v1/job";
 import type { SubmitJobRequest } from "@muster/client/v1/job_service";
-import type { Project } from "@muster/client/v1/project_service";
+import type { Project, PullRequest } from "@muster/client/v1/project_service";
 import type { Status, StatusSchema } from "@muster/client/v1/status_service";
 import type { Worker } from "@muster/client/v1/worker";
 
@@ -34,6 +34,9 @@ export interface ApiPeer {
   readonly projects: Map<string, Project>;
   /** By `<type>:<name>`. */
   readonly queues: PeerQueues;
+  readonly pullRequests: Map<string, PullRequest>;
+  /** What a project that is deleted leaves. */
+  waitingJobs: number;
   readonly artifacts: Map<string, Artifact & { bytes: Uint8Array }>;
   readonly explanations: Map<string, ExplainJobResponse>;
   readonly workerExplanations: Map<string, ExplainWorkerResponse>;

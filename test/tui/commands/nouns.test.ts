@@ -119,7 +119,7 @@ describe("worker drain and resume", () => {
   });
 });
 
-describe("batch, dlq and project", () => {
+describe("batch and dlq", () => {
   test("batch list, get and wait", async () => {
     await runCli(["job", "submit", "-f", "-"], { ...input, stdin: '{"kind":"a"}' });
     const [batchId = ""] = peer.batches.keys();
@@ -143,14 +143,6 @@ describe("batch, dlq and project", () => {
     expect((await runCli(["dlq", "discard", "job_2"], input)).stdout).toBe("job_2\tdiscarded\n");
     const none = await runCli(["dlq", "list"], input);
     expect(none).toMatchObject({ exitCode: 0, stderr: "No dead letters.\n" });
-  });
-
-  test("project put and list", async () => {
-    const put = await runCli(["project", "put", "acme/web", "--max-open-prs", "0"], input);
-    expect(put.stdout.split("\n")[1]).toBe("acme/web\t0\t0");
-    await runCli(["project", "put", "acme/docs"], input);
-    const list = await runCli(["project", "list"], input);
-    expect(list.stdout).toBe("PROJECT\tOPEN PRS\tMAX OPEN PRS\nacme/web\t0\t0\nacme/docs\t0\t-\n");
   });
 });
 
