@@ -117,9 +117,10 @@ export function writeTransitions(
   }
   calls.push(
     call(clearProgress, { org, jobs: transitions.map((one) => one.jobId) }),
+    // Gates before batches, as where successes end their runs: else the two wait for each other.
+    ...giveBack(org, transitions),
     ...countEnds(org, ended),
     appendTallies(org, options.tally, movesOf(transitions)),
-    ...giveBack(org, transitions),
   );
   calls.push(
     call(appendChange, {
