@@ -12,14 +12,16 @@ export interface OwnWorker {
   stop(): Promise<void>;
 }
 
+type OwnWorkerConfig = Pick<CoordinatorConfig, "kinds" | "githubApiUrl" | "githubToken">;
+
 /**
  * Starts the coordinator's own worker in this process, unless the configuration says that there is none. Nobody waits
  * for it, and it never takes the coordinator with it: when it ends, it is tried again.
  */
 export function startOwnWorker(
   coordinator: Pick<RunningCoordinator, "registerOwnWorker">,
-  config: CoordinatorConfig,
-  surroundings: Surroundings,
+  config: OwnWorkerConfig,
+  surroundings: Pick<Surroundings, "now" | "stderr">,
 ): OwnWorker {
   const stopping = new AbortController();
   const ended = config.kinds
@@ -37,8 +39,8 @@ const restartMs = 10_000;
 
 interface Run {
   readonly coordinator: Pick<RunningCoordinator, "registerOwnWorker">;
-  readonly config: CoordinatorConfig;
-  readonly surroundings: Surroundings;
+  readonly config: OwnWorkerConfig;
+  readonly surroundings: Pick<Surroundings, "now" | "stderr">;
   readonly signal: AbortSignal;
 }
 
@@ -57,7 +59,7 @@ async function keepRunning(run: Run): Promise<void> {
 // Each start has a key and a state directory of its own: what an earlier one left has been given to others.
 async function runOnce({ coordinator, config, surroundings, signal }: Run): Promise<string> {
   const [{ coordinatorKinds }, { Worker }, { JobFailure }] = await Promise.all([
-    import("@muster/server/kinds"),
+    import("@muster/server/kinds/kinds"),
     import("@muster/worker"),
     import("@muster/worker/failure"),
   ]);
