@@ -10,7 +10,7 @@ import type { Caller, Coordinator } from "./context.ts";
 import { notFound } from "./errors.ts";
 import { encodeId } from "./ids.ts";
 import { type JobView, jobView } from "./job-views.ts";
-import type { ProjectView } from "./projects.ts";
+import { type ProjectView, projectView } from "./projects.ts";
 import { JobState } from "./rules/states.ts";
 import { WorkerState } from "./rules/worker-states.ts";
 import type { WorkerView } from "./workers.ts";
@@ -126,7 +126,7 @@ async function readStatus(
       org: org.name,
       workers,
       jobs: inOrder(jobs),
-      projects,
+      projects: projects.map(projectView),
       flow,
       coordinators,
       time: org.time,

@@ -112,8 +112,8 @@ describe("the status of an org", () => {
     await db.admin`insert into muster.pull_requests (org_id, url, project, job_id) values (${orgId}, 'u', 'b', ${db.newId()})`;
     const { projects } = await reader().readStatus(testCaller(orgId), brief);
     expect(projects).toEqual([
-      { name: "a", maxOpenPrs: null, openPrs: 0 },
-      { name: "b", maxOpenPrs: 3, openPrs: 1 },
+      { name: "a", maxOpenPrs: null, openPrs: 0, leased: 0, repository: null },
+      { name: "b", maxOpenPrs: 3, openPrs: 1, leased: 0, repository: null },
     ]);
   });
 

@@ -176,9 +176,17 @@ describe("muster dev", () => {
     expect(await list()).toMatch(/^dev\t(IDLE|BUSY)\t/m);
   });
 
+  test("runs github.sync in a worker of the coordinator's own", async () => {
+    await muster("project", "create", "acme/web", "--max-open-prs", "5");
+    const synced = await muster("project", "sync", "acme/web", "--wait");
+    expect(synced.exitCode).toBe(0);
+    expect(JSON.parse(synced.stdout)).toMatchObject({ repositories: 0, unreadable: [] });
+    expect((await muster("worker", "list")).stdout).toMatch(/^coordinator\tIDLE\t/m);
+  });
+
   test("shows status and a snapshot of top", async () => {
     const status = await runCli(["status", "--address", ready.apiAddress], input);
-    expect(status.stdout).toMatch(/^workers\t1 online/m);
+    expect(status.stdout).toMatch(/^workers\t2 online/m);
     const top = await runCli(["top", "--address", ready.apiAddress], input);
     expect(top.exitCode).toBe(0);
     expect(top.stdout).toContain("dev\t");
