@@ -50,6 +50,12 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from "./store/embedded.t
 import { migrateDatabase } from "./store/migrate.ts";
 import { addPartitions } from "./store/partitions.ts";
 
+/** Where a coordinator serves the worker of its own: URLs on this machine, without TLS. */
+export interface OwnAddresses {
+  readonly address: string;
+  readonly apiAddress: string;
+}
+
 /** A coordinator at work. */
 export interface RunningServer {
   /** `http://host:port` of the API listener. */
@@ -60,8 +66,8 @@ export interface RunningServer {
   readonly bootstrapKey: string | null;
   /** Where it is kept, mode 0600; null with a database of your own. */
   readonly adminKeyFile: string | null;
-  /** Registers the worker of its own that runs the built-in kinds; `address` serves it on this machine, without TLS. */
-  registerOwnWorker(): Promise<OwnWorker & { readonly address: string }>;
+  /** Registers the worker of its own that runs the built-in kinds, and tells where it is served. */
+  registerOwnWorker(): Promise<OwnWorker & OwnAddresses>;
   /** Takes nothing new, tells workers to go elsewhere, lets calls end, closes all. Safe to call again. */
   stop(options?: { readonly graceMs?: number }): Promise<void>;
   /** Resolves if the coordinator cannot go on. */
@@ -243,7 +249,7 @@ async function start(
   const artifacts = await openFileArtifacts({ directory: config.artifactsDir, signer });
   const tls = readTls(config);
   const webhookKey = deriveWebhookKey(secret);
-  const listen = (host: string, port: number, certificate: TlsOptions | undefined) =>
+  const listen = (host: string, port: number, certificate: TlsOptions | undefined, stopped: AbortSignal) =>
     startApiListener({
       host,
       port,
@@ -276,9 +282,9 @@ async function start(
       cutOff: () => counters.add("muster_unread_responses_total"),
       corsOrigins: config.corsOrigins,
       log,
-      signal,
+      signal: stopped,
     });
-  const api = await listen(config.apiHost, config.apiPort, tls);
+  const api = await listen(config.apiHost, config.apiPort, tls, signal);
   cleanups.push(() => api.stop({ graceMs: 0 }));
   address.api = advertisedApiAddress(config, api.port) ?? api.address;
   const workers = await startWorkerListener({
@@ -331,12 +337,17 @@ async function start(
 
   // Beside TLS the coordinator's own worker has a listener of its own: no certificate is for this machine's address.
   let own: Promise<ApiListener> | undefined;
-  const ownAddress = async () => {
-    if (tls === undefined) return ownMachine(api.address);
-    own ??= listen("127.0.0.1", 0, undefined);
-    const { address: ownAt, stop: stopOwn } = await own;
-    cleanups.push(() => stopOwn({ graceMs: 0 }));
-    return ownAt;
+  const ownAddresses = async (): Promise<OwnAddresses> => {
+    if (tls === undefined) {
+      return { address: ownMachine(`http://${workers.address}`), apiAddress: ownMachine(api.address) };
+    }
+    // It outlives the signal, so that the worker gives back what it holds.
+    own ??= listen("127.0.0.1", 0, undefined, new AbortController().signal).then((listener) => {
+      cleanups.push(() => listener.stop({ graceMs: 0 }));
+      return listener;
+    });
+    const { address } = await own;
+    return { address, apiAddress: address };
   };
   let stopped: Promise<void> | undefined;
   const stop = async (graceMs: number): Promise<void> => {
@@ -357,7 +368,7 @@ async function start(
     bootstrapKey,
     adminKeyFile: kept?.path ?? null,
     failed: failed.promise,
-    registerOwnWorker: async () => ({ ...(await registerOwnWorker(keys)), address: await ownAddress() }),
+    registerOwnWorker: async () => ({ ...(await registerOwnWorker(keys)), ...(await ownAddresses()) }),
     stop({ graceMs = config.shutdownGraceMs } = {}) {
       stopped ??= stop(graceMs);
       return stopped;

@@ -65,15 +65,15 @@ async function runOnce({ coordinator, config, surroundings, signal }: Run): Prom
   ]);
   const own = await coordinator.registerOwnWorker();
   const stateDir = await mkdtemp(join(tmpdir(), "muster-own-worker-"));
-  const { address, key, name } = own;
+  const { address, apiAddress, key, name } = own;
   const failure = (message: string, code: string) => new JobFailure(message, { code, retryable: false });
   const worker = new Worker({
     address,
-    apiAddress: address,
+    apiAddress,
     key,
     name,
     stateDir,
-    handlers: coordinatorKinds({ address, key, config, failure }),
+    handlers: coordinatorKinds({ address: apiAddress, key, config, failure }),
     slots: 2,
     linkThread: false,
     logger: workerLogger(surroundings, true),

@@ -110,6 +110,27 @@ describe("a running server", () => {
     expect(onData.exitCode).toBe(5);
     expect(JSON.parse(onData.stderr)).toMatchObject({ error: { reason: "DATA_DIRECTORY_IN_USE" } });
   });
+
+  test("runs the built-in kinds in a worker of its own, and without them when told so", async () => {
+    const list = async (address: string) =>
+      (await runCli(["worker", "list", "--address", address], input)).stdout;
+    await expect
+      .poll(() => list(ready.apiAddress), { timeout: 10_000 })
+      .toMatch(/^coordinator\tIDLE\t0\/2\t/m);
+    const data = ["--data-dir", join(directory.path, "without")];
+    const without = startCli([...start, "--no-kinds", "-o", "jsonl", ...data], input);
+    await without.noted("for your user alone");
+    const { apiAddress } = JSON.parse(without.stdout());
+    expect(await list(apiAddress)).not.toContain("coordinator");
+    without.interrupt();
+    expect(await without.exit).toBe(0);
+  });
+
+  test("stops with its own worker, in good order", async () => {
+    running.interrupt();
+    expect(await running.exit).toBe(0);
+    expect(running.stderr()).not.toContain("not attached");
+  });
 });
 
 test("a database that does not answer is told without its password, with exit code 6", async () => {
