@@ -123,7 +123,8 @@ describe("the coordinator's own worker", () => {
     await expect.poll(async () => (await worker())?.state, { timeout: 10_000 }).toBe(WorkerState.IDLE);
     expect(await worker()).toMatchObject({ name: "coordinator", kinds: ["github.sync"] });
     await own.stop();
-    expect((await worker())?.state).toBe(WorkerState.OFFLINE);
+    // The coordinator learns of the end of a link when it has closed.
+    await expect.poll(async () => (await worker())?.state, { timeout: 10_000 }).toBe(WorkerState.OFFLINE);
     const keys = await muster.database.admin`
       select revoked_at is null as is_good from muster.api_keys where type = 'worker'`;
     expect(keys).toEqual([{ is_good: false }]);
