@@ -4,6 +4,8 @@ import { type Client, createClient, type Transport } from "@connectrpc/connect";
 import { createMusterTransport } from "@muster/client/node";
 import { ArtifactService } from "@muster/client/v1/artifact_service";
 import { JobService, type LeaseRef } from "@muster/client/v1/job_service";
+import type { ParentResult } from "@muster/client/v1/link";
+import { WorkerService } from "@muster/client/v1/worker_service";
 import type { ChildJob, StoredArtifact, SubmittedJob } from "./context.ts";
 import { encodeJson } from "./json.ts";
 
@@ -83,7 +85,25 @@ export class Api {
     return { artifactId, name, sizeBytes: body.size, sha256: file.sha256 };
   }
 
-  #client<S extends typeof JobService | typeof ArtifactService>(service: S, caller: Caller): Client<S> {
+  /** Reads what the jobs left that the leased one depends on, page by page. */
+  async parents(caller: Caller): Promise<ParentResult[]> {
+    const client = this.#client(WorkerService, caller);
+    const results: ParentResult[] = [];
+    for (let pageToken = "", isFirst = true; isFirst || pageToken !== ""; isFirst = false) {
+      const page = await client.listParentResults(
+        { lease: caller.lease, pageToken },
+        { signal: caller.signal },
+      );
+      results.push(...page.parentResults);
+      pageToken = page.nextPageToken;
+    }
+    return results;
+  }
+
+  #client<S extends typeof JobService | typeof ArtifactService | typeof WorkerService>(
+    service: S,
+    caller: Caller,
+  ): Client<S> {
     const { address, key, ca } = this.#options;
     const transport: Transport = createMusterTransport({
       address: address(),

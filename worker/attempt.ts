@@ -1,7 +1,8 @@
 import { create } from "@bufbuild/protobuf";
 import { type Duration, durationMs } from "@bufbuild/protobuf/wkt";
+import { JobState } from "@muster/client/v1/job";
 import type { LeaseRef } from "@muster/client/v1/job_service";
-import type { OfferedLease } from "@muster/client/v1/link";
+import type { OfferedLease, ParentResult as ParentMessage } from "@muster/client/v1/link";
 import { type Session, SessionSchema } from "@muster/client/v1/session";
 import type { Api, Caller } from "./api.ts";
 import type {
@@ -11,6 +12,7 @@ import type {
   JobInfo,
   JobLog,
   JobProject,
+  ParentResult,
   ParkOptions,
   StoredArtifact,
   SubmittedJob,
@@ -60,6 +62,7 @@ export class Attempt implements JobContext {
   #log: (JobLog & { flush(): void }) | undefined;
   #messages: MessageQueue | undefined;
   #children = 0;
+  #parents: Promise<readonly ParentResult[]> | undefined;
   #isEnded = false;
 
   constructor(lease: LeaseRef, offer: OfferedLease, options: AttemptOptions) {
@@ -166,6 +169,14 @@ export class Attempt implements JobContext {
     return this.#options.api.artifact(this.#caller(), name, content, contentType);
   }
 
+  parents<R = unknown>(): Promise<readonly ParentResult<R>[]> {
+    this.#parents ??= this.#readParents().catch((error: unknown) => {
+      this.#parents = undefined;
+      throw error;
+    });
+    return ofType<R>(this.#parents);
+  }
+
   park({ reason, wakeAfterMs, until, pool, session }: ParkOptions): never {
     const untilMs = until && Math.max(0, until.getTime() - Date.now());
     throw new ParkSignal(reason, wakeAfterMs ?? untilMs, pool, session);
@@ -210,9 +221,36 @@ export class Attempt implements JobContext {
     if (!this.#isEnded) this.#options.report(this.lease.leaseId, body);
   }
 
+  async #readParents(): Promise<readonly ParentResult[]> {
+    const { parentCount, parentResults } = this.#offer;
+    const isWhole = parentResults.length === parentCount;
+    return (isWhole ? parentResults : await this.#options.api.parents(this.#caller())).map(parentOf);
+  }
+
   #caller(): Caller {
     return { lease: this.lease, jobToken: this.#offer.jobToken, signal: this.signal };
   }
+}
+
+const parentStates: Readonly<Partial<Record<JobState, ParentResult["state"]>>> = {
+  [JobState.SUCCEEDED]: "SUCCEEDED",
+  [JobState.CANCELLED]: "CANCELLED",
+  [JobState.DEAD]: "DEAD",
+};
+
+function parentOf({ jobId, state, kind, externalId, result }: ParentMessage): ParentResult {
+  return {
+    jobId,
+    state: parentStates[state] ?? "GONE",
+    kind,
+    externalId: externalId === "" ? undefined : externalId,
+    result: state === JobState.SUCCEEDED ? decodePayload(result) : undefined,
+  };
+}
+
+// The handler says what it expects; nothing checks it, as with the payload.
+function ofType<R>(parents: Promise<readonly ParentResult[]>): Promise<readonly ParentResult<R>[]> {
+  return parents as Promise<readonly ParentResult<R>[]>;
 }
 
 function jobInfoOf({ jobId: id, attempt }: LeaseRef, offer: OfferedLease): JobInfo {

@@ -101,6 +101,20 @@ export interface ParkOptions {
   readonly session?: string;
 }
 
+/** What a job left to one that depends on it. */
+export interface ParentResult<R = unknown> {
+  /** `job_…`. */
+  readonly jobId: string;
+  /** How it ended. `GONE`: it was removed. Only with the policy `release` another one than `SUCCEEDED` is met. */
+  readonly state: "SUCCEEDED" | "CANCELLED" | "DEAD" | "GONE";
+  /** Its kind; empty when it is gone. */
+  readonly kind: string;
+  /** The submitter's own id for it; undefined when it has none. */
+  readonly externalId: string | undefined;
+  /** What its handler returned, as a JSON value; undefined when it did not succeed. Nothing checks it. */
+  readonly result: R | undefined;
+}
+
 /** What a handler gets: one attempt of one job. Useless once the handler has ended. */
 export interface JobContext<P = unknown> {
   /** The job. */
@@ -150,6 +164,12 @@ export interface JobContext<P = unknown> {
     content: Uint8Array | string,
     options?: { readonly contentType?: string },
   ): Promise<StoredArtifact>;
+  /**
+   * What the jobs left that this one depends on, in the order in which they were named; empty when it depends on none.
+   * Up to 256 KiB come with the lease; more is fetched at the first call. Rejects with a ConnectError when it cannot
+   * be, and may be called again.
+   */
+  parents<R = unknown>(): Promise<readonly ParentResult<R>[]>;
   /**
    * Ends the attempt: the job is held, without spending an attempt, for a while (`wakeAfterMs`, or `until` a time by
    * this machine's clock) or until somebody unparks it. With `pool` the quota of the job's pool is spent: all jobs of

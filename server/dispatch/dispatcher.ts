@@ -17,6 +17,7 @@ import {
   type PlannedClaim,
   type ServedLine,
 } from "./matcher.ts";
+import { offerWithParents } from "./parents.ts";
 import { Routes } from "./routes.ts";
 
 /** Jobs that one claim takes at most. */
@@ -291,7 +292,8 @@ export class Dispatcher {
     const claimed = await this.#claim(orgId, org, keys, plan);
     if (claimed.grants.length > 0) org.claimedMs = this.#context.nowMs();
     learn(org.ready, claimed, isAlone);
-    this.#offer(org, claimed);
+    const offer = (grants: readonly Grant[]) => this.#offer(org, claimed.plan, grants);
+    await offerWithParents(this.#context, orgId, claimed.grants, offer);
     this.#context.wakes.changed(
       orgId,
       claimed.grants.map((grant) => grant.fence.jobId),
@@ -376,7 +378,7 @@ export class Dispatcher {
     org.gateTimer.unref();
   }
 
-  #offer(org: OrgLine, { plan, grants }: Claimed): void {
+  #offer(org: OrgLine, plan: readonly PlannedClaim[], grants: readonly Grant[]): void {
     const planned = new Set(plan.flatMap(({ slots }) => slots));
     const nowMs = this.#context.nowMs();
     for (const [workerId, own] of Map.groupBy(grants, (grant: Grant) => grant.fence.workerId)) {

@@ -28,6 +28,8 @@ export function grantOf(row: Row, shape: InternedShape): Grant {
     labels: labelsOf(row["labels"]),
     project: row["project"] === null ? null : String(row["project"]),
     sessionId: row["session"] === null ? null : String(row["session"]),
+    parents: Array.isArray(row["parents"]) ? row["parents"].map(String) : [],
+    parentResults: [],
     skills: Array.isArray(row["skills"]) ? row["skills"].map(String) : [],
   };
 }

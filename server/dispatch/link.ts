@@ -1,5 +1,6 @@
 import type { Fence } from "../domain/leases.ts";
 import type { StoredLease } from "../domain/links.ts";
+import type { ParentResult } from "../domain/parent-results.ts";
 import {
   attachedAt,
   type LinkEvent,
@@ -31,6 +32,10 @@ export interface Grant {
   readonly project: string | null;
   readonly sessionId: string | null;
   readonly skills: string[];
+  /** Jobs that it depends on. */
+  readonly parents: readonly string[];
+  /** What all of them left, in their order; or nothing, and the worker asks for it. */
+  readonly parentResults: readonly ParentResult[];
 }
 
 /** What dispatch says to a worker; the link layer puts it into frames. None of them waits. */

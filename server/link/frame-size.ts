@@ -1,5 +1,7 @@
 import type { ConnectResponse, OfferedLease } from "@muster/client/v1/link";
 
+import { parentBytes } from "../store/parent-results.ts";
+
 /** What a lease costs on the wire besides its payload: ids, kind, durations. */
 const leaseBytes = 300;
 
@@ -33,8 +35,11 @@ export function frameBytes({ frame }: ConnectResponse): number {
   }
 }
 
-function offerBytes({ payload, title, labels }: OfferedLease): number {
+function offerBytes({ payload, title, labels, parentResults }: OfferedLease): number {
   const data = payload?.content.case === "data" ? payload.content.value.length : 0;
   const texts = Object.entries(labels).reduce((sum, [key, text]) => sum + key.length + text.length + 8, 0);
-  return leaseBytes + data + title.length + texts;
+  const parents = parentResults.reduce((sum, { result }) => {
+    return sum + parentBytes + (result?.content.case === "data" ? result.content.value.length : 0);
+  }, 0);
+  return leaseBytes + data + title.length + texts + parents;
 }

@@ -1,11 +1,13 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs, timestampNow } from "@bufbuild/protobuf/wkt";
+import { JobState } from "@muster/client/v1/job";
 import type { LeaseRef } from "@muster/client/v1/job_service";
 import {
   type ConnectResponse,
   ConnectResponseSchema,
   GoingAwayReason,
   type OfferedLease,
+  type ParentResult,
   Verdict,
   type WelcomeSchema,
 } from "@muster/client/v1/link";
@@ -13,7 +15,9 @@ import type { Config } from "../config.ts";
 import type { Grant, Link, LinkPort } from "../dispatch/link.ts";
 import { encodeId } from "../domain/ids.ts";
 import type { Attached } from "../domain/links.ts";
+import type { ParentResult as Left } from "../domain/parent-results.ts";
 import type { Lease } from "../domain/submit.ts";
+import { parentBytes } from "../store/parent-results.ts";
 import { version } from "../version.ts";
 import { protocolMajor, protocolMinor } from "./frames-in.ts";
 import { conflictMessages, sessionMessage } from "./published.ts";
@@ -108,13 +112,31 @@ export function offersOf(
     bytes = 0;
   };
   for (const grant of grants) {
-    const size = grant.payload.length + 300;
+    const size = grant.payload.length + 300 + parentResultBytes(grant.parentResults);
     if (bytes + size > offerBytes) close();
     leases.push(offeredLease(link, grant));
     bytes += size;
   }
   close();
   return frames;
+}
+
+/** What a job left to one that depends on it. */
+export function parentResult({ jobId, state, result, kind, externalId }: Left): ParentResult {
+  return {
+    $typeName: "muster.v1.ParentResult",
+    jobId: encodeId("job", jobId),
+    state: state ?? JobState.UNSPECIFIED,
+    kind,
+    externalId: externalId ?? "",
+    ...(result === null
+      ? {}
+      : { result: { $typeName: "muster.v1.Payload", content: { case: "data", value: result } } }),
+  };
+}
+
+function parentResultBytes(results: readonly Left[]): number {
+  return results.reduce((sum, { result }) => sum + parentBytes + (result?.length ?? 0), 0);
 }
 
 /** The last frame of a link. */
@@ -158,8 +180,8 @@ function offeredLease(link: OfferedLink, grant: Grant): OfferedLease {
     sessionId: grant.sessionId ?? "",
     jobToken: "",
     lastSequence: 0n,
-    parentCount: 0,
-    parentResults: [],
+    parentCount: grant.parents.length,
+    parentResults: grant.parentResults.map(parentResult),
     ...(session === undefined ? {} : { session: sessionMessage(link, session) }),
     ...(grant.softTimeoutMs === null ? {} : { softTimeout: durationFromMs(grant.softTimeoutMs) }),
     ...(grant.hardTimeoutMs === null ? {} : { hardTimeout: durationFromMs(grant.hardTimeoutMs) }),

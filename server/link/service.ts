@@ -3,8 +3,11 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { ConnectRequest, ConnectResponse } from "@muster/client/v1/link";
 import type { WorkerService } from "@muster/client/v1/worker_service";
 import { DomainError } from "../domain/errors.ts";
+import { listParentResults } from "../domain/parent-results.ts";
 import { callerOf } from "../rpc/auth.ts";
+import { type Problems, readLease, refuseProblems, required } from "../rpc/messages.ts";
 import { readHello } from "./frames-in.ts";
+import { parentResult } from "./frames-out.ts";
 import { Mailbox } from "./mailbox.ts";
 import type { LinkParts } from "./parts.ts";
 import { PollLinks } from "./poll-links.ts";
@@ -49,6 +52,16 @@ export function workerService(
     async changeLinks({ linkEpoch, links }, context) {
       const poll = polls.of(callerOf(context), linkEpoch);
       return links ? { ack: await poll.changeLinks(links) } : {};
+    },
+
+    async listParentResults({ lease, pageToken }, context) {
+      const problems: Problems = [];
+      const held = required(problems, "lease", lease) ? readLease(problems, "lease", lease) : null;
+      refuseProblems(problems);
+      if (held === null) throw new Error("a lease without problems was read");
+      const asked = { lease: held, pageToken };
+      const { items, nextPageToken } = await listParentResults(parts.coordinator, callerOf(context), asked);
+      return { parentResults: items.map(parentResult), nextPageToken };
     },
     async renew({ linkEpoch, heartbeat }, context) {
       const poll = polls.of(callerOf(context), linkEpoch);

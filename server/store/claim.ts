@@ -144,7 +144,7 @@ export const claimReady = statement(sql`
     d.${j.title} as title, d.${j.payload} as payload, d.${j.queue} as queue, d.${j.points} as points,
     d.${j.softTimeoutMs} as soft, d.${j.hardTimeoutMs} as hard, d.${j.leaseTtlMs} as ttl,
     d.${j.exclusive} or d.${j.atMostOnce} as exclusive, d.${j.labels} as labels, d.${j.project} as project,
-    d.${j.skills} as skills, d.${j.maxAttempts} as tries
+    d.${j.skills} as skills, d.${j.maxAttempts} as tries, d.${j.dependsOn} as parents
   from claimed c join ${jobs} d on d.${j.orgId} = ${param("org")}::uuid and d.${j.jobId} = c.${q.jobId}
     and d.${j.jobId} = any(array(select p.job_id from picked p))
     and d.${j.jobId} >= (select low from bounds) and d.${j.jobId} <= (select high from bounds)`);

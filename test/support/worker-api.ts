@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { makeError } from "@muster/client/errors";
 import { ArtifactService, type CommitArtifactRequest } from "@muster/client/v1/artifact_service";
 import { JobService, type SubmitJobRequest } from "@muster/client/v1/job_service";
+import type { ParentResultSchema } from "@muster/client/v1/link";
 import { WorkerService } from "@muster/client/v1/worker_service";
 import type { WorkerPeer } from "./worker-peer.ts";
 import { PeerError, peerCalls } from "./worker-peer-twins.ts";
@@ -13,6 +15,8 @@ import { PeerError, peerCalls } from "./worker-peer-twins.ts";
 export class WorkerPeerApi implements AsyncDisposable {
   readonly submits: SubmitJobRequest[] = [];
   readonly commits: CommitArtifactRequest[] = [];
+  /** What ListParentResults answers, a page a call; without one it fails. */
+  readonly parentPages: MessageInitShape<typeof ParentResultSchema>[][] = [];
   readonly uploads = new Map<string, Buffer>();
   /** Authorization headers of submits and artifact calls. */
   readonly keys: (string | null)[] = [];
@@ -81,6 +85,13 @@ export class WorkerPeerApi implements AsyncDisposable {
       submitResults: (request, context) => guarded(context, () => calls.submitResults(request)),
       changeLinks: (request, context) => guarded(context, () => calls.changeLinks(request)),
       renew: (request, context) => guarded(context, () => calls.renew(request)),
+      listParentResults: (request, context) =>
+        guarded(context, () => {
+          const page = Number(request.pageToken);
+          const parentResults = this.parentPages[page];
+          if (!parentResults) throw new ConnectError("not now", Code.Unavailable);
+          return { parentResults, nextPageToken: page + 1 < this.parentPages.length ? `${page + 1}` : "" };
+        }),
     });
     router.service(JobService, {
       submitJob: (request, context) => {
