@@ -8,7 +8,7 @@ import type { Output } from "../output/output.ts";
 import { sanitize, sanitizeLines } from "../output/sanitize.ts";
 import { lookOfJob, outcomeWord } from "../output/states.ts";
 import { type Cell, layFacts, layTable } from "../output/table.ts";
-import { durationToMs, showAge, showDuration, showTimeAndAge } from "../output/time.ts";
+import { durationToMs, showAge, showCounted, showDuration, showTimeAndAge } from "../output/time.ts";
 
 /** A table of jobs. */
 export function jobTable(jobs: readonly Job[], output: Output, nowMs: number): string[] {
@@ -60,6 +60,7 @@ export function jobDetail(job: Job, output: Output, nowMs: number): string[] {
       ["external id", spec?.externalId],
       ["batch", job.batchId],
       ["parent", job.parentJobId],
+      [job.waitingOn > 0 ? "waits for" : "after", parentsText(job)],
       ["attempt", attemptText(job)],
       ["worker", job.workerName === "" ? job.workerId : `${job.workerName} (${job.workerId})`],
       ["lease", job.leaseId],
@@ -160,6 +161,17 @@ function targetText(target: JobTarget | undefined): string | undefined {
       return undefined;
   }
 }
+
+function parentsText({ spec, waitingOn }: Job): string {
+  const ids = (spec?.dependsOn ?? []).map(({ parent }) => parent.value ?? "");
+  const named = ids.slice(0, shownParents).join(", ");
+  const more = ids.length > shownParents ? `, and ${ids.length - shownParents} more` : "";
+  if (waitingOn === 0) return named + more;
+  const count = ids.length === 0 ? `${waitingOn} jobs` : `${waitingOn} of ${showCounted(ids.length, "job")}`;
+  return ids.length === 0 ? count : `${count}: ${named}${more}`;
+}
+
+const shownParents = 10;
 
 function attemptText(job: Job): string {
   const most = job.spec?.retry?.maxAttempts;

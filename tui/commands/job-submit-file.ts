@@ -3,7 +3,7 @@ import { ConnectError } from "@connectrpc/connect";
 import { BatchService, SubmitBatchResponseSchema } from "@muster/client/v1/batch_service";
 import { type JobSpec, JobSpecSchema } from "@muster/client/v1/job";
 import type { Call } from "../call.ts";
-import { CliError, reportError, type Violation } from "../errors.ts";
+import { CliError, reportError, usageError, type Violation } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { readText, sourceName } from "../input/files.ts";
 import { type JobsFile, readJobsFile } from "../input/jobs-file.ts";
@@ -28,6 +28,7 @@ export async function submitFile(call: Call, path: string, options: SubmitOption
         `submitting ${chunks.length} batches, each of them all or none.`,
     );
   }
+  checkRefs(file, chunks);
   const batchIds: string[] = [];
   for (const [index, chunk] of chunks.entries()) {
     try {
@@ -61,6 +62,27 @@ export function cutChunks(jobs: readonly JobSpec[]): Chunk[] {
     }
   }
   return chunks;
+}
+
+// A ref holds within its batch: one that names a job of another chunk would be told as unknown.
+function checkRefs(file: JobsFile, chunks: readonly Chunk[]): void {
+  const chunkOf = new Map(chunks.flatMap((chunk) => chunk.jobs.map(({ ref }) => [ref, chunk] as const)));
+  const violations = chunks.flatMap((chunk) =>
+    chunk.jobs.flatMap(({ dependsOn }, index) =>
+      dependsOn.flatMap(({ parent }) => {
+        const other = parent.case === "ref" ? chunkOf.get(parent.value) : undefined;
+        if (other === undefined || other === chunk) return [];
+        const field = file.places[chunk.start + index] ?? "";
+        return [{ field, message: `depends on ${JSON.stringify(parent.value)}, which is in another batch` }];
+      }),
+    ),
+  );
+  if (violations.length === 0) return;
+  throw usageError(
+    "jobs that depend on each other by ref do not fit into one batch; nothing was submitted",
+    "Give the jobs external ids, and depend on those: { externalId: ... }.",
+    violations.slice(0, 20),
+  );
 }
 
 const mostJobs = 10_000;

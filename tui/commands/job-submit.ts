@@ -1,5 +1,5 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import type { JobSpecSchema, JobTargetSchema } from "@muster/client/v1/job";
+import type { DependencyPolicy, DependencySchema, JobSpecSchema, JobTargetSchema } from "@muster/client/v1/job";
 import { JobService, SubmitJobResponseSchema } from "@muster/client/v1/job_service";
 import type { Call } from "../call.ts";
 import { type Cli, isGlobalOption, type MusterCommand } from "../command.ts";
@@ -9,6 +9,7 @@ import {
   durationOption,
   listOption,
   pairOption,
+  policyOption,
   priorityOption,
   timeOption,
   wholeOption,
@@ -44,6 +45,8 @@ export interface SubmitOptions {
   readonly reclaimAfter?: number;
   readonly maxAttempts?: number;
   readonly exclusive?: boolean;
+  readonly after?: readonly string[];
+  readonly afterFailure?: DependencyPolicy;
   readonly wait?: boolean;
   readonly watch?: boolean;
 }
@@ -60,6 +63,7 @@ export function registerJobSubmit(job: MusterCommand, cli: Cli): void {
       `muster job submit render.frame --data '{"frame":7}' --skill gpu --points 8`,
       "muster job submit report --data @report.json --run-at 'in 10m' --deadline 'in 2h'",
       "muster job submit agent.prompt --project acme/web --project-session --data @prompt.json",
+      "muster job submit deploy --after job_01h9...,job_01ha... --after-failure release",
       "muster job submit -f jobs.yaml --wait",
       "generate-jobs | muster job submit -f -",
     )
@@ -87,6 +91,16 @@ export function registerJobSubmit(job: MusterCommand, cli: Cli): void {
     .option("--lease-ttl <duration>", "cap of one attempt however lively it is (4h)", durationOption)
     .option("--reclaim-after <duration>", "how long a silent worker keeps it (30s)", durationOption)
     .option("--max-attempts <number>", "failures after which it is dead (3)", wholeOption(1, 100))
+    .option(
+      "--after <ids>",
+      "only when these jobs have succeeded (ids, or your own ids); repeat for more",
+      listOption,
+    )
+    .option(
+      "--after-failure <policy>",
+      "when one of them dies: cancel it, or release it (cancel)",
+      policyOption,
+    )
     .option("--exclusive", "start only after the lease is confirmed")
     .notes(fileFormat)
     .action(
@@ -110,6 +124,11 @@ const fileFormat = `The file of -f is YAML, with a list, or with a job a documen
       softTimeout: 10m
       target: { worker: gpu-1 }     # or { sessionId: web-main }, or { projectSession: true }
       retry: { maxAttempts: 5, backoffInitial: 30s }
+      ref: tests                    # a name for the others of the file
+    - kind: shell.run
+      payload: { argv: [make, deploy] }
+      dependsOn: [tests]            # refs, ids of jobs, or { externalId: mine }
+      dependencyPolicy: cancel      # or release: go on without
 or JSON lines, a job a line: {"kind":"shell.run","payload":{"argv":["date"]}}
 Fields are those of muster.v1.JobSpec (muster proto export). All jobs of a file are submitted,
 or none; above 10,000 jobs or 4 MiB the file is cut into several such batches.`;
@@ -175,6 +194,7 @@ function jobOfOptions(kind: string, options: SubmitOptions): MessageInitShape<ty
     labels: { ...options.label },
     exclusive: options.exclusive === true,
     ...targetOfOptions(options),
+    dependsOn: (options.after ?? []).map(dependencyOf),
     ...given("priority", options.priority, (priority) => priority),
     ...given("points", options.points, (points) => points),
     ...given("runTime", options.runAt, timeFromMs),
@@ -183,8 +203,15 @@ function jobOfOptions(kind: string, options: SubmitOptions): MessageInitShape<ty
     ...given("hardTimeout", options.hardTimeout, durationFromMs),
     ...given("leaseTtl", options.leaseTtl, durationFromMs),
     ...given("reclaimAfter", options.reclaimAfter, durationFromMs),
+    ...given("dependencyPolicy", options.afterFailure, (policy) => policy),
     ...given("retry", options.maxAttempts, (maxAttempts) => ({ maxAttempts })),
   };
+}
+
+// Every id of Muster begins with its noun; another one is the submitter's own.
+function dependencyOf(id: string): MessageInitShape<typeof DependencySchema> {
+  const parentCase = id.startsWith("job_") ? ("jobId" as const) : ("externalId" as const);
+  return { parent: { case: parentCase, value: id } };
 }
 
 function given<Name extends string, Value>(

@@ -1,8 +1,8 @@
 import { type DescField, type DescMessage, fromJson, type JsonValue, ScalarType } from "@bufbuild/protobuf";
-import { type JobSpec, JobSpecSchema } from "@muster/client/v1/job";
+import { DependencySchema, type JobSpec, JobSpecSchema } from "@muster/client/v1/job";
 import { PayloadSchema } from "@muster/client/v1/payload";
 import { nearest } from "./suggest.ts";
-import { quote, type Reading, readDuration, readPriority, readTime } from "./values.ts";
+import { quote, type Reading, readDuration, readPolicy, readPriority, readTime } from "./values.ts";
 
 /** Where in a document: keys and indexes from its root. */
 export type Path = readonly (string | number)[];
@@ -18,7 +18,7 @@ export interface SpecProblem {
 /**
  * Reads a job as people write it in YAML or JSON: the fields of muster.v1.JobSpec by their JSON or proto name.
  * `payload` is the document itself; durations are written like `30s`, times RFC 3339 or `in 10m`, and `priority`
- * may be a word. Every problem is added to `problems`; undefined when there is one.
+ * and `dependencyPolicy` may be words; `dependsOn` lists refs and ids. Every problem is added to `problems`; undefined when there is one.
  */
 export function readJobSpec(
   document: unknown,
@@ -90,12 +90,17 @@ function readField(field: DescField, value: unknown, path: Path, input: ReadInpu
     case "message":
       return readMessageField(field.message, value, path, input);
     case "list":
-      return readStrings(value, path, input);
+      return field.listKind === "message"
+        ? readDependencies(value, path, input)
+        : readStrings(value, path, input);
     case "map":
       return readLabels(value, path, input);
     case "scalar":
-    case "enum":
       return readScalar(field, value, path, input);
+    case "enum": {
+      const word = typeof value === "string" ? value : scalarText(value);
+      return accept(readPolicy(word), path, input);
+    }
   }
 }
 
@@ -159,6 +164,19 @@ function readStrings(value: unknown, path: Path, input: ReadInput): JsonValue | 
     else wrong(input, [...path, index], `must be text, not ${typeName(item)}`);
   }
   return texts;
+}
+
+function readDependencies(value: unknown, path: Path, input: ReadInput): JsonValue | undefined {
+  if (!Array.isArray(value)) return wrong(input, path, `must be a list of jobs, not ${typeName(value)}`);
+  return value.flatMap((item, index) => readDependency(item, [...path, index], input) ?? []);
+}
+
+// A bare word is the ref of a job of the file, or the id of one that there is.
+function readDependency(value: unknown, path: Path, input: ReadInput): JsonValue | undefined {
+  if (typeof value === "string") return value.startsWith("job_") ? { jobId: value } : { ref: value };
+  const json = readMessage(DependencySchema, value, path, input);
+  if (!isObject(value) || Object.keys(value).length === 1) return json;
+  return wrong(input, path, "must name a job by one of ref, jobId and externalId");
 }
 
 function readLabels(value: unknown, path: Path, input: ReadInput): JsonValue | undefined {

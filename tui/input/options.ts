@@ -1,9 +1,11 @@
+import { DependencyPolicy } from "@muster/client/v1/job";
 import { InvalidArgumentError } from "commander";
 import {
   type Rate,
   type Reading,
   readDuration,
   readPair,
+  readPolicy,
   readPriority,
   readRate,
   readTime,
@@ -38,6 +40,13 @@ export function wholeOrNoneOption(min: number, max: number): (text: string) => n
 /** Parses the value of an option that takes a rate like `10/1m`, or `none`. */
 export function rateOption(text: string): Rate | "none" {
   return text === "none" ? "none" : orThrow(readRate(text));
+}
+
+/** Parses the value of an option that says what becomes of a job when one that it depends on dies. */
+export function policyOption(text: string): DependencyPolicy {
+  return orThrow(readPolicy(text)) === "DEPENDENCY_POLICY_RELEASE"
+    ? DependencyPolicy.RELEASE
+    : DependencyPolicy.CANCEL;
 }
 
 /** Collects the values of an option that may be repeated; commas separate too. */

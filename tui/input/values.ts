@@ -46,6 +46,15 @@ export function readPriority(text: string): Reading<number> {
   return wrong(`is not a priority: ${quote(text)}; write low, normal, high, critical, or 0 to 255.${meant}`);
 }
 
+/** What becomes of a job when one that it depends on dies, as the name of the protocol: one of two words. */
+export function readPolicy(text: string): Reading<string> {
+  const word = text.toLowerCase().replace(/^dependency_policy_/, "");
+  if (policyWords.includes(word)) return value(`DEPENDENCY_POLICY_${word.toUpperCase()}`);
+  const near = nearest(text, policyWords);
+  const meant = near === undefined ? "" : ` Did you mean ${near}?`;
+  return wrong(`is neither cancel nor release: ${quote(text)}.${meant}`);
+}
+
 /** A whole number within bounds. */
 export function readWhole(text: string, min: number, max: number): Reading<number> {
   const number = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
@@ -120,6 +129,8 @@ const priorityWords: ReadonlyMap<string, number> = new Map([
   ["high", 192],
   ["critical", 240],
 ]);
+
+const policyWords = ["cancel", "release"];
 
 const rfc3339 = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})$/;
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { makeError } from "@muster/client/errors";
-import { JobSpecSchema, JobState } from "@muster/client/v1/job";
+import { DependencyPolicy, JobSpecSchema, JobState } from "@muster/client/v1/job";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { cutChunks } from "../../../tui/commands/job-submit-file.ts";
 import { payloadOfText, textOfPayload } from "../../../tui/input/payload.ts";
@@ -23,6 +23,34 @@ beforeEach(async () => {
 afterEach(async () => {
   await peer.close();
   directory.remove();
+});
+
+describe("job submit --after", () => {
+  test("names jobs by id or by the submitter's own, and what happens when one dies", async () => {
+    const argv = "job submit deploy --after job_1,mine --after job_2 --after-failure release".split(" ");
+    expect(await runCli(argv, input)).toMatchObject({ stderr: "", exitCode: 0 });
+    const { job } = peer.submitted[0] ?? {};
+    expect(job?.dependsOn.map(({ parent }) => [parent.case, parent.value])).toEqual([
+      ["jobId", "job_1"],
+      ["externalId", "mine"],
+      ["jobId", "job_2"],
+    ]);
+    expect(job?.dependencyPolicy).toBe(DependencyPolicy.RELEASE);
+    const wrong = await runCli(["job", "submit", "x", "--after-failure", "explode"], input);
+    expect(wrong.exitCode).toBe(2);
+    expect(wrong.stderr).toContain("neither cancel nor release");
+  });
+
+  test("in a file that is cut into batches refuses refs between them before anything is sent", async () => {
+    const jobs = Array.from({ length: 10_001 }, (_, n) =>
+      JSON.stringify({ kind: "x", ref: `r${n}`, dependsOn: n === 10_000 ? ["r0"] : [] }),
+    );
+    writeFileSync(join(directory.path, "jobs.jsonl"), jobs.join("\n"));
+    const ran = await runCli(["job", "submit", "-f", "jobs.jsonl"], input);
+    expect(ran.exitCode).toBe(2);
+    expect(ran.stderr).toContain('jobs.jsonl:10001: depends on "r0", which is in another batch');
+    expect(peer.submittedBatches).toEqual([]);
+  });
 });
 
 describe("job submit KIND", () => {

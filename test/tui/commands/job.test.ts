@@ -102,6 +102,18 @@ describe("job get", () => {
     expect(stdout).toContain("error detail\n  line 1\n  line␇ 2\n");
   });
 
+  test("shows what the job waits for, and later waited for", async () => {
+    const dependsOn = Array.from({ length: 12 }, (_, n) => ({
+      parent: { case: "jobId" as const, value: `job_p${n}` },
+    }));
+    peer.addJob({ jobId: "job_1", state: JobState.BLOCKED, waitingOn: 2, spec: { kind: "a", dependsOn } });
+    const { stdout } = await runCli(["job", "get", "job_1"], input);
+    expect(stdout).toContain("waits for\t2 of 12 jobs: job_p0, job_p1, ");
+    expect(stdout).toContain(", job_p9, and 2 more\n");
+    peer.changeJob("job_1", { state: JobState.READY, waitingOn: 0 });
+    expect((await runCli(["job", "get", "job_1"], input)).stdout).toContain("after\tjob_p0, job_p1, ");
+  });
+
   test("finds by external id, and says 3 for nothing", async () => {
     peer.addJob({ jobId: "job_1", state: JobState.READY, spec: { kind: "a", externalId: "mine" } });
     expect((await runCli(["job", "get", "--external-id", "mine", "-o", "name"], input)).stdout).toBe(

@@ -1,4 +1,5 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { DependencyPolicy } from "@muster/client/v1/job";
 import { describe, expect, test } from "vitest";
 import { CliError } from "../../../tui/errors.ts";
 import { readJobsFile } from "../../../tui/input/jobs-file.ts";
@@ -17,6 +18,36 @@ function problems(text: string, name: string): string[] {
 }
 
 describe("a YAML file", () => {
+  test("names what its jobs wait for by refs and ids", () => {
+    const { jobs } = readJobsFile(
+      `jobs:
+  - { kind: build, ref: build }
+  - kind: deploy
+    dependsOn: [build, job_01h455vb4pex5vsknk084sn02q, { externalId: mine }]
+    dependencyPolicy: release
+`,
+      "jobs.yaml",
+      nowMs,
+    );
+    expect(jobs[0]?.ref).toBe("build");
+    expect(jobs[1]?.dependsOn.map(({ parent }) => [parent.case, parent.value])).toEqual([
+      ["ref", "build"],
+      ["jobId", "job_01h455vb4pex5vsknk084sn02q"],
+      ["externalId", "mine"],
+    ]);
+    expect(jobs[1]?.dependencyPolicy).toBe(DependencyPolicy.RELEASE);
+    const wrong = "kind: x\ndependsOn: [7, { ref: a, jobId: b }, { job: c }]\ndependencyPolicy: releas\n";
+    expect(problems(wrong, "jobs.yaml")).toEqual([
+      "jobs.yaml:2:13: dependsOn[0]: must be a mapping of Dependency fields, not 7",
+      "jobs.yaml:2:16: dependsOn[1]: must name a job by one of ref, jobId and externalId",
+      expect.stringContaining('dependsOn[2].job: unknown field "job"'),
+      'jobs.yaml:3:19: dependencyPolicy: is neither cancel nor release: "releas". Did you mean release?',
+    ]);
+    expect(problems("kind: x\ndependsOn: build\n", "jobs.yaml")).toEqual([
+      'jobs.yaml:2:12: dependsOn: must be a list of jobs, not the text "build"',
+    ]);
+  });
+
   test("is a list of jobs with words for priority, durations and times", () => {
     const file = readJobsFile(
       `title: nightly
