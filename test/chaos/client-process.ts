@@ -3,7 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { DurationSchema, durationFromMs } from "@bufbuild/protobuf/wkt";
 import { createMusterClient } from "@muster/client/node";
 import { BatchService } from "@muster/client/v1/batch_service";
-import { JobState } from "@muster/client/v1/job";
+import { DependencyPolicy, JobState } from "@muster/client/v1/job";
 import { CancelOutcome, JobService } from "@muster/client/v1/job_service";
 import { StatusService } from "@muster/client/v1/status_service";
 import { type ClientLine, openHistory } from "./history.ts";
@@ -23,9 +23,11 @@ const batchApi = createMusterClient(BatchService, options);
 const jobApi = createMusterClient(JobService, options);
 const statusApi = createMusterClient(StatusService, options);
 const source = seededRandom(seed).fork(name);
+const chains = seededRandom(seed).fork(`${name} chains`);
 const random = () => source.next();
 const largestBatch = 200;
 const cancelShare = 0.003;
+const chainedShare = 0.05;
 const outcomeNames = {
   [CancelOutcome.UNSPECIFIED]: "requested",
   [CancelOutcome.CANCELLED]: "cancelled",
@@ -62,7 +64,12 @@ process.exit(0);
 async function submit(key: string, count: number): Promise<void> {
   const drawn = Array.from({ length: count }, () => drawJob(random, scale));
   history.write({ type: "submit", at: Date.now(), key, jobs: drawn.map((one) => one.asked) });
-  const specs = drawn.map(({ asked, payload, maxAttempts }) => ({
+  // Some wait for the one before, however that ends: who is forgotten never ends itself.
+  const specs = drawn.map(({ asked, payload, maxAttempts }, n) => ({
+    ref: `${n}`,
+    dependencyPolicy: DependencyPolicy.RELEASE,
+    dependsOn:
+      n > 0 && chains.next() < chainedShare ? [{ parent: { case: "ref" as const, value: `${n - 1}` } }] : [],
     kind: asked.kind,
     exclusive: asked.exclusive,
     payload: { content: { case: "data" as const, value: Buffer.from(JSON.stringify(payload)) } },
