@@ -32,6 +32,7 @@ import { databaseWatch } from "./maintain/database-watch.ts";
 import { Expiry } from "./maintain/expiry.ts";
 import { withdrawOffers } from "./maintain/gates.ts";
 import { runLoops } from "./maintain/loop.ts";
+import { ReleaseSweep } from "./maintain/releases.ts";
 import { pushCancels, sweeps } from "./maintain/sweeps.ts";
 import { createArtifactRoute } from "./outbound/artifact-route.ts";
 import { deriveUrlKey, type UrlSigner } from "./outbound/artifact-urls.ts";
@@ -137,13 +138,17 @@ async function start(
       dispatcher.announce(orgId, ready);
       peers.tell("ready", orgId);
     },
+    released: (orgId) => peers.released(orgId),
   });
   const coordinatorId = randomUUID();
+  const sweeping = new AbortController();
   const peers = new PeerWakes({
     url: urls.muster_app,
     coordinatorId,
     local: {
-      ready: (orgId) => void dispatcher.refresh(orgId),
+      ready: (orgId, counts) =>
+        counts ? dispatcher.announce(orgId, counts) : void dispatcher.refresh(orgId),
+      released: (orgId) => void attempt("release dependants", () => releases.drain(orgId, sweeping.signal)),
       changed: (orgId, jobIds) => feed.nudge(orgId, jobIds),
       cancel: (orgId) => void attempt("push cancels", () => pushCancels({ coordinator, dispatcher }, orgId)),
       command: (orgId) =>
@@ -173,6 +178,7 @@ async function start(
     projects: createProjectNames({ db }),
     wakes: peers,
   };
+  const releases = new ReleaseSweep(coordinator);
   // What nobody awaits: a stop waits for it before it closes the database.
   const attempts = new Set<Promise<void>>();
   const attempt = (what: string, body: () => Promise<unknown>): Promise<void> => {
@@ -302,7 +308,6 @@ async function start(
   cleanups.push(() => workers.stop({ graceMs: 0 }));
 
   const failed = Promise.withResolvers<Error>();
-  const sweeping = new AbortController();
   const swept = runLoops(
     [
       ...sweeps({
@@ -310,6 +315,7 @@ async function start(
         dispatcher,
         sessions,
         expiry,
+        releases,
         apiAddress: address.api,
         nowMs: steadyMs,
         checkPeers: () => peers.check(),

@@ -1,4 +1,5 @@
 import type { Log, Wakes } from "../domain/context.ts";
+import type { ReadyCount } from "../domain/submit.ts";
 import { WakeChannel } from "../store/wake-channel.ts";
 
 /** Statements that tell wakes, at most so many milliseconds apart: twenty a second. */
@@ -48,9 +49,14 @@ export class PeerWakes implements Wakes {
     this.#channel = new WakeChannel(options.url, (payload) => this.#hear(payload));
   }
 
-  ready(orgId: string): void {
-    this.#options.local.ready(orgId);
+  ready(orgId: string, counts?: readonly ReadyCount[]): void {
+    this.#options.local.ready(orgId, counts);
     this.tell("ready", orgId);
+  }
+
+  /** Only here: one sweep is enough. */
+  released(orgId: string): void {
+    this.#options.local.released(orgId);
   }
 
   changed(orgId: string, jobIds: readonly string[]): void {

@@ -5,7 +5,7 @@ import type { Counters } from "./counters.ts";
 import type { ProjectNames } from "./project-names.ts";
 import type { KeyType } from "./rules/keys.ts";
 import type { JobSettings, PartialJobSettings } from "./rules/settings.ts";
-import type { Submission, SubmitAnswer } from "./submit.ts";
+import type { ReadyCount, Submission, SubmitAnswer } from "./submit.ts";
 
 /** Where log lines go: message and fields. */
 export interface Log {
@@ -17,8 +17,10 @@ export interface Log {
 
 /** Nudges without data: each may be lost, a poll always follows. */
 export interface Wakes {
-  /** Jobs of the org may have become ready. */
-  ready(orgId: string): void;
+  /** Jobs of the org may have become ready; `counts` are all of them, where they are known. */
+  ready(orgId: string, counts?: readonly ReadyCount[]): void;
+  /** Ends of jobs wait for the sweep that takes them to who depends on them. */
+  released(orgId: string): void;
   /** These jobs changed, or their attempts said something: the feed has news. */
   changed(orgId: string, jobIds: readonly string[]): void;
   /** A cancel waits for a worker of the org. */

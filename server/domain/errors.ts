@@ -289,6 +289,14 @@ export function invalidArgument(violations: readonly Violation[]): DomainError {
   });
 }
 
+/** The dependencies of the jobs form a cycle: the violation names it in its order. */
+export function dependencyCycle(violation: Violation): DomainError {
+  return new DomainError("DEPENDENCY_CYCLE", {
+    message: `${violation.field} ${violation.message}`,
+    violations: [violation],
+  });
+}
+
 /** The request has a field that its message does not have; `nearest` is a known field spelled like it. */
 export function unknownField(field: string, nearest?: string): DomainError {
   return new DomainError("UNKNOWN_FIELD", {

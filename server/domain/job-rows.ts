@@ -3,6 +3,7 @@ import { type Call, call, type OrgTx } from "../store/statement.ts";
 import { type AuditRow, insertNewShapes, takeKeys } from "../store/submit.ts";
 import { writeTransitions } from "../store/transitions.ts";
 import type { Caller, Coordinator } from "./context.ts";
+import { noRelease, type Release } from "./dependants.ts";
 import { type LockedJob, lockedJob } from "./locked-job.ts";
 import type { Settled } from "./settle.ts";
 
@@ -17,16 +18,18 @@ export async function lockOne(tx: OrgTx, jobId: string): Promise<LockedJob | nul
   return rows[0] ? lockedJob(rows[0]) : null;
 }
 
-/** Writes what was decided about a locked job, and `others`, in the transaction of the lock. */
+/** Writes what was decided about a locked job, who depended on it, and `others`, in the transaction of the lock. */
 export async function writeSettled(
   c: Coordinator,
   tx: OrgTx,
   { transition, shape }: Settled,
   others: readonly Call[],
+  release: Release = noRelease,
 ): Promise<void> {
-  const writes = writeTransitions(tx.orgId, [transition], { n: 1, tally: c.newId() });
+  const transitions = [transition, ...release.transitions];
+  const writes = writeTransitions(tx.orgId, transitions, { n: 1, tally: c.newId() });
   const shapes = shape ? [insertNewShapes(tx.orgId, [shape])] : [];
-  await Promise.all([...shapes, ...writes, ...others].map((one) => tx.run(one)));
+  await Promise.all([...shapes, ...release.calls, ...writes, ...others].map((one) => tx.run(one)));
 }
 
 /**

@@ -15,6 +15,7 @@ import {
   uuidForm,
   writePageToken,
 } from "./pages.ts";
+import type { DependencyPolicy } from "./rules/dependencies.ts";
 import type { JobSettings } from "./rules/settings.ts";
 import { type ShapeTarget, shapeTarget } from "./rules/shapes.ts";
 import { JobState } from "./rules/states.ts";
@@ -43,6 +44,10 @@ export interface JobSpecView extends JobSettings {
   readonly opensPullRequest: boolean;
   /** Who alone may run it; null: any worker that can. */
   readonly target: ShapeTarget | null;
+  /** Ids, in the order in which they were named; empty in the basic view. */
+  readonly dependsOn: readonly string[];
+  /** Null for a job that depends on none. */
+  readonly dependencyPolicy: DependencyPolicy | null;
 }
 
 /** How far a running attempt is. */
@@ -86,6 +91,8 @@ export interface JobView {
   /** Why the last attempt of this run failed. */
   readonly error: StoredError | null;
   readonly prUrl: string | null;
+  /** Jobs that it depends on and that have not ended well yet. */
+  readonly waitingOn: number;
 }
 
 /** Reads a job by its id or its external id: exactly one of them is given. */
@@ -145,7 +152,7 @@ export async function listJobs(
 
 /** A row of the store as it is shown. */
 export function jobView({ asked, live, last, progress, workerName }: JobRow): JobView {
-  const { jobId, batchId, parentJobId, createdAt, skills, instructions, labels, ...spec } = asked;
+  const { jobId, batchId, parentJobId, createdAt, skills, instructions, labels, dependsOn, ...spec } = asked;
   const { exclusive: isExclusive, atMostOnce: isAtMostOnce, ...others } = spec;
   const now = live ?? last;
   const state = live?.state ?? last?.state;
@@ -168,6 +175,7 @@ export function jobView({ asked, live, last, progress, workerName }: JobRow): Jo
       instructions: instructions ?? [],
       labels: labels ?? {},
       target: shapeTarget(spec.target),
+      dependsOn: dependsOn ?? [],
     },
     state: checkedState(state),
     attempt: now.attempt,
@@ -190,6 +198,7 @@ export function jobView({ asked, live, last, progress, workerName }: JobRow): Jo
     result: live === null ? (past?.result ?? null) : null,
     error: past === null ? null : storedError(past),
     prUrl: past?.prUrl ?? null,
+    waitingOn: live?.waitingOn ?? 0,
   };
 }
 

@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
 import { lockAsked, readFinal, releaseDeadLetters, requestCancel, reviveJob } from "../store/job-changes.ts";
-import { call, type OrgTx, transact } from "../store/statement.ts";
+import { call, type OrgTx, transact, transactAgain } from "../store/statement.ts";
 import type { JobTemplate, NewJob } from "../store/submit.ts";
 import { insertAuditRows, insertNewShapes } from "../store/submit.ts";
 import { appendTallies, type TallyDelta, tallyOf } from "../store/tallies.ts";
 import type { Caller, Coordinator } from "./context.ts";
+import { announceRelease, drainRelease, isReleasing, noRelease, releaseDependants } from "./dependants.ts";
+import { parentsOf } from "./dependencies.ts";
 import { DomainError, failedPrecondition, notFound } from "./errors.ts";
 import { encodeId } from "./ids.ts";
 import { auditRow, lockOne, takeRequest, writeSettled } from "./job-rows.ts";
@@ -60,6 +62,7 @@ export async function submitJob(
     batch: null,
     keys,
     parent: held(caller, parent),
+    dependencies: parentsOf([job], [row]),
     audit: auditRow(c, caller, "job.submit", encodeId("job", row.jobId), { kind: job.kind }),
   });
   return { jobId: answer.jobIds[0] ?? row.jobId, isReplayed: answer.isReplayed };
@@ -80,6 +83,7 @@ export async function submitBatch(
     batch: { batchId, title },
     keys: [...idempotency(c, idempotencyKey, [title, ...jobs], batchId), ...externals(jobs, rows, parent)],
     parent: held(caller, parent),
+    dependencies: parentsOf(jobs, rows),
     audit: auditRow(c, caller, "batch.submit", encodeId("batch", batchId), { jobs: jobs.length }),
   });
   return { batchId: answer.batchId ?? batchId, jobIds: answer.jobIds, isReplayed: answer.isReplayed };
@@ -122,14 +126,16 @@ export async function retryJob(
     requestId = "",
   }: { readonly jobId: string; readonly reason: string; readonly requestId?: string },
 ): Promise<void> {
-  await transact(c.db.hot, caller.orgId, async (tx) => {
+  const replay = async (tx: OrgTx): Promise<"done" | "releasing"> => {
     let job = await lockOne(tx, jobId);
     if (!job) {
       // Two that replay at once take turns: the second finds the run of the first.
       await tx.run(call(lockAsked, { org: tx.orgId, job: jobId }));
       job = await lockOne(tx, jobId);
+      // Who depends on the new run is not to be taken for one of the old: that one's end goes its way first.
+      if (!job && (await isReleasing(tx, jobId))) return "releasing";
     }
-    if (!(await takeRequest(c, tx, "retry", jobId, requestId))) return;
+    if (!(await takeRequest(c, tx, "retry", jobId, requestId))) return "done";
     const audited = insertAuditRows(tx.orgId, [
       auditRow(c, caller, "job.retry", encodeId("job", jobId), { state: job?.state ?? null }, reason),
     ]);
@@ -137,7 +143,7 @@ export async function retryJob(
       const answer = settle(job, { type: "hurried" }, noRemains, c.random());
       if (!isSettled(answer)) throw notReplayable(jobId, job.state);
       await writeSettled(c, tx, answer, [audited]);
-      return;
+      return "done";
     }
     const final = await finalOf(tx, jobId);
     if (refusal(final.state, "replayed")) throw notReplayable(jobId, final.state);
@@ -150,7 +156,11 @@ export async function retryJob(
       tx.run(appendTallies(tx.orgId, c.newId(), uncounted(shape.queue, final.state))),
       tx.run(audited),
     ]);
-  });
+    return "done";
+  };
+  while ((await transact(c.db.hot, caller.orgId, replay)) === "releasing") {
+    await drainRelease(c, caller.orgId, jobId);
+  }
   c.wakes.ready(caller.orgId);
   c.wakes.changed(caller.orgId, [jobId]);
 }
@@ -161,7 +171,9 @@ async function endJob(
   { jobId, reason, lease }: { readonly jobId: string; readonly reason: string; readonly lease: Lease | null },
   eventOf: (job: LockedJob) => Extract<JobEvent, { type: "cancel-requested" | "deadline-passed" }> | null,
 ): Promise<CancelOutcome> {
-  const outcome = await transact(c.db.hot, caller.orgId, async (tx): Promise<CancelOutcome> => {
+  let release = noRelease;
+  const outcome = await transactAgain(c.db.hot, caller.orgId, async (tx): Promise<CancelOutcome> => {
+    release = noRelease;
     const job = await lockOne(tx, jobId);
     if (lease && (job?.leaseId !== lease.leaseId || job.attempt !== lease.attempt)) {
       throw superseded(lease, job?.attempt ?? (await finalOf(tx, jobId)).attempt);
@@ -179,7 +191,9 @@ async function endJob(
       auditRow(c, caller, "job.cancel", encodeId("job", jobId), { state: job.state, isForced }, reason),
     ]);
     if (isTerminal(answer.transition.state)) {
-      await writeSettled(c, tx, answer, [audited]);
+      const ended = job.hasDependants ? [answer.transition] : [];
+      release = await releaseDependants(c, tx, ended);
+      await writeSettled(c, tx, answer, [audited], release);
       return "cancelled";
     }
     await Promise.all([tx.run(call(requestCancel, { org: tx.orgId, job: jobId, reason })), tx.run(audited)]);
@@ -188,6 +202,7 @@ async function endJob(
   if (outcome !== "already-terminal") {
     c.wakes.changed(caller.orgId, [jobId]);
     c.wakes.cancel(caller.orgId);
+    announceRelease(c, caller.orgId, release);
   }
   return outcome;
 }
@@ -242,6 +257,9 @@ async function prepareJobs(
       deadline: job.deadline,
       externalId: job.externalId,
       idempotencyKey: of.idempotencyKey,
+      dependsOn: null,
+      waitingOn: 0,
+      hasDependants: false,
     });
   }
   return rows;
@@ -249,7 +267,7 @@ async function prepareJobs(
 
 // All that is not a job's own; jobs of a batch share it.
 function templateKey(job: JobRequest): string {
-  const { title, payload, labels, runAt, deadline, externalId, ...shared } = job;
+  const { title, payload, labels, runAt, deadline, externalId, dependsOn, ref, ...shared } = job;
   return JSON.stringify(shared);
 }
 
@@ -280,6 +298,7 @@ async function templateOf(
     isExclusive: job.exclusive,
     isAtMostOnce: job.atMostOnce,
     opensPullRequest: job.opensPullRequest,
+    dependencyPolicy: job.dependencyPolicy,
     instructions: job.instructions,
     submittedBy: caller.actor,
   };

@@ -3,19 +3,20 @@ import { keepLateResults } from "../store/late-results.ts";
 import { acceptLeases, finishLeases, lockLeases } from "../store/leases.ts";
 import { holdLink } from "../store/links.ts";
 import { insertPullRequests, type NewPullRequest } from "../store/pull-requests.ts";
-import { call, type OrgTx, runInOrg, transact } from "../store/statement.ts";
+import { call, type OrgTx, runInOrg, transact, transactAgain } from "../store/statement.ts";
 import { insertNewShapes } from "../store/submit.ts";
 import type { StoredError, Transition } from "../store/transition.ts";
 import { writeTransitions } from "../store/transitions.ts";
 import { Batcher } from "./batcher.ts";
 import type { Coordinator } from "./context.ts";
+import { announceRelease, type EndedJob, noRelease, type Release, releaseDependants } from "./dependants.ts";
 import { type LockedJob, lockedJob } from "./locked-job.ts";
 import { blameWorkers, type LossContext } from "./losses.ts";
 import { expectPoolPauses, type PoolPark, pausePools, resumeTime } from "./pools.ts";
 import { type Fence, isCurrentLease } from "./rules/fences.ts";
 import { pullRequestUrl } from "./rules/pull-requests.ts";
 import type { InternedShape } from "./rules/shapes.ts";
-import { JobState, Outcome } from "./rules/states.ts";
+import { isTerminal, JobState, Outcome } from "./rules/states.ts";
 import type { LeaseEvent } from "./rules/transitions.ts";
 import { isSettled, noRemains, type Remains, settle } from "./settle.ts";
 import { readAttemptsOf } from "./superseded.ts";
@@ -108,15 +109,15 @@ export async function endLeases(
   judge?: { readonly workerId: string; readonly linkEpoch: number },
 ): Promise<Set<string>> {
   if (ends.length === 0) return new Set();
-  const settled = await transact(c.db.hot, orgId, async (tx): Promise<Map<string, Settled>> => {
-    if (judge && (await tx.run(holdLink(tx.orgId, judge))).length === 0) return new Map();
+  const { settled, release } = await transactAgain(c.db.hot, orgId, async (tx): Promise<SettledAll> => {
+    if (judge && (await tx.run(holdLink(tx.orgId, judge))).length === 0) return nothingSettled;
     const byLease = new Map(ends.map((end) => [end.fence.leaseId, end]));
     const fences = ends.map((end) => end.fence);
     if (confirm) {
       await tx.run(call(lockLeases, { ...fenceArrays(tx.orgId, fences), ...bounds(fences) }));
       const confirmed = await confirm(tx, fences);
       for (const leaseId of [...byLease.keys()]) if (!confirmed.has(leaseId)) byLease.delete(leaseId);
-      if (byLease.size === 0) return new Map();
+      if (byLease.size === 0) return nothingSettled;
     }
     const blamed = await blamedFor(c, tx, [...byLease.values()]);
     return settleLocked(c, tx, fences, (job) => {
@@ -131,6 +132,7 @@ export async function endLeases(
     const lost = ends.filter(({ event, fence }) => event.type === "lost" && settled.has(fence.leaseId));
     if (lost.length > 0) c.counters.add("muster_lost_leases_total", {}, lost.length);
     c.wakes.ready(orgId);
+    announceRelease(c, orgId, release);
     c.wakes.changed(
       orgId,
       [...settled.values()].map((one) => one.transition.jobId),
@@ -184,10 +186,10 @@ async function commitResults(
     }
   }
   if (others.size > 0) {
-    await transact(c.db.hot, orgId, async (tx) => {
-      for (const [id, answer] of await settleResults(c, tx, [...others])) answers.set(id, answer);
-    });
-    c.wakes.ready(orgId);
+    const settled = await transact(c.db.hot, orgId, (tx) => settleResults(c, tx, [...others]));
+    for (const [id, answer] of settled.answers) answers.set(id, answer);
+    announceRelease(c, orgId, settled.release);
+    if (settled.returns) c.wakes.ready(orgId);
     if ([...others].some(isPoolPark)) c.wakes.gates(orgId);
   }
   c.wakes.changed(
@@ -219,14 +221,19 @@ async function settleResults(
   c: LeaseContext,
   tx: OrgTx,
   results: readonly LeaseResult[],
-): Promise<Map<string, ResultAnswer>> {
+): Promise<{
+  readonly answers: ReadonlyMap<string, ResultAnswer>;
+  readonly release: Release;
+  /** Jobs go back to where they may be ready. */
+  readonly returns: boolean;
+}> {
   // Who names another's lease in the same flush takes no part in what is done to it.
   const ofJob = Map.groupBy(results, (result) => result.fence.jobId);
   await expectPoolPauses(
     tx,
     results.filter(isPoolPark).map((result) => result.fence.jobId),
   );
-  const settled = await settleLocked(
+  const { settled, release } = await settleLocked(
     c,
     tx,
     results.map((result) => result.fence),
@@ -256,7 +263,8 @@ async function settleResults(
   );
   if (pulls.length > 0) await countPullRequests(tx, pulls);
   for (const [id, answer] of await explainStale(tx, stale)) answers.set(id, answer);
-  return answers;
+  const returns = [...settled.values()].some(({ transition }) => !isTerminal(transition.state));
+  return { answers, release, returns };
 }
 
 function isPoolPark({ event }: LeaseResult): boolean {
@@ -281,16 +289,25 @@ interface Settled {
   readonly opensPullRequest: boolean;
 }
 
-// Locks what the fences still match, decides row by row, writes all: by lease id, what was done.
+interface SettledAll {
+  /** By lease id, what was done. */
+  readonly settled: ReadonlyMap<string, Settled>;
+  readonly release: Release;
+}
+
+const nothingSettled: SettledAll = { settled: new Map(), release: noRelease };
+
+// Locks what the fences still match, decides row by row, for those too that depend on what ends, and writes all.
 async function settleLocked(
   c: LeaseContext,
   tx: OrgTx,
   fences: readonly Fence[],
   eventOf: (job: LockedJob) => { readonly event: LeaseEvent; readonly remains: Remains } | null,
-): Promise<Map<string, Settled>> {
+): Promise<SettledAll> {
   const rows = await tx.run(call(lockLeases, { ...fenceArrays(tx.orgId, fences), ...bounds(fences) }));
   const settled = new Map<string, Settled>();
   const shapes: InternedShape[] = [];
+  const parents: EndedJob[] = [];
   for (const row of rows) {
     const job = lockedJob(row);
     const end = eventOf(job);
@@ -307,12 +324,14 @@ async function settleLocked(
       opensPullRequest,
       poolPark: poolParkOf(job, transition),
     });
+    if (job.hasDependants && isTerminal(transition.state)) parents.push(transition);
   }
-  const transitions = [...settled.values()].map((one) => one.transition);
-  const writes = writeTransitions(tx.orgId, transitions, { n: 2, tally: c.newId() });
-  const calls = shapes.length > 0 ? [insertNewShapes(tx.orgId, shapes), ...writes] : writes;
+  const release = await releaseDependants(c, tx, parents);
+  const transitions = [...[...settled.values()].map((one) => one.transition), ...release.transitions];
+  const calls = [...release.calls, ...writeTransitions(tx.orgId, transitions, { n: 2, tally: c.newId() })];
+  if (shapes.length > 0) calls.unshift(insertNewShapes(tx.orgId, shapes));
   await Promise.all(calls.map((one) => tx.run(one)));
-  return settled;
+  return { settled, release };
 }
 
 function poolParkOf(job: LockedJob, transition: Transition): PoolPark | null {

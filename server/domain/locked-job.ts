@@ -1,4 +1,5 @@
 import type { Row } from "postgres";
+import type { DependencyPolicy } from "./rules/dependencies.ts";
 import type { JobFacts } from "./rules/lifecycle.ts";
 import { type Shape, type ShapeTarget, shapeTarget } from "./rules/shapes.ts";
 import type { JobState } from "./rules/states.ts";
@@ -20,12 +21,15 @@ export interface LockedJob extends JobFacts {
   readonly reason: string | null;
   readonly kind: string;
   readonly project: string | null;
+  readonly priority: number;
   /** It may open a pull request that counts against the cap of its project. */
   readonly opensPullRequest: boolean;
   /** Whom it was submitted for. */
   readonly askedTarget: ShapeTarget | null;
   /** The session that its lease was given, or that it goes back to. */
   readonly sessionId: string | null;
+  /** What becomes of it when a job that it depends on dies. */
+  readonly dependencyPolicy: DependencyPolicy;
   /** Other jobs wait for its end. */
   readonly hasDependants: boolean;
   /** What decides who may run it, now. */
@@ -53,7 +57,9 @@ export function lockedJob(row: Row): LockedJob {
     project: text(row["project"]),
     opensPullRequest: row["opens"] === true,
     askedTarget: shapeTarget(text(row["asked_target"])),
+    priority: Number(row["priority"]),
     sessionId: text(row["session"]),
+    dependencyPolicy: row["policy"] === "release" ? "release" : "cancel",
     hasDependants: row["has_dependants"] === true,
     shape: {
       kind: String(row["kind"]),

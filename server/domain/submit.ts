@@ -14,6 +14,7 @@ import {
   takeKeys,
 } from "../store/submit.ts";
 import { Batcher } from "./batcher.ts";
+import { type Parent, resolveParents } from "./dependencies.ts";
 import { alreadyExists, type DomainError } from "./errors.ts";
 import { encodeId } from "./ids.ts";
 import type { InternedShape } from "./rules/shapes.ts";
@@ -47,6 +48,8 @@ export interface Submission {
   /** The lease under which child jobs are submitted, with the worker that must hold it. */
   readonly parent: (Lease & { readonly workerId: string }) | null;
   readonly audit: AuditRow;
+  /** What the jobs wait for, job by job; null: nothing. */
+  readonly dependencies: readonly (readonly Parent[])[] | null;
 }
 
 /** What a submission came to. An error is this submission's own: others of its flush are not touched. */
@@ -60,6 +63,8 @@ export interface SubmitOptions {
   readonly newId: () => string;
   /** Called after commit with what was inserted. */
   readonly submitted: (orgId: string, ready: readonly ReadyCount[]) => void;
+  /** Called after commit when ends of jobs wait for the sweep that takes them to who depends on them. */
+  readonly released: (orgId: string) => void;
 }
 
 /** So many new jobs of a shape, up to this priority. */
@@ -76,7 +81,8 @@ export function createSubmitBatcher(options: SubmitOptions): Batcher<Submission,
     maxWeight: 2_000,
     maxInFlight: 2,
     maxQueuedWeight: 100_000,
-    weigh: (submission) => submission.jobs.length,
+    weigh: ({ jobs, dependencies }) =>
+      (dependencies ?? []).reduce((sum, parents) => sum + parents.length, jobs.length),
     flush: (orgId, items) => flushSubmissions(options, known, orgId, items),
   });
 }
@@ -87,21 +93,28 @@ async function flushSubmissions(
   orgId: string,
   submissions: readonly Submission[],
 ): Promise<readonly SubmitAnswer[]> {
-  const decides = submissions.some((one) => one.keys.length > 0 || one.parent !== null);
+  const decides = submissions.some((one) => one.keys.length > 0 || one.parent !== null || one.dependencies);
   const answers: SubmitAnswer[] = submissions.map(fresh);
   const shapes = newShapes(known, orgId, submissions);
+  let accepted = submissions;
+  let leavesEnds = false;
   if (decides) {
     await transact(options.hot, orgId, async (tx) => {
       await refuseStaleParents(tx, submissions, answers);
       await resolveKeys(tx, submissions, answers);
-      const accepted = submissions.filter((_, index) => isFresh(answers[index]));
-      await Promise.all(insertions(options, orgId, accepted, shapes).map((one) => tx.run(one)));
+      const resolved = await resolveParents(tx, submissions, (index) => isFresh(answers[index]));
+      await refuse(tx, submissions, answers, resolved.refused);
+      accepted = resolved.submissions.filter((_, index) => isFresh(answers[index]));
+      leavesEnds = resolved.leavesEnds;
+      const calls = [...insertions(options, orgId, accepted, shapes), ...resolved.calls];
+      await Promise.all(calls.map((one) => tx.run(one)));
     });
   } else {
     await runInOrg(options.hot, orgId, insertions(options, orgId, submissions, shapes));
   }
   for (const shape of shapes) known.add(`${orgId}:${shape.shapeId}`);
-  options.submitted(orgId, countShapes(submissions));
+  options.submitted(orgId, countShapes(accepted));
+  if (leavesEnds) options.released(orgId);
   return answers;
 }
 
@@ -109,7 +122,8 @@ async function flushSubmissions(
 function countShapes(submissions: readonly Submission[]): ReadyCount[] {
   const counts = new Map<bigint, { readonly shape: InternedShape; count: number; priority: number }>();
   for (const { jobs } of submissions) {
-    for (const { template } of jobs) {
+    for (const { template, waitingOn } of jobs) {
+      if (waitingOn > 0) continue;
       const { shape, priority } = template;
       const counted = counts.get(shape.shapeId);
       if (counted) {
@@ -250,15 +264,35 @@ async function resolveKeys(
   }
   const refused = lost.map(({ index }) => index);
   const given = wanted.filter(({ index, key }) => refused.includes(index) && taken.has(nameOf(key)));
-  if (given.length > 0) {
-    await tx.run(
-      call(dropKeys, {
-        org: tx.orgId,
-        types: given.map(({ key }) => key.type),
-        keys: given.map(({ key }) => key.key),
-      }),
-    );
+  await giveBack(
+    tx,
+    given.map(({ key }) => key),
+  );
+}
+
+// What they took is free again, and their repetitions in this flush are answered alike.
+async function refuse(
+  tx: OrgTx,
+  submissions: readonly Submission[],
+  answers: SubmitAnswer[],
+  refused: ReadonlyMap<number, DomainError>,
+): Promise<void> {
+  if (refused.size === 0) return;
+  const byJob = new Map([...refused].map(([index, error]) => [submissions[index]?.jobs[0]?.jobId, error]));
+  for (const [index, answer] of answers.entries()) {
+    const error = "error" in answer ? undefined : byJob.get(answer.jobIds[0]);
+    if (error) answers[index] = { error };
   }
+  await giveBack(
+    tx,
+    [...refused.keys()].flatMap((index) => submissions[index]?.keys ?? []),
+  );
+}
+
+async function giveBack(tx: OrgTx, keys: readonly SubmitKey[]): Promise<void> {
+  if (keys.length === 0) return;
+  const [types, names] = [keys.map((key) => key.type), keys.map((key) => key.key)];
+  await tx.run(call(dropKeys, { org: tx.orgId, types, keys: names }));
 }
 
 interface KeyOwner {

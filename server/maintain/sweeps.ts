@@ -17,6 +17,7 @@ import { dropAll, lapseAvoids, promoteDueJobs, sweepOnce } from "./due.ts";
 import type { Expiry } from "./expiry.ts";
 import { countGates, openGates, withdrawAllOffers } from "./gates.ts";
 import type { Loop } from "./loop.ts";
+import type { ReleaseSweep } from "./releases.ts";
 import { refreshStanding } from "./standing.ts";
 
 /** How long the change feed is kept. */
@@ -28,6 +29,7 @@ export interface SweepParts {
   readonly dispatcher: Dispatcher;
   readonly sessions: ReadonlySet<LinkSession>;
   readonly expiry: Expiry;
+  readonly releases: ReleaseSweep;
   readonly apiAddress: string;
   readonly nowMs: () => number;
   /** Sees to the wakes between coordinators. */
@@ -59,6 +61,11 @@ export function sweeps(parts: SweepParts): Loop[] {
     { name: "pauses", intervalMs: 250, pass: eachOrg((orgId) => openGates(c, orgId)) },
     { name: "gates", intervalMs: 5_000, pass: eachOrg((orgId) => countGates(c, orgId)) },
     { name: "withdrawals", intervalMs: 1_000, pass: () => withdrawAllOffers(parts) },
+    {
+      name: "releases",
+      intervalMs: 250,
+      pass: eachOrg((orgId, signal) => parts.releases.drain(orgId, signal)),
+    },
     { name: "avoids", intervalMs: 1_000, pass: eachOrg((orgId) => lapseAvoids(c, orgId)) },
     { name: "expiry", intervalMs: 1_000, pass: eachOrg((orgId) => expiry.pass(orgId)) },
     { name: "deadlines", intervalMs: 1_000, pass: eachOrg((orgId) => cancelOverdue(c, orgId)) },

@@ -12,6 +12,7 @@ import { type SubmitBatchRequest as Submitted, submitBatch } from "../domain/job
 import type { JobRequest } from "../domain/rules/job-spec.ts";
 import { textViolations } from "../domain/rules/texts.ts";
 import { callerOf } from "./auth.ts";
+import { checkDependencies } from "./dependencies.ts";
 import { type JobLimits, readJobSpec } from "./job-specs.ts";
 import {
   isHopeless,
@@ -80,6 +81,7 @@ function readSubmission(request: SubmitBatchRequest, limits: JobLimits): Submitt
     if (isHopeless(problems)) break;
   }
   checkExternalIds(problems, read);
+  checkDependencies(problems, read, (index) => `jobs[${index}]`);
   refuseProblems(problems);
   return { jobs: read, title: request.title, idempotencyKey, parent };
 }

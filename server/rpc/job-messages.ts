@@ -44,6 +44,7 @@ export function jobMessage(job: JobView): MessageInitShape<typeof JobSchema> {
     error: errorMessage(job.error),
     prUrl: job.prUrl ?? "",
     sessionId: job.sessionId ?? "",
+    waitingOn: job.waitingOn,
   };
 }
 

@@ -18,6 +18,7 @@ import {
 } from "../domain/rules/job-spec.ts";
 import type { PartialJobSettings } from "../domain/rules/settings.ts";
 import { type ShapeTarget, targetParts } from "../domain/rules/shapes.ts";
+import { readDependencies, readPolicy, writeDependencies, writePolicy } from "./dependencies.ts";
 import { orNull, type Problems, readDuration, readId, readTime, writeId, writeTime } from "./messages.ts";
 import { readPayload, writePayload } from "./payloads.ts";
 
@@ -52,6 +53,9 @@ export function readJobSpec(problems: Problems, path: string, spec: JobSpec, lim
     opensPullRequest: spec.opensPullRequest ?? spec.project !== "",
     pool: orNull(spec.pool),
     ...readTarget(problems, `${path}.target`, spec.target),
+    dependsOn: readDependencies(problems, `${path}.dependsOn`, spec.dependsOn),
+    dependencyPolicy: readPolicy(problems, `${path}.dependencyPolicy`, spec.dependencyPolicy),
+    ref: orNull(spec.ref),
     ...readSettings(problems, path, spec),
   };
   for (const violation of jobViolations(job, path, limits)) problems.push(violation);
@@ -151,6 +155,8 @@ export function writeJobSpec(spec: JobSpecView): MessageInitShape<typeof JobSpec
     opensPullRequest: spec.opensPullRequest,
     pool: spec.pool ?? "",
     target: writeTarget(spec.target),
+    dependsOn: writeDependencies(spec.dependsOn),
+    dependencyPolicy: writePolicy(spec.dependencyPolicy),
     payload: writePayload(payload),
     runTime: writeTime(runAt),
     deadline: writeTime(deadline),

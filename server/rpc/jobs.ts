@@ -18,6 +18,7 @@ import { listRunnableJobs } from "../domain/runnable-jobs.ts";
 import type { Lease } from "../domain/submit.ts";
 import type { JobFilter } from "../store/job-lists.ts";
 import { callerOf } from "./auth.ts";
+import { checkDependencies } from "./dependencies.ts";
 import { attemptMessage, deadLetterMessage, eventMessage, jobMessage } from "./job-messages.ts";
 import { readJobSpec } from "./job-specs.ts";
 import { readCursor, waitJob, watchJob, writeCursor } from "./job-watch.ts";
@@ -47,6 +48,7 @@ export function jobService(parts: ApiParts): ServiceImpl<typeof JobService> {
       const job = required(problems, "job", request.job)
         ? readJobSpec(problems, "job", request.job, c.config)
         : null;
+      if (job !== null) checkDependencies(problems, [job], () => "job");
       const idempotencyKey = readIdempotencyKey(problems, request.idempotencyKey);
       const parent = readLease(problems, "parent", request.parent);
       refuseProblems(problems);

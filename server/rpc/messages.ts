@@ -6,7 +6,7 @@ import {
   timestampFromDate,
 } from "@bufbuild/protobuf/wkt";
 import type { LeaseRef } from "@muster/client/v1/job_service";
-import { DomainError, invalidArgument, tooLarge, type Violation } from "../domain/errors.ts";
+import { DomainError, dependencyCycle, invalidArgument, tooLarge, type Violation } from "../domain/errors.ts";
 import { decodeId, encodeId, type IdNoun } from "../domain/ids.ts";
 import type { PageRequest } from "../domain/pages.ts";
 import { keyViolations } from "../domain/rules/job-spec.ts";
@@ -24,7 +24,7 @@ export function isHopeless(problems: Problems): boolean {
   return problems.length >= violationsMax;
 }
 
-/** Throws if anything is wrong: PAYLOAD_TOO_LARGE if that is all, else VALIDATION_FAILED. */
+/** Throws if anything is wrong: PAYLOAD_TOO_LARGE or DEPENDENCY_CYCLE if that is all, else VALIDATION_FAILED. */
 export function refuseProblems(problems: Problems): void {
   const [first] = problems;
   if (first === undefined) return;
@@ -32,6 +32,7 @@ export function refuseProblems(problems: Problems): void {
   if (size !== null && problems.every((one) => one.reason === "PAYLOAD_TOO_LARGE")) {
     throw tooLarge("PAYLOAD_TOO_LARGE", first.field, Number(size[1]), Number(size[2]));
   }
+  if (problems.every((one) => one.reason === "DEPENDENCY_CYCLE")) throw dependencyCycle(first);
   throw invalidArgument(problems);
 }
 

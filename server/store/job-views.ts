@@ -74,6 +74,8 @@ export async function readJobs(
         atMostOnce: jobs.atMostOnce,
         opensPullRequest: jobs.opensPullRequest,
         target: jobs.target,
+        dependsOn: sql<readonly string[] | null>`case when ${isFull} then ${jobs.dependsOn} end`,
+        dependencyPolicy: jobs.dependencyPolicy,
       },
       live: {
         state: jobQueue.state,
@@ -89,6 +91,7 @@ export async function readJobs(
         workerId: jobQueue.workerId,
         reason: jobQueue.reason,
         sessionId: jobQueue.sessionId,
+        waitingOn: jobQueue.waitingOn,
       },
       last: {
         attempt: last.attempt,

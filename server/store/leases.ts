@@ -115,8 +115,8 @@ export const finishLeases = statement(sql`
 const among = (column: SQL) => sql`${column} = any(${param("jobs")}::uuid[])
   and ${column} >= ${param("low")}::uuid and ${column} <= ${param("high")}::uuid`;
 
-// A parked row keeps as its ready_at until when a run_at or a backoff holds it, whatever its own wake_at is.
-const readyIn = sql`case when x.${q.state} = ${stateNumber(JobState.parked)}
+// A parked or blocked row keeps as its ready_at until when a run_at or a backoff holds it, whatever its wake_at is.
+const readyIn = sql`case when x.${q.state} in (${stateNumbers([JobState.parked, JobState.blocked])})
   then ceil(extract(epoch from x.${q.readyAt} - ${clock}) * 1000)::float8 end`;
 
 /** What a decision needs of a job's row and its policy. */
@@ -130,7 +130,8 @@ const decisionColumns = sql`x.${q.jobId} as job, x.${q.attempt} as attempt, x.${
   d.${j.backoffFactor} as backoff_factor, d.${j.atMostOnce} as at_most_once, d.${j.kind} as kind,
   d.${j.project} as project, h.${s.avoid} as avoid, h.${s.alone} as alone, d.${j.queue} as queue, d.${j.skills} as skills,
   d.${j.points} as points, d.${j.pool} as pool, d.${j.opensPullRequest} as opens, d.${j.target} as asked_target,
-  h.${s.target} as target, x.${q.sessionId} as session, x.${q.hasDependants} as has_dependants`;
+  h.${s.target} as target, x.${q.sessionId} as session, x.${q.hasDependants} as has_dependants,
+  d.${j.dependencyPolicy} as policy, x.${q.priority} as priority`;
 const decisionSources = sql`left join ${jobs} d on d.${j.orgId} = ${param("org")}::uuid and d.${j.jobId} = x.${q.jobId}
     and ${among(sql`d.${j.jobId}`)}
   left join ${shapes} h on h.${s.orgId} = ${param("org")}::uuid and h.${s.shapeId} = x.${q.shapeId}`;

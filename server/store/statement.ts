@@ -1,6 +1,7 @@
 import type { SQL, Table } from "drizzle-orm";
 import type { Row, Sql } from "postgres";
 import { writeArray } from "./arrays.ts";
+import { isSerialisation } from "./connection-errors.ts";
 import { getTableColumns, PgDialect, Placeholder, sql } from "./drizzle.ts";
 import type { HotPool } from "./hot-pool.ts";
 import { inTransaction } from "./transaction.ts";
@@ -63,6 +64,24 @@ export function transact<T>(pool: HotPool, orgId: string, body: (tx: OrgTx) => P
       body({ orgId, run: (one) => execute(connection.sql, one) }),
     ),
   );
+}
+
+/** Times that the database may choose a transaction to give way before that is told. */
+const maxTries = 5;
+
+/** The same, begun again when the database chose it to give way: the body must leave nothing behind outside of it. */
+export async function transactAgain<T>(
+  pool: HotPool,
+  orgId: string,
+  body: (tx: OrgTx) => Promise<T>,
+): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await transact(pool, orgId, body);
+    } catch (error) {
+      if (!isSerialisation(error) || tries === maxTries) throw error;
+    }
+  }
 }
 
 /** What a statement is executed on: a pool, a reserved connection or a transaction. */

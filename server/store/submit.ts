@@ -1,3 +1,4 @@
+import type { DependencyPolicy } from "../domain/rules/dependencies.ts";
 import { initialState } from "../domain/rules/lifecycle.ts";
 import type { JobSettings } from "../domain/rules/settings.ts";
 import type { InternedShape } from "../domain/rules/shapes.ts";
@@ -19,9 +20,10 @@ import { type Call, call, names, param, statement } from "./statement.ts";
 import { tallied } from "./tallies.ts";
 
 const au = names(auditLog);
-// T1 by the table: where a job starts that waits for no other, before its run_at and after.
+// T1 by the table: where a job starts that waits for no other, before its run_at and after; and one that waits.
 const scheduled = stateNumber(initialState({ waitingOn: 0, readyInMs: 1 }));
 const ready = stateNumber(initialState({ waitingOn: 0, readyInMs: null }));
+const blocked = stateNumber(initialState({ waitingOn: 1, readyInMs: null }));
 
 /** What many jobs of a flush have in common: sent once. */
 export interface JobTemplate {
@@ -34,6 +36,7 @@ export interface JobTemplate {
   readonly isExclusive: boolean;
   readonly isAtMostOnce: boolean;
   readonly opensPullRequest: boolean;
+  readonly dependencyPolicy: DependencyPolicy;
   readonly instructions: readonly string[];
   readonly submittedBy: string;
 }
@@ -52,35 +55,45 @@ export interface NewJob {
   readonly deadline: Date | null;
   readonly externalId: string | null;
   readonly idempotencyKey: string | null;
+  /** In the order in which they were named; null: none. */
+  readonly dependsOn: readonly string[] | null;
+  /** How many of them have not succeeded yet. */
+  readonly waitingOn: number;
+  /** Jobs of the same submission wait for it. */
+  readonly hasDependants: boolean;
 }
 
 const insertJobs = statement(sql`
   with d as (
-    select p.*, t.*, case when p.run_at > extract(epoch from ${clock}) then ${scheduled} else ${ready} end::smallint as state
+    select p.*, t.*, case when p.waiting_on > 0 then ${blocked} when p.run_at > extract(epoch from ${clock}) then ${scheduled} else ${ready} end::smallint as state
     from unnest(${param("jobs")}::uuid[], ${param("templates")}::int[], ${param("batches")}::uuid[],
       ${param("parents")}::uuid[], ${param("titles")}::text[], ${param("payloads")}::text[], ${param("labels")}::text[],
-      ${param("runs")}::float8[], ${param("deadlines")}::float8[], ${param("externals")}::text[], ${param("keys")}::text[])
-      as p(job_id, template, batch_id, parent_job_id, title, payload, labels, run_at, deadline, external_id, idempotency_key)
+      ${param("runs")}::float8[], ${param("deadlines")}::float8[], ${param("externals")}::text[], ${param("keys")}::text[],
+      ${param("dependencies")}::text[], ${param("waiting")}::int[], ${param("parented")}::boolean[])
+      as p(job_id, template, batch_id, parent_job_id, title, payload, labels, run_at, deadline, external_id, idempotency_key,
+        depends_on, waiting_on, has_dependants)
     join unnest(${param("shapes")}::bigint[], ${param("kinds")}::text[], ${param("queues")}::text[],
       ${param("skills")}::text[], ${param("points")}::int[], ${param("pools")}::text[], ${param("projects")}::text[],
       ${param("targets")}::text[], ${param("instructions")}::text[], ${param("priorities")}::smallint[], ${param("softs")}::int[],
       ${param("hards")}::int[], ${param("ttls")}::int[], ${param("reclaims")}::int[], ${param("tries")}::int[],
       ${param("backoffs")}::int[], ${param("backoffMaxes")}::int[], ${param("factors")}::float8[],
       ${param("exclusives")}::boolean[], ${param("mostOnces")}::boolean[], ${param("opens")}::boolean[],
-      ${param("submitters")}::text[]) with ordinality
+      ${param("policies")}::text[], ${param("submitters")}::text[]) with ordinality
       as t(shape_id, kind, queue, skills, points, pool, project, target, instructions, priority, soft, hard, ttl, reclaim, tries,
-        backoff, backoff_max, factor, is_exclusive, is_at_most_once, opens_pull_request, submitted_by, ordinal)
+        backoff, backoff_max, factor, is_exclusive, is_at_most_once, opens_pull_request, policy, submitted_by, ordinal)
       on t.ordinal = p.template
   ), asked as (
     insert into ${jobs} (${j.orgId}, ${j.jobId}, ${j.batchId}, ${j.parentJobId}, ${j.runAt}, ${j.deadline}, ${j.points},
       ${j.softTimeoutMs}, ${j.hardTimeoutMs}, ${j.leaseTtlMs}, ${j.reclaimAfterMs}, ${j.maxAttempts},
       ${j.backoffInitialMs}, ${j.backoffMaxMs}, ${j.backoffFactor}, ${j.priority}, ${j.exclusive}, ${j.atMostOnce},
       ${j.opensPullRequest}, ${j.kind}, ${j.queue}, ${j.title}, ${j.payload}, ${j.skills}, ${j.instructions}, ${j.labels},
-      ${j.project}, ${j.pool}, ${j.target}, ${j.externalId}, ${j.idempotencyKey}, ${j.submittedBy})
+      ${j.project}, ${j.pool}, ${j.target}, ${j.externalId}, ${j.idempotencyKey},
+      ${j.dependsOn}, ${j.dependencyPolicy}, ${j.submittedBy})
     select ${param("org")}::uuid, job_id, batch_id, parent_job_id, to_timestamp(run_at), to_timestamp(deadline), points,
       soft, hard, ttl, reclaim, tries, backoff, backoff_max, factor, priority, is_exclusive, is_at_most_once,
       opens_pull_request, kind, queue, title, convert_to(payload, 'UTF8'), string_to_array(skills, ','),
-      string_to_array(instructions, ','), labels::jsonb, project, pool, target, external_id, idempotency_key, submitted_by
+      string_to_array(instructions, ','), labels::jsonb, project, pool, target, external_id, idempotency_key,
+      string_to_array(depends_on, ',')::uuid[], case when depends_on is not null then policy end, submitted_by
     from d
   ), changed as (
     insert into ${changes} (${ch.orgId}, ${ch.n}, ${ch.jobIds}, ${ch.states}, ${ch.attempts}, ${ch.workerIds})
@@ -90,13 +103,15 @@ const insertJobs = statement(sql`
       submitted: sql`1`,
       scheduled: sql`case when d.state = ${scheduled} then 1 else 0 end`,
       ready: sql`case when d.state = ${ready} then 1 else 0 end`,
+      blocked: sql`case when d.state = ${blocked} then 1 else 0 end`,
     })}
   )
   insert into ${jobQueue} (${q.orgId}, ${q.jobId}, ${q.shapeId}, ${q.readyAt}, ${q.wakeAt}, ${q.deadline}, ${q.batchId},
-    ${q.points}, ${q.reclaimAfterMs}, ${q.leaseTtlMs}, ${q.state}, ${q.priority})
-  select ${param("org")}::uuid, job_id, shape_id, case when state = ${ready} then ${clock} end,
+    ${q.points}, ${q.reclaimAfterMs}, ${q.leaseTtlMs}, ${q.state}, ${q.priority}, ${q.waitingOn}, ${q.hasDependants})
+  select ${param("org")}::uuid, job_id, shape_id, 
+    case state when ${ready} then ${clock} when ${blocked} then to_timestamp(run_at) end,
     case when state = ${scheduled} then to_timestamp(run_at) end, to_timestamp(deadline), batch_id, points, reclaim, ttl, state,
-    priority
+    priority, waiting_on, has_dependants
   from d`);
 
 const insertShapes = statement(sql`
@@ -166,7 +181,7 @@ export const holdParents = statement(sql`
   where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(${param("jobs")}::uuid[])
   order by x.${q.jobId} for key share of x`);
 
-/** The statement that inserts jobs, ready or scheduled, counts them and tells the feed. `tally` is a new id. */
+/** The statement that inserts jobs, blocked, ready or scheduled, counts them and tells the feed. `tally` is a new id. */
 export function insertNewJobs(org: string, tally: string, rows: readonly NewJob[]): Call {
   const templates = [...new Set(rows.map((row) => row.template))];
   const position = new Map(templates.map((template, index) => [template, index + 1]));
@@ -185,6 +200,9 @@ export function insertNewJobs(org: string, tally: string, rows: readonly NewJob[
     deadlines: rows.map((row) => seconds(row.deadline)),
     externals: rows.map((row) => row.externalId),
     keys: rows.map((row) => row.idempotencyKey),
+    dependencies: rows.map((row) => row.dependsOn?.join(",") ?? null),
+    waiting: rows.map((row) => row.waitingOn),
+    parented: rows.map((row) => row.hasDependants),
     shapes: templates.map((one) => one.shape.shapeId.toString()),
     kinds: templates.map((one) => one.shape.kind),
     queues: templates.map((one) => one.shape.queue),
@@ -206,6 +224,7 @@ export function insertNewJobs(org: string, tally: string, rows: readonly NewJob[
     exclusives: templates.map((one) => one.isExclusive),
     mostOnces: templates.map((one) => one.isAtMostOnce),
     opens: templates.map((one) => one.opensPullRequest),
+    policies: templates.map((one) => one.dependencyPolicy),
     submitters: templates.map((one) => one.submittedBy),
   });
 }

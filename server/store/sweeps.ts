@@ -46,7 +46,8 @@ export const promoteDue = statement(sql`
   ), promoted as (
     update ${jobQueue} x set ${q.state} = f.target, ${q.reason} = null,
       ${q.wakeAt} = case when f.target = ${raw(JobState.scheduled)} then x.${q.readyAt} end,
-      ${q.readyAt} = case when f.target <> ${raw(JobState.ready)} then null
+      ${q.readyAt} = case when f.target = ${raw(JobState.blocked)} then x.${q.readyAt}
+        when f.target <> ${raw(JobState.ready)} then null
         when x.${q.state} = ${raw(JobState.parked)} then ${clock} else coalesce(x.${q.readyAt}, ${clock}) end
     from found f
     where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(array(select job_id from found)) and x.${q.jobId} = f.job_id

@@ -21,14 +21,17 @@ const pr = names(progress);
 const ready = stateNumber(JobState.ready);
 const parked = stateNumber(JobState.parked);
 const scheduled = stateNumber(JobState.scheduled);
+const blocked = stateNumber(JobState.blocked);
 
-// A row that is parked while it waits for a time keeps that time as its ready_at: unpark goes back to it.
+// A row that is parked while it waits for a time keeps that time as its ready_at: unpark goes back to it. A blocked
+// one has it there already.
 const moveJobs = statement(sql`
   update ${jobQueue} x set ${q.state} = d.state, ${q.shapeId} = d.shape, ${q.failures} = d.failures,
     ${q.losses} = d.losses, ${q.releases} = d.releases, ${q.attempt} = d.attempt, ${q.leaseId} = null,
     ${q.workerId} = null, ${q.grantedAt} = null, ${q.reason} = d.reason, ${q.sessionId} = d.session,
     ${q.waitingOn} = d.waiting, ${q.isPoolParked} = d.pool_parked,
     ${q.readyAt} = case when d.state = ${parked} and x.${q.state} = ${scheduled} then x.${q.wakeAt}
+      when d.state = ${parked} and x.${q.state} = ${blocked} then x.${q.readyAt}
       when d.state <> ${ready} and d.renews then null
       when d.state = ${ready} and (d.renews or x.${q.readyAt} is null) then ${clock}
       else x.${q.readyAt} end,

@@ -42,6 +42,7 @@ function coordinator(coordinatorId: string, url: string) {
     coordinatorId,
     local: {
       ready: (orgId) => heard.push(["ready", orgId]),
+      released: (orgId) => heard.push(["released", orgId]),
       changed: (orgId, jobIds) => heard.push(["changed", orgId, jobIds]),
       cancel: (orgId) => heard.push(["cancel", orgId]),
       command: (orgId) => heard.push(["command", orgId]),

@@ -7,6 +7,7 @@ import type { JobRequest } from "../../server/domain/rules/job-spec.ts";
 import { JobState } from "../../server/domain/rules/states.ts";
 import { dropAll, lapseAvoids, promoteDueJobs, sweepOnce } from "../../server/maintain/due.ts";
 import { Expiry } from "../../server/maintain/expiry.ts";
+import { ReleaseSweep } from "../../server/maintain/releases.ts";
 import { sweeps } from "../../server/maintain/sweeps.ts";
 import { call } from "../../server/store/statement.ts";
 import { dropChanges, dropExpiredKeys, foldTallies } from "../../server/store/sweeps.ts";
@@ -157,6 +158,7 @@ describe("a deadline", () => {
       dispatcher: testDispatcher(c),
       sessions: new Set<never>(),
       expiry: new Expiry(c, () => performance.now()),
+      releases: new ReleaseSweep(c),
       apiAddress: "",
       nowMs: () => performance.now(),
       checkPeers: async () => {},

@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
 import postgres, { type Sql } from "postgres";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { finishLeases, lockLeases } from "../../server/store/leases.ts";
+import { countDown, deleteEdges, holdLive, markParents, readEdges } from "../../server/store/dependencies.ts";
+import { finishLeases, lockJobs, lockLeases } from "../../server/store/leases.ts";
 import { type Call, call, setOrg } from "../../server/store/statement.ts";
 import { claimOf } from "../support/claims.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
@@ -114,10 +115,20 @@ describe.each(["force_generic_plan", "force_custom_plan"] as const)("with %s", (
   test.each([
     ["finish", finishLeases],
     ["lock", lockLeases],
+    ["lock of children", lockJobs],
+    ["lock of parents", holdLive],
+    ["note of parents", markParents],
+    ["count of parents", countDown],
+    ["look for edges", readEdges],
+    ["removal of edges", deleteEdges],
   ] as const)("a %s reaches its rows by their ids with stale statistics", async (_, statement) => {
     await db.admin`truncate muster.job_queue`;
     await db.admin`analyze muster.job_queue`;
     await fill();
+    await db.admin`truncate muster.edges`;
+    await db.admin`analyze muster.edges`;
+    await db.admin`insert into muster.edges (org_id, parent_id, child_id)
+      select ${bigOrg}, job_id, gen_random_uuid() from muster.job_queue where org_id = ${bigOrg}`;
     const jobs = Array.from({ length: 50 }, () => randomUUID()).sort();
     const values = {
       org: bigOrg,
@@ -128,6 +139,9 @@ describe.each(["force_generic_plan", "force_custom_plan"] as const)("with %s", (
       results: jobs.map(() => "1"),
       ids: jobs,
       sequences: jobs.map(() => 0),
+      counts: jobs.map(() => 1),
+      parents: jobs,
+      limit: 1_001,
       reported: jobs,
       tally: randomUUID(),
       n: 1,

@@ -97,6 +97,7 @@ export function testCoordinator(
   const config = { ...testConfig(), ...settings };
   const wakes: Coordinator["wakes"] = {
     ready: (orgId) => woken.push(["ready", orgId]),
+    released: (orgId) => woken.push(["released", orgId]),
     changed: (orgId, jobIds) => woken.push(["changed", orgId, jobIds]),
     cancel: (orgId) => woken.push(["cancel", orgId]),
     command: (orgId) => woken.push(["command", orgId]),
@@ -116,6 +117,7 @@ export function testCoordinator(
       hot: database.hot,
       newId,
       submitted: (orgId) => wakes.ready(orgId),
+      released: (orgId) => wakes.released(orgId),
     }),
     settings: createSettingsCache({ db: database, config }),
     projects: createProjectNames({ db: database }),

@@ -42,6 +42,9 @@ export function jobRequest(overrides: Partial<JobRequest> = {}): JobRequest {
     instructions: [],
     opensPullRequest: true,
     pool: null,
+    dependsOn: [],
+    dependencyPolicy: "cancel",
+    ref: null,
     ...overrides,
   };
 }

@@ -1,3 +1,4 @@
+import { type DependencyPolicy, dependencyViolations, type ParentName } from "./dependencies.ts";
 import { type JobSettingName, type PartialJobSettings, settingViolations } from "./settings.ts";
 import { nameViolations, projectRule, slugRule, textViolations } from "./texts.ts";
 
@@ -27,6 +28,11 @@ export interface JobRequest extends PartialJobSettings {
   readonly pool: string | null;
   /** Who alone may run it; absent: any worker that can. */
   readonly target?: JobTarget | undefined;
+  /** What must succeed first, in the order in which the handler gets the results. */
+  readonly dependsOn: readonly ParentName[];
+  readonly dependencyPolicy: DependencyPolicy;
+  /** Name by which others of the same batch depend on it; not kept. */
+  readonly ref: string | null;
 }
 
 /** Who alone may run a job, as it was asked for. */
@@ -75,6 +81,7 @@ export function jobViolations(
     ...targetOf(at, job),
     ...labelsOf(at("labels"), job.labels),
     ...timesOf(at, job),
+    ...dependencyViolations(job, path),
     ...settingViolations(job, limits).map(({ setting, message }) => ({
       field: at(settingPaths[setting]),
       message,

@@ -114,7 +114,7 @@ function countDown(job: JobFacts, base: Decision): Decision {
 
 // T3 from PARKED: back to what it waited for before.
 function wake(job: JobFacts, base: Decision): Decision {
-  if (job.waitingOn > 0) return { ...base, state: JobState.blocked, renewsReadyAt: true };
+  if (job.waitingOn > 0) return { ...base, state: JobState.blocked };
   return opened(job, base);
 }
 

@@ -25,6 +25,9 @@ function job(overrides: Partial<JobRequest> = {}): JobRequest {
     instructions: [],
     opensPullRequest: false,
     pool: null,
+    dependsOn: [],
+    dependencyPolicy: "cancel",
+    ref: null,
     ...overrides,
   };
 }
