@@ -1,5 +1,10 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import type { DependencyPolicy, DependencySchema, JobSpecSchema, JobTargetSchema } from "@muster/client/v1/job";
+import type {
+  DependencyPolicy,
+  DependencySchema,
+  JobSpecSchema,
+  JobTargetSchema,
+} from "@muster/client/v1/job";
 import { JobService, SubmitJobResponseSchema } from "@muster/client/v1/job_service";
 import type { Call } from "../call.ts";
 import { type Cli, isGlobalOption, type MusterCommand } from "../command.ts";
