@@ -27,7 +27,7 @@ import {
   unfitDetail,
   unfitReason,
 } from "./rules/routing.ts";
-import { type Shape, shapeTarget } from "./rules/shapes.ts";
+import { type InternedShape, type Shape, shapeTarget } from "./rules/shapes.ts";
 import { isLeased, JobState, Outcome, stateName } from "./rules/states.ts";
 
 /** Workers that an explanation names at most. */
@@ -138,13 +138,18 @@ async function explainWaiting(
   orgId: string,
   { job, live, staleMs }: { readonly job: JobView; readonly live: LiveJobRow; readonly staleMs: number },
 ): Promise<JobExplanation> {
-  const asked = await readAsked(tx, orgId, job.jobId);
-  const shape = live.shape ?? shapeOf(job, asked?.target ?? null);
-  const routing = await readRouting(tx, orgId, [shape], { staleMs });
+  const askedFor = readAsked(tx, orgId, job.jobId);
+  const shape = live.shape ?? shapeOf(job, (await askedFor)?.target ?? null);
+  const projects = shape.project === null ? [] : [shape.project];
+  const [asked, routing, parents, known, lines] = await Promise.all([
+    askedFor,
+    readRouting(tx, orgId, [shape], { staleMs }),
+    live.waitingOn === 0 ? [] : readParents(tx, orgId, job.jobId, mostParents),
+    existingProjects(tx, orgId, projects),
+    live.state === JobState.ready ? readLineShapes(tx, orgId) : [],
+  ]);
   const target = routesOf(routing)(shape.target);
   const { route } = target;
-  const parents = live.waitingOn === 0 ? [] : await readParents(tx, orgId, job.jobId, mostParents);
-  const projects = shape.project === null ? [] : [shape.project];
   const waiting: WaitingJob = {
     job,
     live,
@@ -152,11 +157,11 @@ async function explainWaiting(
     target,
     parents: parents.map((one) => ({ ...one, state: one.state === null ? null : checkedState(one.state) })),
     parkedBy: job.state === JobState.parked ? await parkedBy(tx, orgId, job, asked) : null,
-    hasProject: projects.length === (await existingProjects(tx, orgId, projects)).size,
+    hasProject: projects.length === known.size,
   };
   const gates = gatesOf(waiting, routing);
   const judged = judge(routing.workers, shape, route);
-  const jobsAhead = live.state === JobState.ready ? await aheadOf(tx, orgId, job.jobId, routing, judged) : 0;
+  const jobsAhead = await aheadOf(tx, orgId, { jobId: job.jobId, routing, judged, lines });
   const isOpen = gates.every((gate) => gate.isOpen);
   const isServed = judged.some(({ reason }) => serves(reason));
   const advice = isServed || target.problem !== null ? null : routeAdvice(shape, routing.workers, route);
@@ -216,18 +221,25 @@ function countsOf(judged: readonly Judged[]): Record<string, number> {
   return counts;
 }
 
-// The lines that compete for the workers which would take the job.
+// Of the ready lines, those that compete for the workers which would take the job.
 async function aheadOf(
   tx: Tx,
   orgId: string,
-  jobId: string,
-  routing: Routing,
-  judged: readonly Judged[],
+  {
+    jobId,
+    routing,
+    judged,
+    lines,
+  }: {
+    readonly jobId: string;
+    readonly routing: Routing;
+    readonly judged: readonly Judged[];
+    readonly lines: readonly InternedShape[];
+  },
 ): Promise<number> {
   const takers = judged.filter(({ reason }) => serves(reason)).map(({ worker }) => worker);
-  if (takers.length === 0) return 0;
   const routes = routesOf(routing);
-  const shapeIds = (await readLineShapes(tx, orgId))
+  const shapeIds = lines
     .filter((shape) => {
       const { route } = routes(shape.target);
       return takers.some((worker) => serves(unfitReason(worker, shape, route)));
@@ -260,7 +272,7 @@ function waitingSummary({
     jobsAhead === 0
       ? ""
       : `; ${counted(jobsAhead, "ready job")} ${jobsAhead === 1 ? "goes" : "go"} before it`;
-  if (free > 0 && jobsAhead < roomOf(judged)) {
+  if (free > 0 && isSoon(judged, jobsAhead)) {
     return `It is about to start: ${counted(free, "worker")} can take it now${ahead}.`;
   }
   if (free > 0) return `Its turn has not come: ${counted(free, "worker")} can take it now${ahead}.`;
@@ -295,14 +307,16 @@ function estimate(
     const times = closed.flatMap(({ openAt }) => (openAt === null ? [] : [openAt.getTime()]));
     return times.length === closed.length ? new Date(Math.max(now.getTime(), ...times)) : null;
   }
-  return jobsAhead < roomOf(judged) ? now : null;
+  return isSoon(judged, jobsAhead) ? now : null;
 }
 
-// Slots that are free on those who could take it now.
-function roomOf(judged: readonly Judged[]): number {
-  return judged
+// Whether those who could take it now have free slots for all that go before it, too.
+function isSoon(judged: readonly Judged[], jobsAhead: number): boolean {
+  const room = judged
     .filter(({ reason }) => reason === null)
     .reduce((sum, { worker }) => sum + worker.slots - worker.slotsUsed, 0);
+  // There may be more than were counted.
+  return jobsAhead < Math.min(room, mostAhead);
 }
 
 async function parkedBy(

@@ -44,25 +44,30 @@ export async function readRouting(
   shapes: readonly Shape[],
   { staleMs }: { readonly staleMs: number },
 ): Promise<Routing> {
-  const workers = await readWorkerFacts(tx, orgId, { staleMs, limit: mostWorkers });
   // A gate each is asked for by name; above that all are cheaper.
   const keys = [...new Set(shapes.flatMap(gateKeys))];
-  const rows = await readGateFacts(tx, orgId, keys.length > 100 ? null : keys, mostGates);
-  const projects = rows
-    .map(({ key }) => gateParts(key))
-    .flatMap(({ type, name }) => (type === "project" ? [name] : []));
   const targets = shapes.flatMap(({ target }) => (target === null ? [] : [targetParts(target)]));
   const named = (type: string) => [
     ...new Set(targets.flatMap((one) => (one.type === type ? [one.name] : []))),
   ];
   const of = { ids: named("session"), projects: named("project") };
+  // Sent together: the database reads on while rows are turned into facts here.
+  const [workers, rows, sessions, now] = await Promise.all([
+    readWorkerFacts(tx, orgId, { staleMs, limit: mostWorkers }),
+    readGateFacts(tx, orgId, keys.length > 100 ? null : keys, mostGates),
+    readSessionFacts(tx, orgId, of, mostSessions),
+    readClock(tx),
+  ]);
+  const projects = rows
+    .map(({ key }) => gateParts(key))
+    .flatMap(({ type, name }) => (type === "project" ? [name] : []));
   return {
     workers,
     workersById: new Map(workers.map((one) => [one.workerId, one])),
     gates: new Map(rows.map((row) => [row.key, row])),
     openPrs: await countOpenPullRequests(tx, orgId, projects),
-    sessions: await readSessionFacts(tx, orgId, of, mostSessions),
-    now: await readClock(tx),
+    sessions,
+    now,
   };
 }
 

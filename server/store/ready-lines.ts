@@ -1,7 +1,7 @@
 import type { InternedShape } from "../domain/rules/shapes.ts";
 import { JobState } from "../domain/rules/states.ts";
 import type { Tx } from "./database.ts";
-import { and, eq, inArray, sql } from "./drizzle.ts";
+import { and, eq, sql } from "./drizzle.ts";
 import { internedShape } from "./explain.ts";
 import { queueNames as q } from "./names.ts";
 import { jobQueue, shapes } from "./schema.ts";
@@ -159,7 +159,10 @@ async function readShapes(
   const rows = await tx
     .select()
     .from(shapes)
-    .where(and(eq(shapes.orgId, orgId), inArray(shapes.shapeId, [...shapeIds])));
+    // One parameter: a thousand of them take longer to be read than the rows.
+    .where(
+      and(eq(shapes.orgId, orgId), sql`${shapes.shapeId} = any(${`{${shapeIds.join(",")}}`}::bigint[])`),
+    );
   return new Map(rows.map((row) => [row.shapeId, internedShape(row)]));
 }
 
