@@ -21,6 +21,7 @@ import { timeText } from "./rules/durations.ts";
 import { routeAdvice } from "./rules/route-advice.ts";
 import {
   closeness,
+  incapableReason,
   type Route,
   serves,
   type UnfitReason,
@@ -239,13 +240,23 @@ async function aheadOf(
 ): Promise<number> {
   const takers = judged.filter(({ reason }) => serves(reason)).map(({ worker }) => worker);
   const routes = routesOf(routing);
+  // Most workers of a fleet can the same: of those one is enough, unless it matters who it is.
+  const distinct = [...new Map(takers.map((worker) => [abilityOf(worker), worker])).values()];
   const shapeIds = lines
     .filter((shape) => {
       const { route } = routes(shape.target);
-      return takers.some((worker) => serves(unfitReason(worker, shape, route)));
+      const able = shape.target === null ? distinct : takers;
+      return able.some((worker) => {
+        const reason = incapableReason(worker, shape, route);
+        return reason === null || reason === "avoided";
+      });
     })
     .map(({ shapeId }) => shapeId);
   return countAhead(tx, orgId, { shapeIds, jobId, most: mostAhead });
+}
+
+function abilityOf({ kinds, skills, points }: WorkerFactsRow): string {
+  return JSON.stringify([[...(kinds ?? [])], [...skills], points]);
 }
 
 function waitingSummary({
