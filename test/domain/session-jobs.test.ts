@@ -4,6 +4,7 @@ import { getJob } from "../../server/domain/job-views.ts";
 import { cancelJob, retryJob, submitJob } from "../../server/domain/jobs.ts";
 import { createResultBatcher, endLeases } from "../../server/domain/leases.ts";
 import { parkJob, unparkJob } from "../../server/domain/parking.ts";
+import { putProject } from "../../server/domain/projects.ts";
 import type { PublishedSession } from "../../server/domain/rules/publications.ts";
 import type { LeaseEvent } from "../../server/domain/rules/transitions.ts";
 import { archiveSession } from "../../server/domain/sessions.ts";
@@ -44,6 +45,7 @@ const session = (sessionId: string, more: Partial<PublishedSession> = {}): Publi
 async function leased() {
   const orgId = await db.orgId();
   const caller = testCaller(orgId);
+  await putProject(c, caller, { name: "p", maxOpenPrs: null, repository: null });
   const dispatcher = testDispatcher(c);
   const sessions = [session("main", { saysPrimary: true }), session("side")];
   const worker = await attachWorker(c, orgId, {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Caller } from "../../server/domain/context.ts";
 import { encodeId } from "../../server/domain/ids.ts";
 import { submitBatch, submitJob } from "../../server/domain/jobs.ts";
+import { putProject } from "../../server/domain/projects.ts";
 import { changeLinks } from "../../server/domain/publications.ts";
 import type { Published, PublishedSession } from "../../server/domain/rules/publications.ts";
 import {
@@ -317,6 +318,7 @@ describe("the target of a job", () => {
     await submit(caller, { target: { type: "worker", workerId, name: encodeId("worker", workerId) } });
     await submit(caller, { target: { type: "worker", workerId: null, name: "w" } });
     await submit(caller, { target: { type: "session", sessionId: "s" } });
+    await putProject(c, caller, { name: "acme/web", maxOpenPrs: null, repository: null });
     await submit(caller, { project: "acme/web", target: { type: "project" } });
     const rows = await db.admin`select j.target as asked, s.target as shape from muster.jobs j
       join muster.job_queue q using (org_id, job_id) join muster.shapes s using (org_id, shape_id)

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { readError } from "@muster/client/errors";
 import { JobState } from "@muster/client/v1/job";
 import { JobService } from "@muster/client/v1/job_service";
+import { ProjectService } from "@muster/client/v1/project_service";
 import { SessionService } from "@muster/client/v1/session_service";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { JobContext } from "../../worker/context.ts";
@@ -41,7 +42,11 @@ describe.each([
   ["polling", "poll", () => muster.server.apiAddress],
 ] as const)("sessions over %s", (_name, transport, address) => {
   const kind = `agent.${transport}`;
-  const project = () => `acme/${randomUUID().slice(0, 8)}`;
+  const project = async () => {
+    const name = `acme/${randomUUID().slice(0, 8)}`;
+    await muster.client(ProjectService).putProject({ project: { name } });
+    return name;
+  };
   const start = (name: string, run: (ctx: JobContext) => unknown, options: Partial<WorkerOptions> = {}) =>
     muster
       .workerKey(`${name}-${randomUUID().slice(0, 8)}`)
@@ -53,7 +58,7 @@ describe.each([
 
   test("a job that names a session waits for it, and starts by itself when it appears", async () => {
     const id = `s-${randomUUID()}`;
-    const name = project();
+    const name = await project();
     const seen: unknown[] = [];
     const worker = await start("late", (ctx) => {
       seen.push([ctx.session?.sessionId, ctx.session?.agentSessionId, ctx.session?.workerName, ctx.project]);
@@ -90,7 +95,7 @@ describe.each([
   });
 
   test("the jobs of a project go to its primary session, and to the first usable one when that has gone", async () => {
-    const name = project();
+    const name = await project();
     const [one, two, three] = ["one", "two", "three"].map((id) => `${id}-${randomUUID()}`);
     const ran: (string | undefined)[] = [];
     const note = (ctx: JobContext) => void ran.push(ctx.session?.sessionId);
@@ -167,7 +172,7 @@ describe.each([
   });
 
   test("a parked job comes back to its session, though another one is the primary by then", async () => {
-    const name = project();
+    const name = await project();
     const [one, two] = [`a-${randomUUID()}`, `b-${randomUUID()}`];
     const ran: string[] = [];
     const run = (ctx: JobContext) => {
