@@ -47,8 +47,11 @@ async function org() {
     hello: hello({ declared: { ...declared, slots: 1_000, points: 1_000 } }),
   });
   const results = createResultBatcher(c);
-  const submit = async (overrides: Partial<JobRequest> = {}) =>
-    (await submitJob(c, caller, { job: jobRequest(overrides), idempotencyKey: null, parent: null })).jobId;
+  // Who waits is of a kind that no worker has: what is ready stays so until it is looked at.
+  const submit = async (overrides: Partial<JobRequest> = {}) => {
+    const job = jobRequest(overrides.dependsOn ? { kind: "nobody", ...overrides } : overrides);
+    return (await submitJob(c, caller, { job, idempotencyKey: null, parent: null })).jobId;
+  };
   const leaseOf = async (jobId: string): Promise<Fence> => {
     const isOffered = () => worker.offered.find(({ fence }) => fence.jobId === jobId)?.fence;
     await expect
@@ -105,6 +108,10 @@ async function org() {
   };
 }
 
+/** Nothing holds a job back: a worker may have been offered it already. */
+const isOpen = ({ state, waitingOn }: { readonly state: JobState; readonly waitingOn: number }) =>
+  waitingOn === 0 && (state === ready || state === JobState.offered);
+
 /** Resolves when so many statements wait for a lock. */
 const waiting = (count: number) =>
   expect
@@ -139,7 +146,7 @@ describe("a chain", () => {
     const [last = "", first = "", middle = ""] = jobIds;
     expect(await read(middle)).toMatchObject({ state: blocked, waitingOn: 1, spec: { dependsOn: [first] } });
     await end(first);
-    expect(await read(middle)).toMatchObject({ state: ready, waitingOn: 0 });
+    expect(isOpen(await read(middle))).toBe(true);
     expect(await read(last)).toMatchObject({ state: blocked, waitingOn: 1 });
     await end(middle);
     await end(last);
@@ -230,7 +237,7 @@ describe("a job with several parents", () => {
     );
     expect(await read(jobIds[9_999] ?? "")).toMatchObject({ state: blocked, waitingOn: 1 });
     await end(jobIds[0] ?? "");
-    expect(await read(jobIds[1] ?? "")).toMatchObject({ state: ready });
+    expect(isOpen(await read(jobIds[1] ?? ""))).toBe(true);
   });
 });
 
@@ -525,7 +532,7 @@ describe("an end that many depend on", () => {
     });
     await Promise.all(begun);
     await drain();
-    expect(await read(parent)).toMatchObject({ state: ready, generation: 2 });
+    expect(await read(parent)).toMatchObject({ generation: 2 });
     expect(await read(child)).toMatchObject({ state: blocked, waitingOn: 1 });
   });
 });
