@@ -18,7 +18,8 @@ export interface SpecProblem {
 /**
  * Reads a job as people write it in YAML or JSON: the fields of muster.v1.JobSpec by their JSON or proto name.
  * `payload` is the document itself; durations are written like `30s`, times RFC 3339 or `in 10m`, and `priority`
- * and `dependencyPolicy` may be words; `dependsOn` lists refs and ids. Every problem is added to `problems`; undefined when there is one.
+ * and `dependencyPolicy` may be words; `dependsOn` lists refs and ids. Every problem is added to `problems`;
+ * undefined when there is one.
  */
 export function readJobSpec(
   document: unknown,
@@ -174,9 +175,9 @@ function readDependencies(value: unknown, path: Path, input: ReadInput): JsonVal
 // A bare word is the ref of a job of the file, or the id of one that there is.
 function readDependency(value: unknown, path: Path, input: ReadInput): JsonValue | undefined {
   if (typeof value === "string") return value.startsWith("job_") ? { jobId: value } : { ref: value };
-  const json = readMessage(DependencySchema, value, path, input);
-  if (!isObject(value) || Object.keys(value).length === 1) return json;
-  return wrong(input, path, "must name a job by one of ref, jobId and externalId");
+  const isEmpty = isObject(value) && Object.keys(value).length === 0;
+  if (isEmpty) return wrong(input, path, "must name a job by one of ref, jobId and externalId");
+  return readMessage(DependencySchema, value, path, input);
 }
 
 function readLabels(value: unknown, path: Path, input: ReadInput): JsonValue | undefined {

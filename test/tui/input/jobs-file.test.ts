@@ -36,11 +36,12 @@ describe("a YAML file", () => {
       ["externalId", "mine"],
     ]);
     expect(jobs[1]?.dependencyPolicy).toBe(DependencyPolicy.RELEASE);
-    const wrong = "kind: x\ndependsOn: [7, { ref: a, jobId: b }, { job: c }]\ndependencyPolicy: releas\n";
+    const wrong = "kind: x\ndependsOn: [7, { ref: a, jobId: b }, { job: c }, {}]\ndependencyPolicy: releas\n";
     expect(problems(wrong, "jobs.yaml")).toEqual([
       "jobs.yaml:2:13: dependsOn[0]: must be a mapping of Dependency fields, not 7",
-      "jobs.yaml:2:16: dependsOn[1]: must name a job by one of ref, jobId and externalId",
+      "jobs.yaml:2:16: dependsOn[1]: has jobId and ref: give one of them",
       expect.stringContaining('dependsOn[2].job: unknown field "job"'),
+      "jobs.yaml:2:50: dependsOn[3]: must name a job by one of ref, jobId and externalId",
       'jobs.yaml:3:19: dependencyPolicy: is neither cancel nor release: "releas". Did you mean release?',
     ]);
     expect(problems("kind: x\ndependsOn: build\n", "jobs.yaml")).toEqual([
