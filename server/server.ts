@@ -27,6 +27,7 @@ import { Renewals } from "./link/renewals.ts";
 import { workerService } from "./link/service.ts";
 import type { LinkSession } from "./link/session.ts";
 import { createLog } from "./log.ts";
+import { Attempts } from "./maintain/attempts.ts";
 import { pushCommands } from "./maintain/commands.ts";
 import { databaseWatch } from "./maintain/database-watch.ts";
 import { Expiry } from "./maintain/expiry.ts";
@@ -142,6 +143,8 @@ async function start(
   });
   const coordinatorId = randomUUID();
   const sweeping = new AbortController();
+  const attempts = new Attempts(log);
+  const attempt = attempts.run;
   const peers = new PeerWakes({
     url: urls.muster_app,
     coordinatorId,
@@ -179,18 +182,6 @@ async function start(
     wakes: peers,
   };
   const releases = new ReleaseSweep(coordinator);
-  // What nobody awaits: a stop waits for it before it closes the database.
-  const attempts = new Set<Promise<void>>();
-  const attempt = (what: string, body: () => Promise<unknown>): Promise<void> => {
-    const running = body()
-      .then(
-        () => {},
-        (error: unknown) => log.warn({ err: error }, `could not ${what}`),
-      )
-      .then(() => void attempts.delete(running));
-    attempts.add(running);
-    return running;
-  };
   const dispatcher = new Dispatcher({
     db,
     newId,
@@ -361,7 +352,7 @@ async function start(
     await dispatcher.stop();
     for (const session of [...sessions]) session.goAway("restart", "the coordinator stops");
     await Promise.all([submits.drain(), link.accepts.drain(), link.results.drain(), link.reports.drain()]);
-    await Promise.all(attempts);
+    await attempts.ended();
     const reason = shuttingDown();
     const closing = [api.stop({ graceMs }), workers.stop({ graceMs })];
     shutdown.abort(reason);

@@ -1,5 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { JobService } from "@muster/client/v1/job_service";
+import { ProjectService } from "@muster/client/v1/project_service";
 import { SessionState } from "@muster/client/v1/session";
 import { SessionService } from "@muster/client/v1/session_service";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -140,7 +141,8 @@ describe("sessions", () => {
 
 describe("the target of a job", () => {
   test("comes back as it was given, a worker by its id", async () => {
-    const { jobs, workerId } = await fleet();
+    const { jobs, client, workerId } = await fleet();
+    await client.of(ProjectService).putProject({ project: { name: "acme/web" } });
     const targets = [
       [
         { case: "worker", value: "mac" },
