@@ -25,6 +25,9 @@ export interface ReadyNews {
 const leastPeeked = 32;
 const mostPeeked = 500;
 
+/** Heads that are enough for a line from which few are taken. */
+const fewHeads = 4;
+
 /**
  * What dispatch knows of the ready jobs of one shape: a hint, made right by
  * the claim and by the poll. It keeps the first heads that it saw, so that
@@ -42,7 +45,7 @@ export class ReadyLine {
   heads: Head[] = [];
   /** There are no others behind the heads. */
   isWhole = false;
-  /** Jobs that were claimed since the last look. */
+  /** Jobs that the last round took which took any. */
   #taken = 0;
   /** Grows when what was seen may be out of order. */
   disorder = 0;
@@ -75,21 +78,20 @@ export class ReadyLine {
   see(heads: Head[], asked: number): void {
     this.heads = heads;
     this.isWhole = heads.length < asked;
-    this.#taken = 0;
   }
 
   /**
-   * How many heads to look at before `demand` jobs are dealt; 0: what was seen is enough. A line whose heads run out
-   * ends the round, so busy lines are looked at further.
+   * How many heads to look at before `demand` jobs are dealt; 0: what was seen is enough, for a round like the last
+   * one. A line whose heads run out ends the round.
    */
   wanted(demand: number): number {
-    if (this.isWhole || this.heads.length >= Math.min(demand, leastPeeked)) return 0;
-    return Math.min(mostPeeked, Math.max(leastPeeked, 2 * this.#taken));
+    if (this.isWhole || this.heads.length >= Math.min(demand, Math.max(fewHeads, 2 * this.#taken))) return 0;
+    return Math.min(mostPeeked, Math.max(leastPeeked, 4 * this.#taken));
   }
 
   /** Takes claimed jobs out of what was seen; `isShort`: fewer than asked for, so that others take from the line too. */
   claimed(jobIds: ReadonlySet<string>, isShort: boolean): void {
-    this.#taken += jobIds.size;
+    if (jobIds.size > 0) this.#taken = jobIds.size;
     if (isShort) this.forget();
     else this.heads = this.heads.filter((head) => !jobIds.has(head.jobId));
   }

@@ -7,7 +7,7 @@ import { Outbox } from "@muster/worker/outbox";
 // Many light workers in one process, each on a connection of its own, with one outbox. Reports when all are attached;
 // then, for `bench.noop`, how long the jobs from the `from`th to the `to`th took, and for `bench.step` when each job
 // of a chain began and ended.
-const { address, keys, slots, folder, from, to } = JSON.parse(process.argv[2] ?? "{}");
+const { address, keys, slots, skills, folder, from, to } = JSON.parse(process.argv[2] ?? "{}");
 const outbox = await Outbox.open({ directory: join(folder, "outbox"), signal: new AbortController().signal });
 let done = 0;
 let fromMs = 0;
@@ -30,6 +30,7 @@ const workers = keys.map(
       address,
       key,
       slots,
+      skills,
       handlers,
       outbox,
       linkThread: false,

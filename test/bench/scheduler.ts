@@ -27,7 +27,7 @@ export interface SchedulerResult {
   readonly explainP99Ms: number;
 }
 
-/** How much of it. */
+/** How much of it; 0 leaves a part out, and its figure is null. */
 export interface SchedulerOptions {
   readonly ready: number;
   readonly blocked: number;
@@ -42,6 +42,8 @@ export interface SchedulerOptions {
 const measured = 60_000;
 /** Jobs of a backlog that go before those measured would be claimed first: the backlog is behind, or cannot run. */
 const from = 6_000;
+
+const skills = Array.from({ length: 10 }, (_, n) => `skill-${n}`);
 
 type Spec = Partial<Pick<JobSpec, "kind" | "queue" | "dependsOn" | "requiredSkills">>;
 
@@ -63,7 +65,8 @@ export async function benchScheduler(options: SchedulerOptions): Promise<Schedul
     log(`empty backlog          ${Math.round(rate)} jobs/s`);
     bases.push(rate);
   };
-  const against = async (name: string, body: (bench: Bench) => Promise<number>) => {
+  const against = async (count: number, name: string, body: (bench: Bench) => Promise<number>) => {
+    if (count === 0) return Number.NaN;
     if (bases.length === 0) await base();
     const rate = await withBench(body);
     log(`${name.padEnd(22)} ${Math.round(rate)} jobs/s`);
@@ -71,18 +74,20 @@ export async function benchScheduler(options: SchedulerOptions): Promise<Schedul
     const [before = 0, after = 0] = bases.slice(-2);
     return rate / ((before + after) / 2);
   };
-  const readyRatio = await against(`${ready} ready`, (bench) => rateOf(bench, options, ready, () => ({})));
-  const blockedRatio = await against(`${blocked} blocked ahead`, async (bench) => {
+  const readyRatio = await against(ready, `${ready} ready`, (bench) =>
+    rateOf(bench, options, ready, () => ({})),
+  );
+  const blockedRatio = await against(blocked, `${blocked} blocked ahead`, async (bench) => {
     const { jobId } = await bench.jobs.submitJob({ job: { kind: "bench.nobody" } });
     const dependsOn = [{ parent: { case: "jobId" as const, value: jobId } }] as JobSpec["dependsOn"];
     await bench.submit(blocked, () => ({ dependsOn }));
     return rateOf(bench, options, measured, () => ({}));
   });
-  const shapesRatio = await against(`${shapes} shapes`, (bench) =>
-    rateOf(bench, options, measured, (n) => ({ queue: `q${n % shapes}` })),
+  const shapesRatio = await against(shapes, `${shapes} shapes`, (bench) =>
+    rateOf(bench, options, measured, (n) => ({ requiredSkills: skillsOf(n % shapes) })),
   );
-  const steps = await withBench((bench) => stepsOf(bench, options));
-  const explained = await withBench((bench) => explainsOf(bench, options));
+  const steps = options.steps === 0 ? [] : await withBench((bench) => stepsOf(bench, options));
+  const explained = options.explained === 0 ? [] : await withBench((bench) => explainsOf(bench, options));
   return {
     jobsPerSecond: Math.round(median(bases)),
     readyRatio: round(readyRatio, 3),
@@ -137,6 +142,7 @@ async function withBench<T>(body: (bench: Bench) => Promise<T>): Promise<T> {
           address,
           keys,
           slots,
+          skills,
           folder,
           from,
           to: measured - 3_000,
@@ -162,6 +168,11 @@ async function rateOf(
   const child = await bench.startWorkers(workers, slots);
   const { jobs, ms } = await child.next();
   return Number(jobs) / (Number(ms) / 1_000);
+}
+
+// A set of skills for each number: its bits. The workers have all of them.
+function skillsOf(n: number): string[] {
+  return skills.filter((_, bit) => (n >> bit) % 2 === 1);
 }
 
 // The time from the end of a job's handler to the start of the one that depends on it.
