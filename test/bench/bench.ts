@@ -1,5 +1,6 @@
 import { seededRandom } from "../chaos/random.ts";
 import { simulate } from "../dispatch/simulation.ts";
+import { benchFairShare } from "./fair-share.ts";
 import { benchOverview } from "./overview.ts";
 import { benchScheduler } from "./scheduler.ts";
 
@@ -34,6 +35,9 @@ const measurements: Readonly<Record<string, () => Promise<Readonly<Record<string
       log,
     })),
     ...simulated(),
+  }),
+  "fair-share": async () => ({
+    ...(await benchFairShare({ burst: numberOf("--burst", 100_000), samples: numberOf("--samples", 300) })),
   }),
   simulation: async () => simulated(),
 };

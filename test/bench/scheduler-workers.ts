@@ -18,6 +18,10 @@ const handlers = {
     if (done === to) write({ jobs: to - from, ms: performance.now() - fromMs });
     return null;
   },
+  "bench.stamp": () => {
+    write({ startedMs: performance.timeOrigin + performance.now() });
+    return null;
+  },
   "bench.step": defineHandler(({ job }) => {
     const startedMs = performance.now();
     write({ step: job.id, startedMs, endedMs: performance.now() });
