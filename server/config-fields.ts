@@ -135,7 +135,7 @@ export const configFields = {
     "365d",
     "How long an idempotency key is remembered.",
   ),
-  hotConnections: whole("hot-connections", 4, 1, 64, "Database connections that claim and finish jobs."),
+  hotConnections: whole("hot-connections", 6, 1, 64, "Database connections that claim and finish jobs."),
   appConnections: whole("app-connections", 10, 1, 200, "Database connections that answer calls."),
   databaseTimeoutMs: duration(
     "database-timeout",

@@ -28,7 +28,7 @@ export interface BatcherOptions<T, R> {
    * of `maxWeight`.
    */
   readonly sharedWeight?: number;
-  /** Flushes at once. */
+  /** Flushes of one org at once; one while others are about, and one more in all, so that a newcomer finds a place. */
   readonly maxInFlight: number;
   /** Weight that may wait for one org; more is refused. */
   readonly maxQueuedWeight: number;
@@ -63,6 +63,7 @@ export class Batcher<T, R> {
   /** When each org last added something; those that are no longer about are left out now and then. */
   readonly #seenMs = new Map<string, number>();
   #inFlight = 0;
+  readonly #inFlightOf = new Map<string, number>();
   #isScheduled = false;
   #idle: (() => void)[] = [];
 
@@ -113,7 +114,7 @@ export class Batcher<T, R> {
 
   // What the present turn of the event loop brings goes together.
   #schedule(): void {
-    if (this.#isScheduled || this.#inFlight >= this.#options.maxInFlight) return;
+    if (this.#isScheduled || this.#queues.size === 0) return;
     this.#isScheduled = true;
     setImmediate(() => {
       this.#isScheduled = false;
@@ -122,20 +123,33 @@ export class Batcher<T, R> {
   }
 
   #start(): void {
-    while (this.#inFlight < this.#options.maxInFlight) {
-      const next = this.#queues.entries().next();
-      if (next.done) return;
-      const [orgId, queue] = next.value;
+    const isShared = this.#isShared();
+    const { maxInFlight, maxWeight, sharedWeight = Math.ceil(maxWeight / 8) } = this.#options;
+    const most = isShared ? maxInFlight + 1 : maxInFlight;
+    const mostOfOrg = isShared ? 1 : maxInFlight;
+    // Who had a turn and saves up has no other before somebody else had one.
+    const saving = new Set<string>();
+    while (this.#inFlight < most) {
+      if (this.#inFlight === 0 && saving.size === this.#queues.size) saving.clear();
+      const next = first(
+        this.#queues,
+        ([orgId]) => !saving.has(orgId) && (this.#inFlightOf.get(orgId) ?? 0) < mostOfOrg,
+      );
+      if (!next) return;
+      const [orgId, queue] = next;
       // Its turn: it goes to the end of the line with what it leaves.
       this.#queues.delete(orgId);
       const isOnly = this.#queues.size === 0;
-      queue.credit += this.#turn();
+      queue.credit += isShared ? sharedWeight : maxWeight;
       const taken = take(queue, isOnly);
       if (queue.items.length > 0) this.#queues.set(orgId, queue);
-      if (taken.length === 0) continue;
-      this.#inFlight++;
+      if (taken.length === 0) {
+        saving.add(orgId);
+        continue;
+      }
+      this.#count(orgId, 1);
       void this.#flush(orgId, taken).finally(() => {
-        this.#inFlight--;
+        this.#count(orgId, -1);
         this.#schedule();
         if (this.#inFlight === 0 && this.#queues.size === 0) {
           for (const resolve of this.#idle.splice(0)) resolve();
@@ -144,13 +158,20 @@ export class Batcher<T, R> {
     }
   }
 
-  // What a turn adds: less while others are about, so that none of them waits long for the rest.
-  #turn(): number {
-    const { maxWeight, sharedWeight = Math.ceil(maxWeight / 8) } = this.#options;
-    if (this.#seenMs.size < 2) return maxWeight;
-    const sinceMs = performance.now() - aboutMs;
-    for (const [orgId, seenMs] of this.#seenMs) if (seenMs < sinceMs) this.#seenMs.delete(orgId);
-    return this.#seenMs.size > 1 || this.#queues.size > 0 ? sharedWeight : maxWeight;
+  #count(orgId: string, more: 1 | -1): void {
+    this.#inFlight += more;
+    const own = (this.#inFlightOf.get(orgId) ?? 0) + more;
+    if (own > 0) this.#inFlightOf.set(orgId, own);
+    else this.#inFlightOf.delete(orgId);
+  }
+
+  // Others are about: nobody does much at once, so that none waits long for the rest.
+  #isShared(): boolean {
+    if (this.#seenMs.size > 1) {
+      const sinceMs = performance.now() - aboutMs;
+      for (const [orgId, seenMs] of this.#seenMs) if (seenMs < sinceMs) this.#seenMs.delete(orgId);
+    }
+    return this.#seenMs.size > 1 || this.#queues.size > 1;
   }
 
   async #flush(orgId: string, waiting: readonly Waiting<T, R>[], attempt = 1): Promise<void> {
@@ -170,6 +191,11 @@ export class Batcher<T, R> {
       for (const one of waiting) settle(one, { error: reason });
     }
   }
+}
+
+function first<T>(items: Iterable<T>, is: (item: T) => boolean): T | undefined {
+  for (const item of items) if (is(item)) return item;
+  return undefined;
 }
 
 // Takes what the credit allows; at least one item when nobody else waits. What is empty saves nothing up.
