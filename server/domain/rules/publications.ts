@@ -135,7 +135,7 @@ export function planPublication(
     const isLeft =
       holder &&
       (holder.workerId === workerId
-        ? isNew && saidNow.get(holder.sessionId)?.saysPrimary !== true
+        ? !saidNow.has(holder.sessionId) || (isNew && saidNow.get(holder.sessionId)?.saysPrimary !== true)
         : !holder.isPublished);
     if (holder && !isLeft) {
       conflicts.push(conflict(sessionId, holder, primaryIs(project, holder)));

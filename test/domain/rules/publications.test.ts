@@ -113,6 +113,13 @@ describe("the primary session of a project", () => {
     expect(plan.demoted).toEqual(["left"]);
   });
 
+  test("goes on to another one of its worker when it is not published any more", () => {
+    const before = [known("left", { isPrimary: true, saysPrimary: true }), known("s", { saysPrimary: true })];
+    const plan = planPublication("me", [said("s", { saysPrimary: true })], before);
+    expect(primaries(plan)).toEqual(["s"]);
+    expect(plan).toMatchObject({ demoted: ["left"], withdrawn: ["left"], conflicts: [] });
+  });
+
   test("is none of the old project when a session changes its project", () => {
     const before = [known("s", { isPrimary: true, saysPrimary: true })];
     const plan = planPublication("me", [said("s", { project: "acme/api", saysPrimary: true })], before);
