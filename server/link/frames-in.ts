@@ -8,6 +8,7 @@ import { decodeId } from "../domain/ids.ts";
 import type { Fence, LeaseResult } from "../domain/leases.ts";
 import type { Hello } from "../domain/links.ts";
 import { readJsonText, writeJsonText } from "../domain/rules/json-text.ts";
+import { longestPauseMs } from "../domain/rules/limits.ts";
 import type { Lease } from "../domain/submit.ts";
 import type { StoredEvent } from "../store/event-codec.ts";
 import { readPublished } from "./published.ts";
@@ -143,7 +144,7 @@ export function readResult(
           type: "failed",
           isRetryable: retryable,
           isTimedOut: timedOut,
-          retryAfterMs: milliseconds(retryAfter),
+          retryAfterMs: readWait(retryAfter),
         },
       };
     }
@@ -152,7 +153,7 @@ export function readResult(
     case "release":
       return { ...base, event: { type: "released" }, reason: cleanText(outcome.value.reason, 200) };
     case "park": {
-      const wakeAfterMs = milliseconds(outcome.value.wakeAfter);
+      const wakeAfterMs = readWait(outcome.value.wakeAfter);
       const sessionId = cleanText(outcome.value.sessionId, 200);
       return {
         ...base,
@@ -218,6 +219,12 @@ export function readProgress(item: ReportItem): { fraction: number | null; messa
 /** How long a decline asks to be left alone. */
 export function readCoolDown(retryAfter: Duration | undefined): number {
   return Math.min(milliseconds(retryAfter) ?? defaultCoolDownMs, 24 * 3_600_000);
+}
+
+// Who wants to wait longer waits a year: beyond it there are times that neither the database nor an answer can hold.
+function readWait(duration: Duration | undefined): number | null {
+  const ms = milliseconds(duration);
+  return ms === null ? null : Math.min(ms, longestPauseMs);
 }
 
 type Json = { readonly text: string; readonly malformed: null } | { readonly malformed: string };
