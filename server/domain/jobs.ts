@@ -48,13 +48,10 @@ export async function submitJob(
   caller: Caller,
   { job, idempotencyKey, parent }: SubmitJobRequest,
 ): Promise<{ readonly jobId: string; readonly isReplayed: boolean }> {
-  await requireProjects(
-    c,
-    caller,
-    projectsOf([job], () => "job"),
-    keysOf([job], idempotencyKey),
-  );
-  const [row] = await prepareJobs(c, caller, [job], { batchId: null, parent, idempotencyKey });
+  const named = projectsOf([job], () => "job");
+  const taken = keysOf([job], idempotencyKey);
+  await requireProjects(c, caller, named, taken);
+  const [row] = await prepareJobs(c, caller, [job], { batchId: null, parent, idempotencyKey, keys: taken });
   if (!row) throw new Error("one job in, one row out");
   const keys = [...idempotency(c, idempotencyKey, [job], row.jobId), ...externals([job], [row], parent)];
   const answer = await submit(c, caller, {
@@ -75,9 +72,10 @@ export async function submitBatch(
   { jobs, title, idempotencyKey, parent }: SubmitBatchRequest,
 ): Promise<{ readonly batchId: string; readonly jobIds: readonly string[]; readonly isReplayed: boolean }> {
   const named = projectsOf(jobs, (index) => `jobs[${index}]`);
-  await requireProjects(c, caller, named, keysOf(jobs, idempotencyKey));
+  const taken = keysOf(jobs, idempotencyKey);
+  await requireProjects(c, caller, named, taken);
   const batchId = c.newId();
-  const rows = await prepareJobs(c, caller, jobs, { batchId, parent, idempotencyKey: null });
+  const rows = await prepareJobs(c, caller, jobs, { batchId, parent, idempotencyKey: null, keys: taken });
   const answer = await submit(c, caller, {
     jobs: rows,
     batch: { batchId, title },
@@ -231,10 +229,16 @@ async function prepareJobs(
     readonly batchId: string | null;
     readonly parent: Lease | null;
     readonly idempotencyKey: string | null;
+    /** All keys of the submission. */
+    readonly keys: readonly string[];
   },
 ): Promise<NewJob[]> {
-  const targets = await resolveTargets(c, caller.orgId, jobs, (index) =>
-    of.batchId === null ? "job" : `jobs[${index}]`,
+  const targets = await resolveTargets(
+    c,
+    caller.orgId,
+    jobs,
+    (index) => (of.batchId === null ? "job" : `jobs[${index}]`),
+    of.keys,
   );
   const templates = new Map<string, JobTemplate>();
   const rows: NewJob[] = [];

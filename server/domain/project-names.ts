@@ -92,7 +92,12 @@ function violation(field: string, name: string, nearest: string | undefined): Vi
   };
 }
 
-async function isAnyTaken(c: Coordinator, orgId: string, keys: readonly string[]): Promise<boolean> {
+/** Whether an earlier submission has taken one of some keys. */
+export async function isAnyTaken(
+  c: Pick<Coordinator, "db">,
+  orgId: string,
+  keys: readonly string[],
+): Promise<boolean> {
   if (keys.length === 0) return false;
   const types = ["idempotency", "external"];
   const rows = await transact(c.db.hot, orgId, (tx) => tx.run(call(readKeys, { org: orgId, types, keys })));

@@ -327,6 +327,20 @@ describe("the target of a job", () => {
     expect(rows).toEqual(targets.map((target) => ({ asked: target, shape: target })));
   });
 
+  test("may be gone when a submit is repeated: the job is the same", async () => {
+    const { orgId, caller } = await org();
+    const { link } = await attach(orgId, "w", of(session("s")));
+    const job = jobRequest({ target: { type: "session", sessionId: "s" } });
+    const request = { job, idempotencyKey: "once", parent: null };
+    const first = await submitJob(c, caller, request);
+    await changeLinks(c, orgId, link, of());
+    await removeSession(c, caller, { sessionId: "s", reason });
+    expect(await submitJob(c, caller, request)).toEqual({ ...first, isReplayed: true });
+    await expect(submitJob(c, caller, { ...request, idempotencyKey: "other" })).rejects.toMatchObject({
+      reason: "SESSION_NOT_FOUND",
+    });
+  });
+
   test("must be of the org: all that is not is named at once, and nothing is submitted", async () => {
     const { orgId, caller } = await org();
     const foreign = await org();
