@@ -1,5 +1,5 @@
 import type { Coordinator } from "../domain/context.ts";
-import { readOffered } from "../domain/parent-results.ts";
+import { readOffered, wireBytes } from "../domain/parent-results.ts";
 import type { Grant } from "./link.ts";
 
 /** Parents' results that are offered to one worker at a time at most, in bytes: more would hold up its link. */
@@ -34,7 +34,7 @@ async function withParentResults(
     return grants.map((grant) => {
       const { jobId, workerId } = grant.fence;
       const parentResults = offered.get(jobId) ?? [];
-      const bytes = parentResults.reduce((sum, { result }) => sum + (result?.length ?? 0), 0);
+      const bytes = wireBytes(parentResults);
       const free = left.get(workerId) ?? workerBytes;
       if (bytes > free) return grant;
       left.set(workerId, free - bytes);

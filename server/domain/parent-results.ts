@@ -1,6 +1,6 @@
 import type { Row } from "postgres";
 import type { HotPool } from "../store/hot-pool.ts";
-import { readParents, readParentsOf, sizeParents } from "../store/parent-results.ts";
+import { parentBytes, readParents, readParentsOf, sizeParents } from "../store/parent-results.ts";
 import { call, runInOrg, transact } from "../store/statement.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { DomainError } from "./errors.ts";
@@ -23,8 +23,8 @@ export interface ParentResult {
 /** Bytes of a page of results at most; one result may exceed it. */
 const pageBytes = 1024 * 1024;
 
-/** Results of a page at most. */
-const pageRows = 5_000;
+/** Results of a page at most: with the longest external ids it still is a message that everybody takes. */
+const pageRows = 2_500;
 
 /** Results that are offered with a lease at most, in bytes. */
 export const offeredBytes = 256 * 1024;
@@ -116,6 +116,15 @@ export async function listParentResults(
       nextPageToken: end < all.length ? writePageToken(identity, [String(end)]) : "",
     };
   });
+}
+
+/** How large parents' results are on the wire, about. */
+export function wireBytes(results: readonly ParentResult[]): number {
+  return results.reduce(
+    (sum, { kind, externalId, result }) =>
+      sum + parentBytes + kind.length + Buffer.byteLength(externalId ?? "") + (result?.length ?? 0),
+    0,
+  );
 }
 
 // Of a job that was replayed its last run counts.

@@ -38,8 +38,9 @@ export function frameBytes({ frame }: ConnectResponse): number {
 function offerBytes({ payload, title, labels, parentResults }: OfferedLease): number {
   const data = payload?.content.case === "data" ? payload.content.value.length : 0;
   const texts = Object.entries(labels).reduce((sum, [key, text]) => sum + key.length + text.length + 8, 0);
-  const parents = parentResults.reduce((sum, { result }) => {
-    return sum + parentBytes + (result?.content.case === "data" ? result.content.value.length : 0);
+  const parents = parentResults.reduce((sum, { kind, externalId, result }) => {
+    const left = result?.content.case === "data" ? result.content.value.length : 0;
+    return sum + parentBytes + kind.length + Buffer.byteLength(externalId) + left;
   }, 0);
   return leaseBytes + data + title.length + texts + parents;
 }

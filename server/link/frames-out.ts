@@ -15,9 +15,8 @@ import type { Config } from "../config.ts";
 import type { Grant, Link, LinkPort } from "../dispatch/link.ts";
 import { encodeId } from "../domain/ids.ts";
 import type { Attached } from "../domain/links.ts";
-import type { ParentResult as Left } from "../domain/parent-results.ts";
+import { type ParentResult as Left, wireBytes } from "../domain/parent-results.ts";
 import type { Lease } from "../domain/submit.ts";
-import { parentBytes } from "../store/parent-results.ts";
 import { version } from "../version.ts";
 import { protocolMajor, protocolMinor } from "./frames-in.ts";
 import { conflictMessages, sessionMessage } from "./published.ts";
@@ -112,7 +111,7 @@ export function offersOf(
     bytes = 0;
   };
   for (const grant of grants) {
-    const size = grant.payload.length + 300 + parentResultBytes(grant.parentResults);
+    const size = grant.payload.length + 300 + wireBytes(grant.parentResults);
     if (bytes + size > offerBytes) close();
     leases.push(offeredLease(link, grant));
     bytes += size;
@@ -133,10 +132,6 @@ export function parentResult({ jobId, state, result, kind, externalId }: Left): 
       ? {}
       : { result: { $typeName: "muster.v1.Payload", content: { case: "data", value: result } } }),
   };
-}
-
-function parentResultBytes(results: readonly Left[]): number {
-  return results.reduce((sum, { result }) => sum + parentBytes + (result?.length ?? 0), 0);
 }
 
 /** The last frame of a link. */
