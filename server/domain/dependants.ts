@@ -1,12 +1,14 @@
+import type { Row } from "postgres";
 import {
   countDown,
+  countEdges,
   deleteEdges,
   deleteEdgesTo,
-  deleteRelease,
+  deleteReleases,
   insertReleases,
   readEdges,
-  takeRelease,
   takeReleaseOf,
+  takeReleases,
 } from "../store/dependencies.ts";
 import { lockJobs } from "../store/leases.ts";
 import { type Call, call, type OrgTx, transactAgain } from "../store/statement.ts";
@@ -34,6 +36,9 @@ export const maxChildren = 100;
 
 /** Children that one transaction releases at most, of all jobs that it ends and of those that end with them. */
 export const maxReached = 1_000;
+
+/** Ends that a sweep takes at a time at most. */
+const maxTaken = 100;
 
 /** The parts of a coordinator that this needs. */
 export type DependantsContext = Pick<Coordinator, "db" | "newId" | "random" | "wakes">;
@@ -87,28 +92,36 @@ export function announceRelease(c: DependantsContext, orgId: string, release: Re
 }
 
 /**
- * Takes one end that waits to up to 1,000 of those that depend on the job. Any number of coordinators may do so at
- * once, and stop at any point.
+ * Takes ends that wait to up to 1,000 of those that depend on their jobs: of several ends those that have few, or of
+ * the oldest a part. Any number of coordinators may do so at once, and stop at any point.
  *
- * @param jobId of this job, waiting for whoever does it now; null: of any job that nobody else has taken.
+ * @param jobId of this job, waiting for whoever does it now; null: of any jobs that nobody else has taken.
  * @returns whether there was one.
  */
-export async function drainRelease(
+export async function drainReleases(
   c: DependantsContext,
   orgId: string,
   jobId: string | null,
 ): Promise<boolean> {
   const release = await transactAgain(c.db.hot, orgId, async (tx): Promise<Release | null> => {
-    const taking = jobId === null ? call(takeRelease, { org: orgId }) : ofJob(orgId, jobId);
-    const [row] = await tx.run(taking);
-    if (!row) return null;
-    const parent: EndedJob = { jobId: String(row["parent"]), state: stateOf(row["state"]) };
-    const edges = await tx.run(call(readEdges, { org: orgId, parents: [parent.jobId], limit: maxReached }));
-    const children = edges.map((edge) => String(edge["child"]));
+    const taking = jobId === null ? call(takeReleases, { org: orgId, limit: maxTaken }) : ofJob(orgId, jobId);
+    const taken = (await tx.run(taking)).map(
+      (row): EndedJob => ({ jobId: String(row["parent"]), state: stateOf(row["state"]) }),
+    );
+    const [oldest] = taken;
+    if (!oldest) return null;
+    const few = taken.length === 1 ? [] : await fitting(tx, taken, maxReached);
+    const ends = few.includes(oldest) ? few : [oldest];
+    const parents = ends.map((end) => end.jobId);
+    const rows = await tx.run(call(readEdges, { org: orgId, parents, limit: maxReached }));
+    const edges = edgesOf(rows, ends);
     const reach = new Reach(c, tx);
-    await reach.follow(await reach.reached(children.map((child) => ({ parent, child }))));
-    const own = [call(deleteEdgesTo, { org: orgId, parent: parent.jobId, children })];
-    if (edges.length < maxReached) own.push(call(deleteRelease, { org: orgId, parent: parent.jobId }));
+    await reach.follow(await reach.reached(edges));
+    const isAll = ends === few || rows.length < maxReached;
+    const children = edges.map(({ child }) => child);
+    const own = isAll
+      ? [call(deleteEdges, { org: orgId, parents }), call(deleteReleases, { org: orgId, parents })]
+      : [call(deleteEdgesTo, { org: orgId, parent: oldest.jobId, children })];
     const found = reach.release();
     const writes = writeTransitions(orgId, found.transitions, { n: 1, tally: c.newId() });
     await Promise.all([...found.calls, ...writes, ...own].map((one) => tx.run(one)));
@@ -130,6 +143,28 @@ function ofJob(org: string, parent: string): Call {
 interface Edge {
   readonly parent: EndedJob;
   readonly child: string;
+}
+
+function edgesOf(rows: readonly Row[], ended: readonly EndedJob[]): Edge[] {
+  const byId = new Map(ended.map((job) => [job.jobId, job]));
+  return rows.flatMap((row): Edge[] => {
+    const parent = byId.get(String(row["parent"]));
+    return parent ? [{ parent, child: String(row["child"]) }] : [];
+  });
+}
+
+// Those on whom at most 100 depend, as many as come to `most` together. Locks keep others from being added.
+async function fitting(tx: OrgTx, ended: readonly EndedJob[], most: number): Promise<EndedJob[]> {
+  const parents = ended.map(({ jobId }) => jobId);
+  const rows = await tx.run(call(countEdges, { org: tx.orgId, parents, most: maxChildren + 1 }));
+  const counts = new Map(rows.map((row) => [String(row["parent"]), Number(row["count"])]));
+  let left = most;
+  return ended.filter(({ jobId }) => {
+    const count = counts.get(jobId) ?? 0;
+    if (count > maxChildren || count > left) return false;
+    left -= count;
+    return true;
+  });
 }
 
 /** A child whose row is locked. */
@@ -157,20 +192,14 @@ class Reach {
   async follow(ended: readonly EndedJob[]): Promise<void> {
     const { orgId: org } = this.#tx;
     for (let level = ended; level.length > 0; ) {
-      const byId = new Map(level.map((job) => [job.jobId, job]));
-      const parents = [...byId.keys()];
-      const rows =
-        this.#budget === 0
-          ? []
-          : await this.#tx.run(call(readEdges, { org, parents, limit: this.#budget + 1 }));
-      if (this.#budget === 0 || rows.length > this.#budget) {
-        this.#left.push(...level);
-        return;
+      let reading = level;
+      let rows = await this.#tx.run(call(readEdges, { org, parents: idsOf(level), limit: this.#budget + 1 }));
+      if (rows.length > this.#budget) {
+        reading = await fitting(this.#tx, level, this.#budget);
+        this.#left.push(...level.filter((job) => !reading.includes(job)));
+        rows = await this.#tx.run(call(readEdges, { org, parents: idsOf(reading), limit: this.#budget }));
       }
-      const edges = rows.flatMap((row): Edge[] => {
-        const parent = byId.get(String(row["parent"]));
-        return parent ? [{ parent, child: String(row["child"]) }] : [];
-      });
+      const edges = edgesOf(rows, reading);
       const near: Edge[] = [];
       for (const [parent, own] of Map.groupBy(edges, (edge) => edge.parent)) {
         if (own.length > maxChildren) this.#left.push(parent);
@@ -260,6 +289,10 @@ function countReady(moved: readonly (Settled & { readonly job: LockedJob })[]): 
     });
   }
   return [...counts.values()];
+}
+
+function idsOf(jobs: readonly EndedJob[]): string[] {
+  return jobs.map(({ jobId }) => jobId);
 }
 
 function hasEnded({ settled }: Child): boolean {

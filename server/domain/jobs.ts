@@ -5,7 +5,7 @@ import type { JobTemplate, NewJob } from "../store/submit.ts";
 import { insertAuditRows, insertNewShapes } from "../store/submit.ts";
 import { appendTallies, type TallyDelta, tallyOf } from "../store/tallies.ts";
 import type { Caller, Coordinator } from "./context.ts";
-import { announceRelease, drainRelease, isReleasing, noRelease, releaseDependants } from "./dependants.ts";
+import { announceRelease, drainReleases, isReleasing, noRelease, releaseDependants } from "./dependants.ts";
 import { parentsOf } from "./dependencies.ts";
 import { DomainError, failedPrecondition, notFound } from "./errors.ts";
 import { encodeId } from "./ids.ts";
@@ -157,7 +157,7 @@ export async function retryJob(
     return "done";
   };
   while ((await transact(c.db.hot, caller.orgId, replay)) === "releasing") {
-    await drainRelease(c, caller.orgId, jobId);
+    await drainReleases(c, caller.orgId, jobId);
   }
   c.wakes.ready(caller.orgId);
   c.wakes.changed(caller.orgId, [jobId]);

@@ -1,5 +1,5 @@
 import type { Coordinator } from "../domain/context.ts";
-import { drainRelease } from "../domain/dependants.ts";
+import { drainReleases } from "../domain/dependants.ts";
 
 /**
  * Takes ends of jobs to who depends on them, where they are too many for the transaction of the end. A wake begins it
@@ -28,7 +28,7 @@ export class ReleaseSweep {
       while (own.hasNews && !signal.aborted) {
         own.hasNews = false;
         for (let more = true; more && !signal.aborted; ) {
-          more = await drainRelease(this.#c, orgId, null);
+          more = await drainReleases(this.#c, orgId, null);
         }
       }
     } finally {

@@ -73,16 +73,24 @@ export const countDown = statement(sql`
   from unnest(${param("jobs")}::uuid[], ${param("counts")}::int[]) as d(job_id, waiting)
   where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(${param("jobs")}::uuid[]) and x.${q.jobId} = d.job_id`);
 
-/** Takes an end that waits for a sweep, the oldest that nobody else has taken. Parameters: org. */
-export const takeRelease = statement(sql`
+/** How many edges parents have, counted up to `most` each. Parameters: org, parents uuid[], most. */
+export const countEdges = statement(sql`
+  select p.parent as parent, (select count(*)::int from (
+    select 1 from ${edges} x where x.${e.orgId} = ${param("org")}::uuid and x.${e.parentId} = p.parent
+    limit ${param("most")}::int) c) as count
+  from unnest(${param("parents")}::uuid[]) as p(parent)`);
+
+/** Takes ends that wait for a sweep, the oldest that nobody else has taken. Parameters: org, limit. */
+export const takeReleases = statement(sql`
   select x.${r.parentId} as parent, x.${r.state} as state from ${releases} x
-  where x.${r.orgId} = ${param("org")}::uuid order by x.${r.createdAt} limit 1 for update skip locked`);
+  where x.${r.orgId} = ${param("org")}::uuid order by x.${r.createdAt} limit ${param("limit")}::int
+  for update skip locked`);
 
 /** Takes the end of one job, when it waits for a sweep. Parameters: org, parent. */
 export const takeReleaseOf = statement(sql`
   select x.${r.parentId} as parent, x.${r.state} as state from ${releases} x
   where x.${r.orgId} = ${param("org")}::uuid and x.${r.parentId} = ${param("parent")}::uuid for update`);
 
-/** Removes an end whose edges are gone. Parameters: org, parent. */
-export const deleteRelease = statement(sql`
-  delete from ${releases} x where x.${r.orgId} = ${param("org")}::uuid and x.${r.parentId} = ${param("parent")}::uuid`);
+/** Removes ends whose edges are gone. Parameters: org, parents uuid[]. */
+export const deleteReleases = statement(sql`
+  delete from ${releases} x where x.${r.orgId} = ${param("org")}::uuid and x.${r.parentId} = any(${param("parents")}::uuid[])`);

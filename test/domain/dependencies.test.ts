@@ -468,6 +468,27 @@ describe("an end that many depend on", () => {
     expect(await opened(orgId)).toBe(1_500);
   });
 
+  test("waits alone: of many ends in one flush most are committed with those that depend on them", {
+    timeout: 30_000,
+  }, async () => {
+    const { orgId, batch, resultOf, results, rows } = await org();
+    const { jobIds } = await batch(
+      Array.from({ length: 40 }, (_, n) => [
+        { ref: `${n}` },
+        ...Array.from({ length: 49 }, () => ({ kind: "nobody", dependsOn: onRef(`${n}`) })),
+      ]).flat(),
+    );
+    const ends = await Promise.all(jobIds.filter((_, n) => n % 50 === 0).map((jobId) => resultOf(jobId)));
+    await Promise.all(ends.map((result) => results.add(orgId, result)));
+    expect(await rows("releases")).toBe(20);
+    expect(await opened(orgId)).toBe(20 * 49);
+    const stopped = new AbortController();
+    const wakes = { ...c.wakes, ready: () => stopped.abort() };
+    await new ReleaseSweep({ ...c, wakes }).drain(orgId, stopped.signal);
+    expect(await opened(orgId)).toBe(40 * 49);
+    expect([await rows("releases"), await rows("edges")]).toEqual([0, 0]);
+  });
+
   test("goes on to those that depend on them", { timeout: 30_000 }, async () => {
     const { orgId, parent, jobIds, end, batch, drain, rows } = await crowd(150);
     await batch(Array.from({ length: 150 }, (_, n) => ({ dependsOn: onJob(jobIds[n % 2] ?? "") })));

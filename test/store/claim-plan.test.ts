@@ -1,7 +1,14 @@
 import { randomUUID } from "node:crypto";
 import postgres, { type Sql } from "postgres";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { countDown, deleteEdges, holdLive, markParents, readEdges } from "../../server/store/dependencies.ts";
+import {
+  countDown,
+  countEdges,
+  deleteEdges,
+  holdLive,
+  markParents,
+  readEdges,
+} from "../../server/store/dependencies.ts";
 import { finishLeases, lockJobs, lockLeases } from "../../server/store/leases.ts";
 import { type Call, call, setOrg } from "../../server/store/statement.ts";
 import { claimOf } from "../support/claims.ts";
@@ -120,6 +127,7 @@ describe.each(["force_generic_plan", "force_custom_plan"] as const)("with %s", (
     ["note of parents", markParents],
     ["count of parents", countDown],
     ["look for edges", readEdges],
+    ["count of edges", countEdges],
     ["removal of edges", deleteEdges],
   ] as const)("a %s reaches its rows by their ids with stale statistics", async (_, statement) => {
     await db.admin`truncate muster.job_queue`;
@@ -142,6 +150,7 @@ describe.each(["force_generic_plan", "force_custom_plan"] as const)("with %s", (
       counts: jobs.map(() => 1),
       parents: jobs,
       limit: 1_001,
+      most: 101,
       reported: jobs,
       tally: randomUUID(),
       n: 1,
