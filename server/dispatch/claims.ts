@@ -17,6 +17,8 @@ export interface ClaimContext {
   readonly newId: () => string;
   readonly orgId: string;
   readonly gates: GateBook;
+  /** The version of the gates by which the lines were dealt with: those of a later one may not be among their keys. */
+  readonly version: number | null;
 }
 
 /** What a claim came to. */
@@ -104,7 +106,7 @@ function claimCall(c: ClaimContext, plan: readonly PlannedClaim[], keys: readonl
   );
   return call(claimReady, {
     org: c.orgId,
-    version: c.gates.version ?? 0,
+    version: c.version ?? 0,
     shapes: plan.map(({ line }) => line.shape.shapeId.toString()),
     queues: plan.map(({ line }) => line.shape.queue),
     limits: plan.map((one) => one.slots.length),
@@ -135,6 +137,6 @@ function outcome(
   return { plan, grants, isOutdated: isOutdated(c, held) };
 }
 
-function isOutdated({ gates }: ClaimContext, held: Row | undefined): boolean {
-  return Number(held?.["version"] ?? 0) !== gates.version;
+function isOutdated({ version }: ClaimContext, held: Row | undefined): boolean {
+  return Number(held?.["version"] ?? 0) !== version;
 }

@@ -3,7 +3,7 @@ import { peekGates, peekReady } from "../store/claim.ts";
 import { mayBeCommitted } from "../store/connection-errors.ts";
 import { readReadyShapes, shapeOfRow } from "../store/ready-shapes.ts";
 import { call, runInOrg } from "../store/statement.ts";
-import { type Claimed, claimPlan, claimThroughGates, learn } from "./claims.ts";
+import { type ClaimContext, type Claimed, claimPlan, claimThroughGates, learn } from "./claims.ts";
 import { GateBook } from "./gates.ts";
 import { heldOf } from "./grants.ts";
 import { headOf, ReadyLine, type ReadyNews } from "./lines.ts";
@@ -260,6 +260,7 @@ export class Dispatcher {
       const [rows = []] = await runInOrg(this.#context.db.hot, orgId, [call(peekGates, { org: orgId })]);
       org.gates.read(rows);
     }
+    const { version } = org.gates;
     const links = [...org.links.values()];
     const lines = [...org.ready.values()].map((line): ServedLine => {
       const route = this.routes.routeOf(orgId, line.shape);
@@ -289,7 +290,7 @@ export class Dispatcher {
         ? assignLine(only, [...free.keys()], Math.min(demand, only.line.expected), rooms)
         : assign(servable, [...free.keys()], demand, rooms);
     const keys = [...new Set(servable.flatMap(({ gates }) => gates))].sort();
-    const claimed = await this.#claim(orgId, org, keys, plan);
+    const claimed = await this.#claim(orgId, { gates: org.gates, version }, keys, plan);
     if (claimed.grants.length > 0) org.claimedMs = this.#context.nowMs();
     learn(org.ready, claimed, isAlone);
     const offer = (grants: readonly Grant[]) => this.#offer(org, claimed.plan, grants);
@@ -339,11 +340,11 @@ export class Dispatcher {
 
   async #claim(
     orgId: string,
-    org: OrgLine,
+    gates: Pick<ClaimContext, "gates" | "version">,
     keys: readonly string[],
     makePlan: (rooms?: Map<string, number>) => readonly PlannedClaim[],
   ): Promise<Claimed> {
-    const context = { pool: this.#context.db.hot, newId: this.#context.newId, orgId, gates: org.gates };
+    const context = { pool: this.#context.db.hot, newId: this.#context.newId, orgId, ...gates };
     let plan: readonly PlannedClaim[] = [];
     try {
       if (keys.length > 0) {
