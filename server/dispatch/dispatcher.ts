@@ -268,7 +268,8 @@ export class Dispatcher {
       const sessionId = route.to === "worker" ? route.sessionId : null;
       return { line, servers, sessionId, gates: org.gates.keysOf(line.shape) };
     });
-    keepFree(lines, links);
+    const open = lines.filter(({ line }) => !org.gates.isClosed(line.shape));
+    keepFree(open, links);
     const free = new Map(
       links.map((link) => [link, link.freeSlots()] as const).filter(([, slots]) => slots > 0),
     );
@@ -277,9 +278,7 @@ export class Dispatcher {
       [...free.values()].reduce((sum, slots) => sum + slots, 0),
     );
     if (demand === 0) return false;
-    const servable = lines.filter(
-      ({ line, servers }) => !org.gates.isClosed(line.shape) && overlap(servers, free),
-    );
+    const servable = open.filter(({ servers }) => overlap(servers, free));
     this.#awaitGates(orgId, org);
     const [only, ...others] = servable;
     if (!only) return false;

@@ -102,3 +102,14 @@ describe("a gate that comes while a round is under way", () => {
     expect(await stateOf(jobId)).toBe(3);
   });
 });
+
+test("a job that is to run alone in a paused queue keeps no worker free", async () => {
+  const { submit, pause, attach, dispatcher, orgId } = await org();
+  await submit({ queue: "held" });
+  await db.admin`update muster.shapes set alone = true where org_id = ${orgId}`;
+  await pause("held");
+  const free = await submit({ queue: "free" });
+  const worker = await attach();
+  await vi.waitFor(() => expect(worker.offered.map(({ fence }) => fence.jobId)).toEqual([free]));
+  await dispatcher.stop();
+});
