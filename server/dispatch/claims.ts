@@ -1,4 +1,5 @@
 import type { Row } from "postgres";
+import type { InternedShape } from "../domain/rules/shapes.ts";
 import { claimReady, holdGates, lockGates } from "../store/claim.ts";
 import type { HotPool } from "../store/hot-pool.ts";
 import { type Call, call, runInOrg, transact } from "../store/statement.ts";
@@ -63,18 +64,23 @@ export async function claimThroughGates(
   });
 }
 
-/** Notes what a claim shows of the lines that it took from; a line that is empty now goes. */
+/**
+ * Notes what a claim shows of the lines that it took from; a line that is empty now goes. Returns the shapes of those
+ * that gave less than was known to be there.
+ */
 export function learn(
   ready: Map<bigint, ReadyLine>,
   { plan, grants, isOutdated }: Claimed,
   isAlone: boolean,
-): void {
-  if (isOutdated) return;
+): InternedShape[] {
+  if (isOutdated) return [];
+  const missed: InternedShape[] = [];
   const byShape = Map.groupBy(grants, (grant) => grant.shape.shapeId);
   for (const { line, slots } of plan) {
     const own = byShape.get(line.shape.shapeId) ?? [];
     const isShort = own.length < slots.length;
-    line.claimed(new Set(own.map((grant) => grant.fence.jobId)), isShort);
+    const isMissing = line.claimed(new Set(own.map((grant) => grant.fence.jobId)), isShort);
+    if (isMissing) missed.push(line.shape);
     if (line.isWhole && line.heads.length === 0) ready.delete(line.shape.shapeId);
     if (!isAlone) continue;
     line.expected -= own.length;
@@ -87,6 +93,7 @@ export function learn(
       line.expected = Math.max(firstProbe, 4 * own.length);
     }
   }
+  return missed;
 }
 
 function claimCall(c: ClaimContext, plan: readonly PlannedClaim[], keys: readonly string[]): Call {

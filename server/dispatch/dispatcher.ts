@@ -17,6 +17,7 @@ import {
   type PlannedClaim,
   type ServedLine,
 } from "./matcher.ts";
+import { Missed } from "./missed.ts";
 import { offerWithParents } from "./parents.ts";
 import { Routes } from "./routes.ts";
 
@@ -68,6 +69,7 @@ export class Dispatcher {
   /** Where jobs go that name a session. */
   readonly routes: Routes;
   readonly #context: DispatchContext;
+  readonly #missed: Missed;
   readonly #orgs = new Map<string, OrgLine>();
   /** What is under way: a stop waits for it. */
   readonly #cycles = new Set<Promise<void>>();
@@ -75,6 +77,7 @@ export class Dispatcher {
 
   constructor(context: DispatchContext) {
     this.#context = context;
+    this.#missed = new Missed({ ...context, found: (orgId, ready) => this.announce(orgId, ready) });
     this.routes = new Routes({ ...context, changed: (orgId) => this.#reroute(orgId) });
   }
 
@@ -159,6 +162,7 @@ export class Dispatcher {
   /** Claims nothing more. Resolves when no claim is under way. */
   async stop(): Promise<void> {
     this.#isStopped = true;
+    this.#missed.stop();
     for (const org of this.#orgs.values()) clearTimeout(org.gateTimer);
     await Promise.all(this.#cycles);
   }
@@ -291,7 +295,7 @@ export class Dispatcher {
     const keys = [...new Set(servable.flatMap(({ gates }) => gates))].sort();
     const claimed = await this.#claim(orgId, { gates: org.gates, version }, keys, plan);
     if (claimed.grants.length > 0) org.claimedMs = this.#context.nowMs();
-    learn(org.ready, claimed, isAlone);
+    this.#missed.note(orgId, learn(org.ready, claimed, isAlone));
     const offer = (grants: readonly Grant[]) => this.#offer(org, claimed.plan, grants);
     await offerWithParents(this.#context, orgId, claimed.grants, offer);
     this.#context.wakes.changed(

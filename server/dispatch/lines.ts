@@ -47,6 +47,8 @@ export class ReadyLine {
   isWhole = false;
   /** Jobs that the last round took which took any. */
   #taken = 0;
+  /** So many were told of or seen, and not claimed since. */
+  #known: number;
   /** Grows when what was seen may be out of order. */
   disorder = 0;
   #servers: ReadonlySet<Link> = new Set();
@@ -55,11 +57,13 @@ export class ReadyLine {
   constructor(shape: InternedShape, count: number) {
     this.shape = shape;
     this.expected = count;
+    this.#known = Number.isFinite(count) ? count : 1;
   }
 
   /** Takes news. Jobs that join the end of the line change nothing of what was seen. */
   hear({ count, priority }: ReadyNews): void {
     this.expected += count;
+    this.#known = Number.isFinite(count) ? this.#known + count : Math.max(this.#known, 1);
     this.news++;
     this.isWhole = false;
     const last = this.heads.at(-1);
@@ -78,6 +82,7 @@ export class ReadyLine {
   see(heads: Head[], asked: number): void {
     this.heads = heads;
     this.isWhole = heads.length < asked;
+    this.#known = this.isWhole ? heads.length : Math.max(this.#known, heads.length);
   }
 
   /**
@@ -89,11 +94,23 @@ export class ReadyLine {
     return Math.min(mostPeeked, Math.max(leastPeeked, 4 * this.#taken));
   }
 
-  /** Takes claimed jobs out of what was seen; `isShort`: fewer than asked for, so that others take from the line too. */
-  claimed(jobIds: ReadonlySet<string>, isShort: boolean): void {
+  /**
+   * Takes claimed jobs out of what was seen; `isShort`: fewer than asked for, so that others take from the line too.
+   * True when it is short of jobs that were known to be there.
+   */
+  claimed(jobIds: ReadonlySet<string>, isShort: boolean): boolean {
     if (jobIds.size > 0) this.#taken = jobIds.size;
-    if (isShort) this.forget();
-    else this.heads = this.heads.filter((head) => !jobIds.has(head.jobId));
+    this.#known = Math.max(0, this.#known - jobIds.size);
+    if (!isShort) {
+      this.heads = this.heads.filter((head) => !jobIds.has(head.jobId));
+      return false;
+    }
+    this.forget();
+    // What came meanwhile is claimed next.
+    if (this.news !== this.newsAtClaim) return false;
+    const isMissing = this.#known > 0;
+    this.#known = 0;
+    return isMissing;
   }
 
   /** The links that may run the shape when they are empty; kept until the fleet changes. */

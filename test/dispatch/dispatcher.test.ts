@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { Dispatcher } from "../../server/dispatch/dispatcher.ts";
+import type { ReadyNews } from "../../server/dispatch/lines.ts";
 import { submitJob } from "../../server/domain/jobs.ts";
 import { pauseQueue, setQueueLimits } from "../../server/domain/queues.ts";
 import type { JobRequest } from "../../server/domain/rules/job-spec.ts";
 import type { QueueType } from "../../server/domain/rules/limits.ts";
+import { internShape } from "../../server/domain/rules/shapes.ts";
 import type { HotPool } from "../../server/store/hot-pool.ts";
 import {
   createTestDatabase,
@@ -112,4 +114,39 @@ test("a job that is to run alone in a paused queue keeps no worker free", async 
   const worker = await attach();
   await vi.waitFor(() => expect(worker.offered.map(({ fence }) => fence.jobId)).toEqual([free]));
   await dispatcher.stop();
+});
+
+describe("a job whose row somebody else held when it was to be claimed", () => {
+  const shapeOf = ({ kind, queue, skills, points }: JobRequest) =>
+    internShape({
+      ...{ kind, queue, skills, points },
+      ...{ pool: null, project: null, target: null, avoid: [], isAlone: false },
+    });
+
+  test.each([
+    ["alone", ["default"]],
+    ["beside another line", ["default", "other"]],
+  ])("is offered soon after, %s, without a poll", async (_, queues) => {
+    const { orgId, submit, attach, dispatcher } = await org();
+    const worker = await attach();
+    await dispatcher.refresh(orgId);
+    const jobs = queues.map((queue) => jobRequest({ queue }));
+    const jobIds = await Promise.all(jobs.map((job) => submit(job)));
+    await db.admin.begin(async (tx) => {
+      await tx`select 1 from muster.job_queue where org_id = ${orgId} for no key update`;
+      dispatcher.announce(
+        orgId,
+        jobs.map((job): ReadyNews => ({ shape: shapeOf(job), count: 1, priority: 128 })),
+      );
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      expect(worker.offered).toEqual([]);
+    });
+    await vi.waitFor(
+      () => expect(worker.offered.map(({ fence }) => fence.jobId).sort()).toEqual(jobIds.sort()),
+      {
+        timeout: 500,
+      },
+    );
+    await dispatcher.stop();
+  });
 });
