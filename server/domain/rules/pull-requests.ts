@@ -10,7 +10,8 @@ export interface GithubPullRequest {
 
 /**
  * The one form of a pull request's URL: https, the host in lower case, without user, query, fragment, and what pages
- * of a pull request add (`/files`, `/commits`, `/checks`, a slash at the end). Null when the text is no URL of
+ * of a pull request add (`/files`, `/commits`, `/checks`, a slash at the end); owner and repository in lower case too,
+ * as GitHub takes them in any. Null when the text is no URL of
  * something at a host, or longer than 2,000 characters.
  */
 export function pullRequestUrl(text: string): string | null {
@@ -20,7 +21,8 @@ export function pullRequestUrl(text: string): string | null {
   if (url === null || url.hostname === "") return null;
   const path = url.pathname
     .replace(/\/+$/, "")
-    .replace(/(\/pull\/\d+)\/(files|commits|checks)(\/.*)?$/, "$1");
+    .replace(/(\/pull\/\d+)\/(files|commits|checks)(\/.*)?$/, "$1")
+    .replace(/^\/[^/]+\/[^/]+\/pull\/\d+$/, (pull) => pull.toLowerCase());
   const form = `https://${url.host}${path}`;
   return path === "" || form.length > maxUrlChars ? null : form;
 }

@@ -9,6 +9,7 @@ describe("the one form of a pull request's URL", () => {
     ["https://github.com/acme/web/pull/7/commits/abc", "https://github.com/acme/web/pull/7"],
     ["https://github.com/acme/web/pull/7/checks?check_run_id=1", "https://github.com/acme/web/pull/7"],
     ["https://kim:secret@github.com/acme/web/pull/7", "https://github.com/acme/web/pull/7"],
+    ["https://github.com/Acme/Web.js/pull/7/files", "https://github.com/acme/web.js/pull/7"],
     ["http://127.0.0.1:8080/acme/web/pull/7", "https://127.0.0.1:8080/acme/web/pull/7"],
     [
       "https://gitlab.example/Acme/web/-/merge_requests/3/",
