@@ -1,6 +1,7 @@
 import { inOrg } from "../store/database.ts";
 import {
   lockPullRequest,
+  noteSaidAt,
   type PullRequestRow,
   readPullRequest,
   readPullRequests,
@@ -66,7 +67,7 @@ export async function listPullRequests(
 /**
  * Says where a pull request stands. One that is no longer open frees its place under the cap of its project; one that
  * is open again takes one, above the cap too, because the world decides. What is known already changes nothing, nor
- * does an event that is older than the last one that counted (`saidAt`, by GitHub's clock).
+ * does an event that is older than the newest one (`saidAt`, by GitHub's clock): they may come in any order.
  */
 export async function setPullRequestState(
   c: PullRequestContext,
@@ -87,11 +88,15 @@ export async function setPullRequestState(
   const { row, isChanged } = await inOrg(c.db.app, orgId, async (tx) => {
     const seen = await readPullRequest(tx, orgId, form);
     if (seen === null) throw notFound("PULL_REQUEST_NOT_FOUND", form);
-    if (stateOf(seen) === state) return { row: seen, isChanged: false };
+    if (stateOf(seen) === state && saidAt === null) return { row: seen, isChanged: false };
     const before = await lockPullRequest(tx, orgId, seen);
     if (before === null) throw notFound("PULL_REQUEST_NOT_FOUND", form);
     const isOld = saidAt !== null && before.saidAt !== null && saidAt < before.saidAt;
-    if (isOld || stateOf(before) === state) return { row: before, isChanged: false };
+    if (isOld) return { row: before, isChanged: false };
+    if (stateOf(before) === state) {
+      if (saidAt !== null) await noteSaidAt(tx, orgId, form, saidAt);
+      return { row: before, isChanged: false };
+    }
     const places = before.isCounted ? Number(state === "open") - Number(before.isOpen) : 0;
     const after = await updatePullRequest(tx, orgId, before, { state, saidAt, places });
     await audit(tx, c, caller, {

@@ -117,6 +117,11 @@ export async function updatePullRequest(
   return row;
 }
 
+/** Notes when GitHub last said what is known. The row is locked. */
+export async function noteSaidAt(tx: Tx, orgId: string, url: string, saidAt: Date): Promise<void> {
+  await tx.update(pullRequests).set({ saidAt }).where(at(orgId, url));
+}
+
 /** A place in the list of pull requests. */
 export interface PullRequestPosition {
   /** To the microsecond, as text. */

@@ -255,6 +255,16 @@ describe("saying where a pull request stands", () => {
     expect((await say(urlOf(1), "merged", at(3))).isChanged).toBe(true);
   });
 
+  test("ignores an event that is older than one that said nothing new", async () => {
+    const { run, say, used } = await oneProject();
+    await run(urlOf(1));
+    const at = (second: number) => new Date(Date.UTC(2026, 0, 1, 0, 0, second));
+    // Closed, then reopened: the two come the other way round.
+    expect((await say(urlOf(1), "open", at(2))).isChanged).toBe(false);
+    expect((await say(urlOf(1), "closed", at(1))).isChanged).toBe(false);
+    expect(await used()).toEqual({ gate: 1, counted: 1 });
+  });
+
   test("moves no place for one that does not count", async () => {
     const { run, say, used } = await oneProject();
     await run(urlOf(1), { opensPullRequest: false });
