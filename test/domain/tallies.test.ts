@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type postgres from "postgres";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Dispatcher } from "../../server/dispatch/dispatcher.ts";
-import { drainRelease } from "../../server/domain/dependants.ts";
+import { drainReleases } from "../../server/domain/dependants.ts";
 import { DomainError } from "../../server/domain/errors.ts";
 import { cancelJob, cancelOverdueJob, retryJob, submitBatch } from "../../server/domain/jobs.ts";
 import {
@@ -206,7 +206,7 @@ async function world(random: () => number) {
     () => promoteDueJobs(c, orgId, signal),
     () => lapseAvoids(c, orgId),
     () => openGates(c, orgId),
-    () => drainRelease(c, orgId, null),
+    () => drainReleases(c, orgId, null),
     () => sweepOnce(c, orgId, call(foldTallies, { org: orgId, tally: c.newId() })),
     async () => {
       const url = pick(urls);
