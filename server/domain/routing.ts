@@ -16,6 +16,8 @@ import { gateKeys, type InternedShape, type Shape, type ShapeTarget, targetParts
 /** Workers, lines, gates and sessions that one look takes in at most: what is beyond is not judged. */
 export const mostWorkers = 10_000;
 const mostLines = 2_000;
+/** The same of shapes that are only named, for lists. */
+const mostShapes = 20_000;
 const mostGates = 10_000;
 const mostSessions = 10_000;
 
@@ -84,7 +86,7 @@ export async function readLines(
 
 /** The shapes of the lines alone. */
 export function readLineShapes(tx: Tx, orgId: string): Promise<InternedShape[]> {
-  return readReadyShapes(tx, orgId, mostLines);
+  return readReadyShapes(tx, orgId, mostShapes);
 }
 
 /** How the gate of a key stands. */
