@@ -22,7 +22,7 @@ export interface ReadyNews {
 }
 
 /** Heads that a look asks for at least and at most. */
-const leastPeeked = 16;
+const leastPeeked = 32;
 const mostPeeked = 500;
 
 /** Heads that are enough for a line from which few are taken. */

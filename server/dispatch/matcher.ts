@@ -67,15 +67,11 @@ export function keepFree(lines: readonly ServedLine[], links: readonly Link[]): 
   }
 }
 
-/** The links with a free slot, the least loaded first: one round, whatever the lane. */
-interface Ring {
-  readonly links: Link[];
-  next: number;
-}
-
 interface Lane extends ServedLine {
-  readonly ring: Ring;
+  readonly free: readonly Link[];
   isClosed: boolean;
+  ring: Link[] | null;
+  next: number;
   readonly slots: Link[];
 }
 
@@ -95,8 +91,14 @@ export function assign(
   demand: number,
   rooms: Map<string, number> = new Map(),
 ): PlannedClaim[] {
-  const ring = ringOf(free);
-  const lanes: Lane[] = lines.map((line) => ({ ...line, ring, isClosed: false, slots: [] }));
+  const lanes: Lane[] = lines.map((line) => ({
+    ...line,
+    free,
+    isClosed: false,
+    ring: null,
+    next: 0,
+    slots: [],
+  }));
   let left = demand;
   for (const { lane, head } of merge(lanes)) {
     if (left === 0) break;
@@ -116,7 +118,7 @@ export function assignLine(
   demand: number,
   rooms: Map<string, number> = new Map(),
 ): PlannedClaim[] {
-  const lane: Lane = { ...line, ring: ringOf(free), isClosed: false, slots: [] };
+  const lane: Lane = { ...line, free, isClosed: false, ring: null, next: 0, slots: [] };
   while (lane.slots.length < demand) {
     const link = place(lane, null, rooms);
     if (!link) break;
@@ -153,24 +155,23 @@ function reserveFor({ line, servers }: Lane): void {
   if (soonest) soonest.keptFor = line.shape.shapeId;
 }
 
-function ringOf(free: readonly Link[]): Ring {
-  return { links: [...free].sort((a, b) => load(a) - load(b)), next: 0 };
-}
-
-// Goes round from where the last job was placed; a link without a free slot leaves the ring.
-function nextFit({ line, servers, ring }: Lane): Link | null {
-  const { shape } = line;
-  const { links } = ring;
-  for (let looked = 0; looked < links.length; ) {
-    if (ring.next >= links.length) ring.next = 0;
-    const link = links[ring.next];
-    if (!link || link.freeSlots() < 1) {
-      links.splice(ring.next, 1);
-      continue;
+// Goes round, the least loaded first; a link that no longer fits leaves the ring.
+function nextFit(lane: Lane): Link | null {
+  const { shape } = lane.line;
+  lane.ring ??= lane.free
+    .filter((link) => lane.servers.has(link) && link.fits(shape))
+    .sort((a, b) => load(a) - load(b));
+  const { ring } = lane;
+  while (ring.length > 0) {
+    if (lane.next >= ring.length) lane.next = 0;
+    const link = ring[lane.next];
+    if (link?.fits(shape)) {
+      lane.next++;
+      return link;
     }
-    ring.next++;
-    looked++;
-    if (servers.has(link) && link.fits(shape)) return link;
+    // The last takes its place: order within a round does not matter.
+    const last = ring.pop();
+    if (last && lane.next < ring.length) ring[lane.next] = last;
   }
   return null;
 }
