@@ -55,7 +55,7 @@ export async function benchFairShare(options: {
       const admin = createMusterClient(WorkerAdminService, client);
       const keys: string[] = [];
       for (let n = 0; n < count; n++) keys.push((await admin.createWorker({ name: `${name}-${n}` })).key);
-      const child = await startChild("./scheduler-workers.ts", {
+      const child = await startChild("./workers-process.ts", {
         address: coordinator.ready["workerAddress"],
         keys,
         slots,

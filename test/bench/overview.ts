@@ -60,8 +60,10 @@ export async function benchOverview({ jobsTotal, workerCount, slots, samples }: 
       address: coordinator.ready["workerAddress"],
       keys,
       slots,
+      skills: [],
       folder,
-      expected: jobsTotal + 1_000,
+      from: Math.floor((jobsTotal + 1_000) * 0.1),
+      to: Math.floor((jobsTotal + 1_000) * 0.95),
     });
     children.push(workers);
     const burndown = await workers.next();

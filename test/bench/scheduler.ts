@@ -138,7 +138,7 @@ async function withBench<T>(body: (bench: Bench) => Promise<T>): Promise<T> {
         const keys: string[] = [];
         for (let n = 0; n < workers; n++) keys.push((await admin.createWorker({ name: `bench-${n}` })).key);
         const address = coordinator.ready["workerAddress"];
-        const child = await startChild("./scheduler-workers.ts", {
+        const child = await startChild("./workers-process.ts", {
           address,
           keys,
           slots,

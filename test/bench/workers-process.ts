@@ -1,14 +1,14 @@
 import { writeSync } from "node:fs";
 import { join } from "node:path";
 import { Worker } from "@muster/worker";
+import { defineHandler } from "@muster/worker/context";
 import { Outbox } from "@muster/worker/outbox";
 
-// Many light workers in one process, each on a connection of its own, with one
-// outbox: no-op handlers. Reports when all are attached, and how long the jobs
-// between a tenth and nineteen twentieths of `expected` took.
-const { address, keys, slots, folder, expected } = JSON.parse(process.argv[2] ?? "{}");
+// Many light workers in one process, each on a connection of its own, with one outbox. Reports when all are attached;
+// then, for `bench.noop`, how long the jobs from the `from`th to the `to`th took, and for `bench.step` when each job
+// of a chain began and ended.
+const { address, keys, slots, skills, folder, from, to } = JSON.parse(process.argv[2] ?? "{}");
 const outbox = await Outbox.open({ directory: join(folder, "outbox"), signal: new AbortController().signal });
-const [from, to] = [Math.floor(expected * 0.1), Math.floor(expected * 0.95)];
 let done = 0;
 let fromMs = 0;
 const handlers = {
@@ -22,6 +22,11 @@ const handlers = {
     write({ startedMs: performance.timeOrigin + performance.now() });
     return null;
   },
+  "bench.step": defineHandler(({ job }) => {
+    const startedMs = performance.now();
+    write({ step: job.id, startedMs, endedMs: performance.now() });
+    return null;
+  }),
 };
 const workers = keys.map(
   (key: string, index: number) =>
@@ -29,6 +34,7 @@ const workers = keys.map(
       address,
       key,
       slots,
+      skills,
       handlers,
       outbox,
       linkThread: false,
@@ -36,7 +42,9 @@ const workers = keys.map(
       stateDir: join(folder, `worker-${index}`),
     }),
 );
-await Promise.all(workers.map((worker: Worker) => worker.start()));
+for (let next = 0; next < workers.length; next += 50) {
+  await Promise.all(workers.slice(next, next + 50).map((worker: Worker) => worker.start()));
+}
 write({ attached: workers.length });
 process.on("SIGTERM", async () => {
   await Promise.all(workers.map((worker: Worker) => worker.stop({ graceMs: 200 })));
