@@ -382,11 +382,6 @@ export function internal(requestId: string, cause: unknown): DomainError {
   return new DomainError("INTERNAL", { details: { requestId }, cause });
 }
 
-/** `what` exists in the contract and not in this coordinator. */
-export function unimplemented(what: string): DomainError {
-  return new DomainError("UNIMPLEMENTED", { message: `${what} is not implemented`, details: { what } });
-}
-
 function r<const Code extends ErrorCode>(code: Code, text: string, suggestion: string) {
   return { code, text, suggestion } as const;
 }

@@ -13,7 +13,6 @@ import {
   tooLarge,
   unauthenticated,
   unavailable,
-  unimplemented,
   unknownField,
 } from "../../../server/domain/errors.ts";
 
@@ -178,12 +177,5 @@ describe("an error", () => {
     const { message, details, suggestion } = error;
     expect(JSON.stringify({ message, details, suggestion })).not.toContain("select");
     expect(error).toMatchObject({ code: "internal", details: { requestId: "req_1" }, cause });
-  });
-
-  test("about what is missing in this coordinator names it", () => {
-    expect(unimplemented("ExplainJob")).toMatchObject({
-      code: "unimplemented",
-      message: "ExplainJob is not implemented",
-    });
   });
 });
