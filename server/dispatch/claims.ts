@@ -82,9 +82,9 @@ export function learn(
     const isMissing = line.claimed(new Set(own.map((grant) => grant.fence.jobId)), isShort);
     if (isMissing) missed.push(line.shape);
     if (line.isWhole && line.heads.length === 0) ready.delete(line.shape.shapeId);
-    if (!isAlone) continue;
     line.expected -= own.length;
-    if (isShort) {
+    if (isShort && !isAlone) line.expected = Math.max(1, line.expected);
+    else if (isShort) {
       // The line is empty, as far as this claim could see, unless something came meanwhile.
       if (line.news === line.newsAtClaim) ready.delete(line.shape.shapeId);
       else line.expected = Number.POSITIVE_INFINITY;

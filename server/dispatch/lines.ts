@@ -25,6 +25,9 @@ export interface ReadyNews {
 const leastPeeked = 32;
 const mostPeeked = 500;
 
+/** Jobs that a claim takes at least of a line that is deep. */
+const leastDeep = 64;
+
 /** Heads that are enough for a line from which few are taken. */
 const fewHeads = 4;
 
@@ -45,6 +48,8 @@ export class ReadyLine {
   heads: Head[] = [];
   /** There are no others behind the heads. */
   isWhole = false;
+  /** The last claim took many, and got as many as it asked for: there are likely more than workers are free. */
+  isDeep = false;
   /** Jobs that the last round took which took any. */
   #taken = 0;
   /** So many were told of or seen, and not claimed since. */
@@ -100,6 +105,7 @@ export class ReadyLine {
    */
   claimed(jobIds: ReadonlySet<string>, isShort: boolean): boolean {
     if (jobIds.size > 0) this.#taken = jobIds.size;
+    this.isDeep = !isShort && jobIds.size >= leastDeep;
     this.#known = Math.max(0, this.#known - jobIds.size);
     if (!isShort) {
       this.heads = this.heads.filter((head) => !jobIds.has(head.jobId));

@@ -71,6 +71,7 @@ interface Lane extends ServedLine {
   readonly free: readonly Link[];
   isClosed: boolean;
   ring: Link[] | null;
+  isFilling: boolean;
   next: number;
   readonly slots: Link[];
 }
@@ -96,6 +97,7 @@ export function assign(
     free,
     isClosed: false,
     ring: null,
+    isFilling: false,
     next: 0,
     slots: [],
   }));
@@ -118,7 +120,7 @@ export function assignLine(
   demand: number,
   rooms: Map<string, number> = new Map(),
 ): PlannedClaim[] {
-  const lane: Lane = { ...line, free, isClosed: false, ring: null, next: 0, slots: [] };
+  const lane: Lane = { ...line, free, isClosed: false, ring: null, isFilling: false, next: 0, slots: [] };
   while (lane.slots.length < demand) {
     const link = place(lane, null, rooms);
     if (!link) break;
@@ -155,18 +157,24 @@ function reserveFor({ line, servers }: Lane): void {
   if (soonest) soonest.keptFor = line.shape.shapeId;
 }
 
-// Goes round, the least loaded first; a link that no longer fits leaves the ring.
+// Goes round, the least loaded first; a link that no longer fits leaves the ring. When there are jobs for all that is
+// free, each link is filled before the next: what everybody gets is the same, in fewer and larger frames.
 function nextFit(lane: Lane): Link | null {
-  const { shape } = lane.line;
-  lane.ring ??= lane.free
-    .filter((link) => lane.servers.has(link) && link.fits(shape))
-    .sort((a, b) => load(a) - load(b));
+  const { line } = lane;
+  const { shape } = line;
+  if (lane.ring === null) {
+    lane.ring = lane.free
+      .filter((link) => lane.servers.has(link) && link.fits(shape))
+      .sort((a, b) => load(a) - load(b));
+    lane.isFilling =
+      line.isDeep && lane.ring.reduce((sum, link) => sum + link.freeSlots(), 0) <= line.expected;
+  }
   const { ring } = lane;
   while (ring.length > 0) {
     if (lane.next >= ring.length) lane.next = 0;
     const link = ring[lane.next];
     if (link?.fits(shape)) {
-      lane.next++;
+      if (!lane.isFilling) lane.next++;
       return link;
     }
     // The last takes its place: order within a round does not matter.

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { type Head, inOrder, ReadyLine } from "../../server/dispatch/lines.ts";
 import { Link, type LinkPort } from "../../server/dispatch/link.ts";
-import { assign, candidates, keepFree, type ServedLine } from "../../server/dispatch/matcher.ts";
+import { assign, assignLine, candidates, keepFree, type ServedLine } from "../../server/dispatch/matcher.ts";
 import { type InternedShape, internShape } from "../../server/domain/rules/shapes.ts";
 
 const port: LinkPort = { offer: () => {}, cancel: () => {}, command: () => {}, goAway: () => {} };
@@ -87,6 +87,25 @@ describe("the matcher", () => {
     one.hold(held("l2"));
     expect(deal([shape(), shape()], [one, two])).toEqual(["one", "two"]);
     expect(deal([shape()], [one, two])).toEqual(["two"]);
+  });
+
+  test("fills one worker after the other when there are jobs for all that is free", () => {
+    const links = [link("one", { slots: 40 }), link("two", { slots: 40 }), link("three", { slots: 40 })];
+    const dealt = (known: number, claimed: number, isShort: boolean) => {
+      const line = new ReadyLine(shape(), known + claimed);
+      line.claimed(new Set(Array.from({ length: claimed }, (_, n) => `job-${n}`)), isShort);
+      line.expected -= claimed;
+      const served = { line, servers: new Set(candidates(line.shape, links)), gates: [] };
+      const plan = assignLine(served, links, Math.min(60, known));
+      const slots = plan.flatMap((one) => one.slots);
+      for (const one of slots) one.unreserve(line.shape);
+      return links.map((one) => slots.filter((slot) => slot === one).length).sort((a, b) => b - a);
+    };
+    expect(dealt(120, 64, false)).toEqual([40, 20, 0]);
+    // Few are left, few are known, or others take from the line too: spread.
+    expect(dealt(60, 64, false)).toEqual([20, 20, 20]);
+    expect(dealt(120, 63, false)).toEqual([20, 20, 20]);
+    expect(dealt(120, 64, true)).toEqual([20, 20, 20]);
   });
 
   test("asks for all skills, not for one of them", () => {
