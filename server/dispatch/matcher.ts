@@ -67,12 +67,16 @@ export function keepFree(lines: readonly ServedLine[], links: readonly Link[]): 
   }
 }
 
-interface Lane extends ServedLine {
-  readonly free: readonly Link[];
-  isClosed: boolean;
-  ring: Link[] | null;
-  isFilling: boolean;
+/** The links with a free slot, the least loaded first: one round, whatever the lane. */
+interface Ring {
+  readonly links: Link[];
   next: number;
+}
+
+interface Lane extends ServedLine {
+  readonly ring: Ring;
+  readonly isFilling: boolean;
+  isClosed: boolean;
   readonly slots: Link[];
 }
 
@@ -92,15 +96,8 @@ export function assign(
   demand: number,
   rooms: Map<string, number> = new Map(),
 ): PlannedClaim[] {
-  const lanes: Lane[] = lines.map((line) => ({
-    ...line,
-    free,
-    isClosed: false,
-    ring: null,
-    isFilling: false,
-    next: 0,
-    slots: [],
-  }));
+  const ring = ringOf(free);
+  const lanes = lines.map((line) => laneOf(line, ring));
   let left = demand;
   for (const { lane, head } of merge(lanes)) {
     if (left === 0) break;
@@ -120,7 +117,7 @@ export function assignLine(
   demand: number,
   rooms: Map<string, number> = new Map(),
 ): PlannedClaim[] {
-  const lane: Lane = { ...line, free, isClosed: false, ring: null, isFilling: false, next: 0, slots: [] };
+  const lane = laneOf(line, ringOf(free));
   while (lane.slots.length < demand) {
     const link = place(lane, null, rooms);
     if (!link) break;
@@ -157,29 +154,39 @@ function reserveFor({ line, servers }: Lane): void {
   if (soonest) soonest.keptFor = line.shape.shapeId;
 }
 
-// Goes round, the least loaded first; a link that no longer fits leaves the ring. When there are jobs for all that is
-// free, each link is filled before the next: what everybody gets is the same, in fewer and larger frames.
-function nextFit(lane: Lane): Link | null {
-  const { line } = lane;
+function ringOf(free: readonly Link[]): Ring {
+  return { links: [...free].sort((a, b) => load(a) - load(b)), next: 0 };
+}
+
+// When there are jobs for all that is free, each link is filled before the next: what everybody gets is the same, in
+// fewer and larger frames.
+function laneOf(line: ServedLine, ring: Ring): Lane {
+  const slots = () =>
+    ring.links.reduce((sum, link) => sum + (line.servers.has(link) ? link.freeSlots() : 0), 0);
+  return {
+    ...line,
+    ring,
+    isFilling: line.line.isDeep && slots() <= line.line.expected,
+    isClosed: false,
+    slots: [],
+  };
+}
+
+// Goes round from where the last job was placed; a link without a free slot leaves the ring.
+function nextFit({ line, servers, ring, isFilling }: Lane): Link | null {
   const { shape } = line;
-  if (lane.ring === null) {
-    lane.ring = lane.free
-      .filter((link) => lane.servers.has(link) && link.fits(shape))
-      .sort((a, b) => load(a) - load(b));
-    lane.isFilling =
-      line.isDeep && lane.ring.reduce((sum, link) => sum + link.freeSlots(), 0) <= line.expected;
-  }
-  const { ring } = lane;
-  while (ring.length > 0) {
-    if (lane.next >= ring.length) lane.next = 0;
-    const link = ring[lane.next];
-    if (link?.fits(shape)) {
-      if (!lane.isFilling) lane.next++;
-      return link;
+  const { links } = ring;
+  for (let looked = 0; looked < links.length; ) {
+    if (ring.next >= links.length) ring.next = 0;
+    const link = links[ring.next];
+    if (!link || link.freeSlots() < 1) {
+      links.splice(ring.next, 1);
+      continue;
     }
-    // The last takes its place: order within a round does not matter.
-    const last = ring.pop();
-    if (last && lane.next < ring.length) ring[lane.next] = last;
+    looked++;
+    const isFit = servers.has(link) && link.fits(shape);
+    if (!isFilling || !isFit) ring.next++;
+    if (isFit) return link;
   }
   return null;
 }
