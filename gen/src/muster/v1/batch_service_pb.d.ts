@@ -5,7 +5,7 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
-import type { JobSpec, JobState } from "./job_pb.js";
+import type { JobSpec, StateCount } from "./job_pb.js";
 import type { LeaseRef } from "./job_service_pb.js";
 
 /**
@@ -88,33 +88,6 @@ export declare type Batch = Message<"muster.v1.Batch"> & {
  * Use `create(BatchSchema)` to create a new message.
  */
 export declare const BatchSchema: GenMessage<Batch>;
-
-/**
- * StateCount counts the jobs in a state.
- *
- * @generated from message muster.v1.StateCount
- */
-export declare type StateCount = Message<"muster.v1.StateCount"> & {
-  /**
-   * The state.
-   *
-   * @generated from field: muster.v1.JobState state = 1;
-   */
-  state: JobState;
-
-  /**
-   * How many.
-   *
-   * @generated from field: int64 count = 2;
-   */
-  count: bigint;
-};
-
-/**
- * Describes the message muster.v1.StateCount.
- * Use `create(StateCountSchema)` to create a new message.
- */
-export declare const StateCountSchema: GenMessage<StateCount>;
 
 /**
  * SubmitBatchRequest asks for many jobs.

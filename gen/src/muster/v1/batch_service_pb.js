@@ -11,7 +11,7 @@ import { file_muster_v1_job_service } from "./job_service_pb.js";
  * Describes the file muster/v1/batch_service.proto.
  */
 export const file_muster_v1_batch_service = /*@__PURE__*/
-  fileDesc("Ch1tdXN0ZXIvdjEvYmF0Y2hfc2VydmljZS5wcm90bxIJbXVzdGVyLnYxItQBCgVCYXRjaBIQCghiYXRjaF9pZBgBIAEoCRINCgV0aXRsZRgCIAEoCRINCgV0b3RhbBgDIAEoBRIPCgdwZW5kaW5nGAQgASgFEhEKCXN1Y2NlZWRlZBgFIAEoBRIRCgljYW5jZWxsZWQYBiABKAUSDAoEZGVhZBgHIAEoBRIvCgtjcmVhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJQoGc3RhdGVzGAkgAygLMhUubXVzdGVyLnYxLlN0YXRlQ291bnQiPwoKU3RhdGVDb3VudBIiCgVzdGF0ZRgBIAEoDjITLm11c3Rlci52MS5Kb2JTdGF0ZRINCgVjb3VudBgCIAEoAyKDAQoSU3VibWl0QmF0Y2hSZXF1ZXN0EiAKBGpvYnMYASADKAsyEi5tdXN0ZXIudjEuSm9iU3BlYxINCgV0aXRsZRgCIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAyABKAkSIwoGcGFyZW50GAQgASgLMhMubXVzdGVyLnYxLkxlYXNlUmVmIkoKE1N1Ym1pdEJhdGNoUmVzcG9uc2USEAoIYmF0Y2hfaWQYASABKAkSDwoHam9iX2lkcxgCIAMoCRIQCghyZXBsYXllZBgDIAEoCCIjCg9HZXRCYXRjaFJlcXVlc3QSEAoIYmF0Y2hfaWQYASABKAkiMwoQR2V0QmF0Y2hSZXNwb25zZRIfCgViYXRjaBgBIAEoCzIQLm11c3Rlci52MS5CYXRjaCI7ChJMaXN0QmF0Y2hlc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiUQoTTGlzdEJhdGNoZXNSZXNwb25zZRIhCgdiYXRjaGVzGAEgAygLMhAubXVzdGVyLnYxLkJhdGNoEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJQChBXYWl0QmF0Y2hSZXF1ZXN0EhAKCGJhdGNoX2lkGAEgASgJEioKB3RpbWVvdXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iQgoRV2FpdEJhdGNoUmVzcG9uc2USHwoFYmF0Y2gYASABKAsyEC5tdXN0ZXIudjEuQmF0Y2gSDAoEZG9uZRgCIAEoCDLGAgoMQmF0Y2hTZXJ2aWNlElEKC1N1Ym1pdEJhdGNoEh0ubXVzdGVyLnYxLlN1Ym1pdEJhdGNoUmVxdWVzdBoeLm11c3Rlci52MS5TdWJtaXRCYXRjaFJlc3BvbnNlIgOQAgISSAoIR2V0QmF0Y2gSGi5tdXN0ZXIudjEuR2V0QmF0Y2hSZXF1ZXN0GhsubXVzdGVyLnYxLkdldEJhdGNoUmVzcG9uc2UiA5ACARJRCgtMaXN0QmF0Y2hlcxIdLm11c3Rlci52MS5MaXN0QmF0Y2hlc1JlcXVlc3QaHi5tdXN0ZXIudjEuTGlzdEJhdGNoZXNSZXNwb25zZSIDkAIBEkYKCVdhaXRCYXRjaBIbLm11c3Rlci52MS5XYWl0QmF0Y2hSZXF1ZXN0GhwubXVzdGVyLnYxLldhaXRCYXRjaFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_muster_v1_job, file_muster_v1_job_service]);
+  fileDesc("Ch1tdXN0ZXIvdjEvYmF0Y2hfc2VydmljZS5wcm90bxIJbXVzdGVyLnYxItQBCgVCYXRjaBIQCghiYXRjaF9pZBgBIAEoCRINCgV0aXRsZRgCIAEoCRINCgV0b3RhbBgDIAEoBRIPCgdwZW5kaW5nGAQgASgFEhEKCXN1Y2NlZWRlZBgFIAEoBRIRCgljYW5jZWxsZWQYBiABKAUSDAoEZGVhZBgHIAEoBRIvCgtjcmVhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJQoGc3RhdGVzGAkgAygLMhUubXVzdGVyLnYxLlN0YXRlQ291bnQigwEKElN1Ym1pdEJhdGNoUmVxdWVzdBIgCgRqb2JzGAEgAygLMhIubXVzdGVyLnYxLkpvYlNwZWMSDQoFdGl0bGUYAiABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAMgASgJEiMKBnBhcmVudBgEIAEoCzITLm11c3Rlci52MS5MZWFzZVJlZiJKChNTdWJtaXRCYXRjaFJlc3BvbnNlEhAKCGJhdGNoX2lkGAEgASgJEg8KB2pvYl9pZHMYAiADKAkSEAoIcmVwbGF5ZWQYAyABKAgiIwoPR2V0QmF0Y2hSZXF1ZXN0EhAKCGJhdGNoX2lkGAEgASgJIjMKEEdldEJhdGNoUmVzcG9uc2USHwoFYmF0Y2gYASABKAsyEC5tdXN0ZXIudjEuQmF0Y2giOwoSTGlzdEJhdGNoZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlEKE0xpc3RCYXRjaGVzUmVzcG9uc2USIQoHYmF0Y2hlcxgBIAMoCzIQLm11c3Rlci52MS5CYXRjaBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiUAoQV2FpdEJhdGNoUmVxdWVzdBIQCghiYXRjaF9pZBgBIAEoCRIqCgd0aW1lb3V0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkIKEVdhaXRCYXRjaFJlc3BvbnNlEh8KBWJhdGNoGAEgASgLMhAubXVzdGVyLnYxLkJhdGNoEgwKBGRvbmUYAiABKAgyxgIKDEJhdGNoU2VydmljZRJRCgtTdWJtaXRCYXRjaBIdLm11c3Rlci52MS5TdWJtaXRCYXRjaFJlcXVlc3QaHi5tdXN0ZXIudjEuU3VibWl0QmF0Y2hSZXNwb25zZSIDkAICEkgKCEdldEJhdGNoEhoubXVzdGVyLnYxLkdldEJhdGNoUmVxdWVzdBobLm11c3Rlci52MS5HZXRCYXRjaFJlc3BvbnNlIgOQAgESUQoLTGlzdEJhdGNoZXMSHS5tdXN0ZXIudjEuTGlzdEJhdGNoZXNSZXF1ZXN0Gh4ubXVzdGVyLnYxLkxpc3RCYXRjaGVzUmVzcG9uc2UiA5ACARJGCglXYWl0QmF0Y2gSGy5tdXN0ZXIudjEuV2FpdEJhdGNoUmVxdWVzdBocLm11c3Rlci52MS5XYWl0QmF0Y2hSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_muster_v1_job, file_muster_v1_job_service]);
 
 /**
  * Describes the message muster.v1.Batch.
@@ -21,67 +21,60 @@ export const BatchSchema = /*@__PURE__*/
   messageDesc(file_muster_v1_batch_service, 0);
 
 /**
- * Describes the message muster.v1.StateCount.
- * Use `create(StateCountSchema)` to create a new message.
- */
-export const StateCountSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_batch_service, 1);
-
-/**
  * Describes the message muster.v1.SubmitBatchRequest.
  * Use `create(SubmitBatchRequestSchema)` to create a new message.
  */
 export const SubmitBatchRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_batch_service, 2);
+  messageDesc(file_muster_v1_batch_service, 1);
 
 /**
  * Describes the message muster.v1.SubmitBatchResponse.
  * Use `create(SubmitBatchResponseSchema)` to create a new message.
  */
 export const SubmitBatchResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_batch_service, 3);
+  messageDesc(file_muster_v1_batch_service, 2);
 
 /**
  * Describes the message muster.v1.GetBatchRequest.
  * Use `create(GetBatchRequestSchema)` to create a new message.
  */
 export const GetBatchRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_batch_service, 4);
+  messageDesc(file_muster_v1_batch_service, 3);
 
 /**
  * Describes the message muster.v1.GetBatchResponse.
  * Use `create(GetBatchResponseSchema)` to create a new message.
  */
 export const GetBatchResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_batch_service, 5);
+  messageDesc(file_muster_v1_batch_service, 4);
 
 /**
  * Describes the message muster.v1.ListBatchesRequest.
  * Use `create(ListBatchesRequestSchema)` to create a new message.
  */
 export const ListBatchesRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_batch_service, 6);
+  messageDesc(file_muster_v1_batch_service, 5);
 
 /**
  * Describes the message muster.v1.ListBatchesResponse.
  * Use `create(ListBatchesResponseSchema)` to create a new message.
  */
 export const ListBatchesResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_batch_service, 7);
+  messageDesc(file_muster_v1_batch_service, 6);
 
 /**
  * Describes the message muster.v1.WaitBatchRequest.
  * Use `create(WaitBatchRequestSchema)` to create a new message.
  */
 export const WaitBatchRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_batch_service, 8);
+  messageDesc(file_muster_v1_batch_service, 7);
 
 /**
  * Describes the message muster.v1.WaitBatchResponse.
  * Use `create(WaitBatchResponseSchema)` to create a new message.
  */
 export const WaitBatchResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_batch_service, 9);
+  messageDesc(file_muster_v1_batch_service, 8);
 
 /**
  * BatchService submits many jobs at once, all or none, and follows them.

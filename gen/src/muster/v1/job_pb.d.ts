@@ -757,6 +757,33 @@ export declare type DeadLetter = Message<"muster.v1.DeadLetter"> & {
 export declare const DeadLetterSchema: GenMessage<DeadLetter>;
 
 /**
+ * StateCount counts the jobs in a state.
+ *
+ * @generated from message muster.v1.StateCount
+ */
+export declare type StateCount = Message<"muster.v1.StateCount"> & {
+  /**
+   * The state.
+   *
+   * @generated from field: muster.v1.JobState state = 1;
+   */
+  state: JobState;
+
+  /**
+   * How many.
+   *
+   * @generated from field: int64 count = 2;
+   */
+  count: bigint;
+};
+
+/**
+ * Describes the message muster.v1.StateCount.
+ * Use `create(StateCountSchema)` to create a new message.
+ */
+export declare const StateCountSchema: GenMessage<StateCount>;
+
+/**
  * JobState is where a job stands. The last three are terminal.
  *
  * @generated from enum muster.v1.JobState

@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Attempt, DeadLetter, Job, JobSpec, JobState } from "./job_pb.js";
+import type { Attempt, DeadLetter, Job, JobError, JobSpec, JobState, StateCount } from "./job_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { AttemptEvent } from "./event_pb.js";
 
@@ -266,6 +266,36 @@ export declare type ListJobsRequest = Message<"muster.v1.ListJobsRequest"> & {
    * @generated from field: string page_token = 3;
    */
   pageToken: string;
+
+  /**
+   * A filter as people write it, e.g. `state:running skill:gpu age>10m text`;
+   * it must hold besides `filter`. At most 1,000 characters. See
+   * `muster help filter`.
+   *
+   * @generated from field: string filter_text = 4;
+   */
+  filterText: string;
+
+  /**
+   * The order. Not together with `runnable_by`.
+   *
+   * @generated from field: muster.v1.JobOrder order = 5;
+   */
+  order: JobOrder;
+
+  /**
+   * Also count what the filter matches, by state.
+   *
+   * @generated from field: bool counted = 6;
+   */
+  counted: boolean;
+
+  /**
+   * Start with the last page. Not together with a page token.
+   *
+   * @generated from field: bool last_page = 7;
+   */
+  lastPage: boolean;
 };
 
 /**
@@ -273,6 +303,34 @@ export declare type ListJobsRequest = Message<"muster.v1.ListJobsRequest"> & {
  * Use `create(ListJobsRequestSchema)` to create a new message.
  */
 export declare const ListJobsRequestSchema: GenMessage<ListJobsRequest>;
+
+/**
+ * JobCounts counts jobs by state.
+ *
+ * @generated from message muster.v1.JobCounts
+ */
+export declare type JobCounts = Message<"muster.v1.JobCounts"> & {
+  /**
+   * Over the whole filter, without its states; states without jobs are left
+   * out.
+   *
+   * @generated from field: repeated muster.v1.StateCount states = 1;
+   */
+  states: StateCount[];
+
+  /**
+   * Not all were counted: there are at least so many. Exact without a filter.
+   *
+   * @generated from field: bool at_least = 2;
+   */
+  atLeast: boolean;
+};
+
+/**
+ * Describes the message muster.v1.JobCounts.
+ * Use `create(JobCountsSchema)` to create a new message.
+ */
+export declare const JobCountsSchema: GenMessage<JobCounts>;
 
 /**
  * ListJobsResponse is a page of jobs.
@@ -294,6 +352,27 @@ export declare type ListJobsResponse = Message<"muster.v1.ListJobsResponse"> & {
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
+
+  /**
+   * Empty at the beginning.
+   *
+   * @generated from field: string previous_page_token = 3;
+   */
+  previousPageToken: string;
+
+  /**
+   * When asked for.
+   *
+   * @generated from field: muster.v1.JobCounts counts = 4;
+   */
+  counts?: JobCounts | undefined;
+
+  /**
+   * From here ListEvents and WatchJobs go on.
+   *
+   * @generated from field: string revision = 5;
+   */
+  revision: string;
 };
 
 /**
@@ -952,6 +1031,456 @@ export declare type DiscardDeadLetterResponse = Message<"muster.v1.DiscardDeadLe
 export declare const DiscardDeadLetterResponseSchema: GenMessage<DiscardDeadLetterResponse>;
 
 /**
+ * ListDeadLetterGroupsRequest asks for dead letters by equal errors.
+ *
+ * @generated from message muster.v1.ListDeadLetterGroupsRequest
+ */
+export declare type ListDeadLetterGroupsRequest = Message<"muster.v1.ListDeadLetterGroupsRequest"> & {
+  /**
+   * Only this kind.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * Groups at most: 0 means 50; more than 1,000 is taken as 1,000.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+};
+
+/**
+ * Describes the message muster.v1.ListDeadLetterGroupsRequest.
+ * Use `create(ListDeadLetterGroupsRequestSchema)` to create a new message.
+ */
+export declare const ListDeadLetterGroupsRequestSchema: GenMessage<ListDeadLetterGroupsRequest>;
+
+/**
+ * DeadLetterGroup holds dead letters of one kind with equal errors.
+ *
+ * @generated from message muster.v1.DeadLetterGroup
+ */
+export declare type DeadLetterGroup = Message<"muster.v1.DeadLetterGroup"> & {
+  /**
+   * What they have in common.
+   *
+   * @generated from field: string fingerprint = 1;
+   */
+  fingerprint: string;
+
+  /**
+   * Their kind.
+   *
+   * @generated from field: string kind = 2;
+   */
+  kind: string;
+
+  /**
+   * How many.
+   *
+   * @generated from field: int64 count = 3;
+   */
+  count: bigint;
+
+  /**
+   * The error of the latest. Untrusted text.
+   *
+   * @generated from field: muster.v1.JobError error = 4;
+   */
+  error?: JobError | undefined;
+
+  /**
+   * When the first died.
+   *
+   * @generated from field: google.protobuf.Timestamp first_time = 5;
+   */
+  firstTime?: Timestamp | undefined;
+
+  /**
+   * When the latest died.
+   *
+   * @generated from field: google.protobuf.Timestamp last_time = 6;
+   */
+  lastTime?: Timestamp | undefined;
+
+  /**
+   * `job_…` of the latest.
+   *
+   * @generated from field: string sample_job_id = 7;
+   */
+  sampleJobId: string;
+
+  /**
+   * How many died in each of the last 24 hours, the present one last.
+   *
+   * @generated from field: repeated int32 hourly = 8;
+   */
+  hourly: number[];
+};
+
+/**
+ * Describes the message muster.v1.DeadLetterGroup.
+ * Use `create(DeadLetterGroupSchema)` to create a new message.
+ */
+export declare const DeadLetterGroupSchema: GenMessage<DeadLetterGroup>;
+
+/**
+ * ListDeadLetterGroupsResponse holds groups.
+ *
+ * @generated from message muster.v1.ListDeadLetterGroupsResponse
+ */
+export declare type ListDeadLetterGroupsResponse = Message<"muster.v1.ListDeadLetterGroupsResponse"> & {
+  /**
+   * The groups, largest first.
+   *
+   * @generated from field: repeated muster.v1.DeadLetterGroup groups = 1;
+   */
+  groups: DeadLetterGroup[];
+
+  /**
+   * The newest 100,000 dead letters were grouped; there are more.
+   *
+   * @generated from field: bool truncated = 2;
+   */
+  truncated: boolean;
+};
+
+/**
+ * Describes the message muster.v1.ListDeadLetterGroupsResponse.
+ * Use `create(ListDeadLetterGroupsResponseSchema)` to create a new message.
+ */
+export declare const ListDeadLetterGroupsResponseSchema: GenMessage<ListDeadLetterGroupsResponse>;
+
+/**
+ * UpdateJobRequest changes a job. Absent fields stay as they are.
+ *
+ * @generated from message muster.v1.UpdateJobRequest
+ */
+export declare type UpdateJobRequest = Message<"muster.v1.UpdateJobRequest"> & {
+  /**
+   * `job_…`. It must not have ended.
+   *
+   * @generated from field: string job_id = 1;
+   */
+  jobId: string;
+
+  /**
+   * 0 to 255.
+   *
+   * @generated from field: optional int32 priority = 2;
+   */
+  priority?: number | undefined;
+
+  /**
+   * At most 200 characters.
+   *
+   * @generated from field: optional string title = 3;
+   */
+  title?: string | undefined;
+
+  /**
+   * Labels to set; an empty value takes the label away.
+   *
+   * @generated from field: map<string, string> labels = 4;
+   */
+  labels: { [key: string]: string };
+
+  /**
+   * For people; at most 500 characters.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * Repeating a call with the same id is safe.
+   *
+   * @generated from field: string request_id = 6;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message muster.v1.UpdateJobRequest.
+ * Use `create(UpdateJobRequestSchema)` to create a new message.
+ */
+export declare const UpdateJobRequestSchema: GenMessage<UpdateJobRequest>;
+
+/**
+ * UpdateJobResponse holds the job after it.
+ *
+ * @generated from message muster.v1.UpdateJobResponse
+ */
+export declare type UpdateJobResponse = Message<"muster.v1.UpdateJobResponse"> & {
+  /**
+   * The job.
+   *
+   * @generated from field: muster.v1.Job job = 1;
+   */
+  job?: Job | undefined;
+};
+
+/**
+ * Describes the message muster.v1.UpdateJobResponse.
+ * Use `create(UpdateJobResponseSchema)` to create a new message.
+ */
+export declare const UpdateJobResponseSchema: GenMessage<UpdateJobResponse>;
+
+/**
+ * DeleteJobRequest names a job to delete.
+ *
+ * @generated from message muster.v1.DeleteJobRequest
+ */
+export declare type DeleteJobRequest = Message<"muster.v1.DeleteJobRequest"> & {
+  /**
+   * `job_…`. It must have ended, and nobody may wait for it.
+   *
+   * @generated from field: string job_id = 1;
+   */
+  jobId: string;
+
+  /**
+   * For people; at most 500 characters.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * Repeating a call with the same id is safe.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message muster.v1.DeleteJobRequest.
+ * Use `create(DeleteJobRequestSchema)` to create a new message.
+ */
+export declare const DeleteJobRequestSchema: GenMessage<DeleteJobRequest>;
+
+/**
+ * DeleteJobResponse is empty.
+ *
+ * @generated from message muster.v1.DeleteJobResponse
+ */
+export declare type DeleteJobResponse = Message<"muster.v1.DeleteJobResponse"> & {
+};
+
+/**
+ * Describes the message muster.v1.DeleteJobResponse.
+ * Use `create(DeleteJobResponseSchema)` to create a new message.
+ */
+export declare const DeleteJobResponseSchema: GenMessage<DeleteJobResponse>;
+
+/**
+ * JobIds lists jobs.
+ *
+ * @generated from message muster.v1.JobIds
+ */
+export declare type JobIds = Message<"muster.v1.JobIds"> & {
+  /**
+   * `job_…`: 1 to 1,000.
+   *
+   * @generated from field: repeated string job_ids = 1;
+   */
+  jobIds: string[];
+};
+
+/**
+ * Describes the message muster.v1.JobIds.
+ * Use `create(JobIdsSchema)` to create a new message.
+ */
+export declare const JobIdsSchema: GenMessage<JobIds>;
+
+/**
+ * ActOnJobsRequest says what to do to which jobs. A call takes the first 1,000
+ * of them; with a filter, go on with next_page_token.
+ *
+ * @generated from message muster.v1.ActOnJobsRequest
+ */
+export declare type ActOnJobsRequest = Message<"muster.v1.ActOnJobsRequest"> & {
+  /**
+   * What to do.
+   *
+   * @generated from field: muster.v1.JobAction action = 1;
+   */
+  action: JobAction;
+
+  /**
+   * To which jobs.
+   *
+   * @generated from oneof muster.v1.ActOnJobsRequest.jobs
+   */
+  jobs: {
+    /**
+     * These.
+     *
+     * @generated from field: muster.v1.JobIds ids = 2;
+     */
+    value: JobIds;
+    case: "ids";
+  } | {
+    /**
+     * All that match, as in ListJobsRequest.filter_text; not empty. Only those
+     * that were submitted before the first call.
+     *
+     * @generated from field: string filter = 3;
+     */
+    value: string;
+    case: "filter";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * Count and check only; nothing is changed.
+   *
+   * @generated from field: bool dry_run = 4;
+   */
+  dryRun: boolean;
+
+  /**
+   * For people; at most 500 characters.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * Repeating a call with the same id is safe.
+   *
+   * @generated from field: string request_id = 6;
+   */
+  requestId: string;
+
+  /**
+   * The priority of SET_PRIORITY: 0 to 255.
+   *
+   * @generated from field: optional int32 priority = 7;
+   */
+  priority?: number | undefined;
+
+  /**
+   * When parked jobs go on by themselves: as in ParkJob.
+   *
+   * @generated from field: google.protobuf.Timestamp until = 8;
+   */
+  until?: Timestamp | undefined;
+
+  /**
+   * CANCEL ends running jobs at once: as in CancelJob.
+   *
+   * @generated from field: bool force = 9;
+   */
+  force: boolean;
+
+  /**
+   * From the previous answer; all other fields as they were.
+   *
+   * @generated from field: string page_token = 10;
+   */
+  pageToken: string;
+
+  /**
+   * Refuse with COUNT_CHANGED when more jobs match than this: what a person
+   * has confirmed. Absent: any number.
+   *
+   * @generated from field: optional int64 confirmed = 11;
+   */
+  confirmed?: bigint | undefined;
+};
+
+/**
+ * Describes the message muster.v1.ActOnJobsRequest.
+ * Use `create(ActOnJobsRequestSchema)` to create a new message.
+ */
+export declare const ActOnJobsRequestSchema: GenMessage<ActOnJobsRequest>;
+
+/**
+ * ActOnJobsResponse says what happened.
+ *
+ * @generated from message muster.v1.ActOnJobsResponse
+ */
+export declare type ActOnJobsResponse = Message<"muster.v1.ActOnJobsResponse"> & {
+  /**
+   * Jobs that match, by state: of a dry run and of the first call.
+   *
+   * @generated from field: muster.v1.JobCounts matched = 1;
+   */
+  matched?: JobCounts | undefined;
+
+  /**
+   * Jobs of this call that were changed, or would be.
+   *
+   * @generated from field: int32 done = 2;
+   */
+  done: number;
+
+  /**
+   * Jobs of this call that the action does not apply to.
+   *
+   * @generated from field: int32 skipped = 3;
+   */
+  skipped: number;
+
+  /**
+   * Of the skipped ones the first 20, with why.
+   *
+   * @generated from field: repeated muster.v1.JobActionFailure failures = 4;
+   */
+  failures: JobActionFailure[];
+
+  /**
+   * Empty when all were seen.
+   *
+   * @generated from field: string next_page_token = 5;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message muster.v1.ActOnJobsResponse.
+ * Use `create(ActOnJobsResponseSchema)` to create a new message.
+ */
+export declare const ActOnJobsResponseSchema: GenMessage<ActOnJobsResponse>;
+
+/**
+ * JobActionFailure says why an action does not apply to a job.
+ *
+ * @generated from message muster.v1.JobActionFailure
+ */
+export declare type JobActionFailure = Message<"muster.v1.JobActionFailure"> & {
+  /**
+   * `job_…`.
+   *
+   * @generated from field: string job_id = 1;
+   */
+  jobId: string;
+
+  /**
+   * A reason, as errors have it.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * For people.
+   *
+   * @generated from field: string message = 3;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message muster.v1.JobActionFailure.
+ * Use `create(JobActionFailureSchema)` to create a new message.
+ */
+export declare const JobActionFailureSchema: GenMessage<JobActionFailure>;
+
+/**
  * JobView is how much of a job an answer holds.
  *
  * @generated from enum muster.v1.JobView
@@ -983,6 +1512,39 @@ export enum JobView {
  * Describes the enum muster.v1.JobView.
  */
 export declare const JobViewSchema: GenEnum<JobView>;
+
+/**
+ * JobOrder is the order of a list of jobs.
+ *
+ * @generated from enum muster.v1.JobOrder
+ */
+export enum JobOrder {
+  /**
+   * The same as NEWEST_FIRST.
+   *
+   * @generated from enum value: JOB_ORDER_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * By submission, newest first.
+   *
+   * @generated from enum value: JOB_ORDER_NEWEST_FIRST = 1;
+   */
+  NEWEST_FIRST = 1,
+
+  /**
+   * By submission, oldest first.
+   *
+   * @generated from enum value: JOB_ORDER_OLDEST_FIRST = 2;
+   */
+  OLDEST_FIRST = 2,
+}
+
+/**
+ * Describes the enum muster.v1.JobOrder.
+ */
+export declare const JobOrderSchema: GenEnum<JobOrder>;
 
 /**
  * CancelOutcome is what a cancel did.
@@ -1023,6 +1585,74 @@ export enum CancelOutcome {
  * Describes the enum muster.v1.CancelOutcome.
  */
 export declare const CancelOutcomeSchema: GenEnum<CancelOutcome>;
+
+/**
+ * JobAction is what is done to many jobs.
+ *
+ * @generated from enum muster.v1.JobAction
+ */
+export enum JobAction {
+  /**
+   * Refused.
+   *
+   * @generated from enum value: JOB_ACTION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * As CancelJob.
+   *
+   * @generated from enum value: JOB_ACTION_CANCEL = 1;
+   */
+  CANCEL = 1,
+
+  /**
+   * As RetryJob.
+   *
+   * @generated from enum value: JOB_ACTION_RETRY = 2;
+   */
+  RETRY = 2,
+
+  /**
+   * As ParkJob.
+   *
+   * @generated from enum value: JOB_ACTION_PARK = 3;
+   */
+  PARK = 3,
+
+  /**
+   * As UnparkJob.
+   *
+   * @generated from enum value: JOB_ACTION_UNPARK = 4;
+   */
+  UNPARK = 4,
+
+  /**
+   * As UpdateJob with a priority.
+   *
+   * @generated from enum value: JOB_ACTION_SET_PRIORITY = 5;
+   */
+  SET_PRIORITY = 5,
+
+  /**
+   * As DiscardDeadLetter.
+   *
+   * @generated from enum value: JOB_ACTION_DISCARD = 6;
+   */
+  DISCARD = 6,
+
+  /**
+   * As DeleteJob.
+   *
+   * @generated from enum value: JOB_ACTION_DELETE = 7;
+   */
+  DELETE = 7,
+}
+
+/**
+ * Describes the enum muster.v1.JobAction.
+ */
+export declare const JobActionSchema: GenEnum<JobAction>;
 
 /**
  * JobService submits, reads, watches and steers jobs.
@@ -1163,6 +1793,48 @@ export declare const JobService: GenService<{
     methodKind: "unary";
     input: typeof DiscardDeadLetterRequestSchema;
     output: typeof DiscardDeadLetterResponseSchema;
+  },
+  /**
+   * Lists dead letters by equal errors, largest group first.
+   *
+   * @generated from rpc muster.v1.JobService.ListDeadLetterGroups
+   */
+  listDeadLetterGroups: {
+    methodKind: "unary";
+    input: typeof ListDeadLetterGroupsRequestSchema;
+    output: typeof ListDeadLetterGroupsResponseSchema;
+  },
+  /**
+   * Changes what may be changed of a job that has not ended: priority, title
+   * and labels.
+   *
+   * @generated from rpc muster.v1.JobService.UpdateJob
+   */
+  updateJob: {
+    methodKind: "unary";
+    input: typeof UpdateJobRequestSchema;
+    output: typeof UpdateJobResponseSchema;
+  },
+  /**
+   * Deletes a job that has ended, with its attempts, events and artifacts. The
+   * audit row stays.
+   *
+   * @generated from rpc muster.v1.JobService.DeleteJob
+   */
+  deleteJob: {
+    methodKind: "unary";
+    input: typeof DeleteJobRequestSchema;
+    output: typeof DeleteJobResponseSchema;
+  },
+  /**
+   * Does one thing to many jobs, at most 1,000 a call; or counts them only.
+   *
+   * @generated from rpc muster.v1.JobService.ActOnJobs
+   */
+  actOnJobs: {
+    methodKind: "unary";
+    input: typeof ActOnJobsRequestSchema;
+    output: typeof ActOnJobsResponseSchema;
   },
 }>;
 

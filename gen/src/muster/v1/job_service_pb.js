@@ -11,7 +11,7 @@ import { file_muster_v1_job } from "./job_pb.js";
  * Describes the file muster/v1/job_service.proto.
  */
 export const file_muster_v1_job_service = /*@__PURE__*/
-  fileDesc("ChttdXN0ZXIvdjEvam9iX3NlcnZpY2UucHJvdG8SCW11c3Rlci52MSI9CghMZWFzZVJlZhIOCgZqb2JfaWQYASABKAkSDwoHYXR0ZW1wdBgCIAEoBRIQCghsZWFzZV9pZBgDIAEoCSJxChBTdWJtaXRKb2JSZXF1ZXN0Eh8KA2pvYhgBIAEoCzISLm11c3Rlci52MS5Kb2JTcGVjEhcKD2lkZW1wb3RlbmN5X2tleRgCIAEoCRIjCgZwYXJlbnQYAyABKAsyEy5tdXN0ZXIudjEuTGVhc2VSZWYiNQoRU3VibWl0Sm9iUmVzcG9uc2USDgoGam9iX2lkGAEgASgJEhAKCHJlcGxheWVkGAIgASgIIlYKDUdldEpvYlJlcXVlc3QSDgoGam9iX2lkGAEgASgJEhMKC2V4dGVybmFsX2lkGAIgASgJEiAKBHZpZXcYAyABKA4yEi5tdXN0ZXIudjEuSm9iVmlldyItCg5HZXRKb2JSZXNwb25zZRIbCgNqb2IYASABKAsyDi5tdXN0ZXIudjEuSm9iIpACCglKb2JGaWx0ZXISIwoGc3RhdGVzGAEgAygOMhMubXVzdGVyLnYxLkpvYlN0YXRlEgwKBGtpbmQYAiABKAkSDQoFcXVldWUYAyABKAkSEAoIYmF0Y2hfaWQYBCABKAkSDwoHcHJvamVjdBgFIAEoCRIwCgZsYWJlbHMYBiADKAsyIC5tdXN0ZXIudjEuSm9iRmlsdGVyLkxhYmVsc0VudHJ5EhEKCXdvcmtlcl9pZBgHIAEoCRIVCg1wYXJlbnRfam9iX2lkGAggASgJEhMKC3J1bm5hYmxlX2J5GAkgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiXgoPTGlzdEpvYnNSZXF1ZXN0EiQKBmZpbHRlchgBIAEoCzIULm11c3Rlci52MS5Kb2JGaWx0ZXISEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiSQoQTGlzdEpvYnNSZXNwb25zZRIcCgRqb2JzGAEgAygLMg4ubXVzdGVyLnYxLkpvYhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkieQoQQ2FuY2VsSm9iUmVxdWVzdBIOCgZqb2JfaWQYASABKAkSDgoGcmVhc29uGAIgASgJEg0KBWZvcmNlGAMgASgIEhIKCnJlcXVlc3RfaWQYBCABKAkSIgoFbGVhc2UYBSABKAsyEy5tdXN0ZXIudjEuTGVhc2VSZWYiWwoRQ2FuY2VsSm9iUmVzcG9uc2USKQoHb3V0Y29tZRgBIAEoDjIYLm11c3Rlci52MS5DYW5jZWxPdXRjb21lEhsKA2pvYhgCIAEoCzIOLm11c3Rlci52MS5Kb2IiRQoPUmV0cnlKb2JSZXF1ZXN0Eg4KBmpvYl9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkSEgoKcmVxdWVzdF9pZBgDIAEoCSIvChBSZXRyeUpvYlJlc3BvbnNlEhsKA2pvYhgBIAEoCzIOLm11c3Rlci52MS5Kb2IibwoOUGFya0pvYlJlcXVlc3QSDgoGam9iX2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCRIpCgV1bnRpbBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKcmVxdWVzdF9pZBgEIAEoCSIuCg9QYXJrSm9iUmVzcG9uc2USGwoDam9iGAEgASgLMg4ubXVzdGVyLnYxLkpvYiJGChBVbnBhcmtKb2JSZXF1ZXN0Eg4KBmpvYl9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkSEgoKcmVxdWVzdF9pZBgDIAEoCSIwChFVbnBhcmtKb2JSZXNwb25zZRIbCgNqb2IYASABKAsyDi5tdXN0ZXIudjEuSm9iIkwKDldhaXRKb2JSZXF1ZXN0Eg4KBmpvYl9pZBgBIAEoCRIqCgd0aW1lb3V0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjwKD1dhaXRKb2JSZXNwb25zZRIbCgNqb2IYASABKAsyDi5tdXN0ZXIudjEuSm9iEgwKBGRvbmUYAiABKAgiWAoPV2F0Y2hKb2JSZXF1ZXN0Eg4KBmpvYl9pZBgBIAEoCRIOCgZldmVudHMYAiABKAgSJQoFYWZ0ZXIYAyABKAsyFi5tdXN0ZXIudjEuRXZlbnRDdXJzb3IiMAoLRXZlbnRDdXJzb3ISDwoHYXR0ZW1wdBgBIAEoBRIQCghzZXF1ZW5jZRgCIAEoAyKLAQoQV2F0Y2hKb2JSZXNwb25zZRIdCgNqb2IYASABKAsyDi5tdXN0ZXIudjEuSm9iSAASKAoFZXZlbnQYAiABKAsyFy5tdXN0ZXIudjEuQXR0ZW1wdEV2ZW50SAASJgoFYWxpdmUYAyABKAsyFS5tdXN0ZXIudjEuV2F0Y2hBbGl2ZUgAQgYKBGJvZHkiDAoKV2F0Y2hBbGl2ZSJMChNMaXN0QXR0ZW1wdHNSZXF1ZXN0Eg4KBmpvYl9pZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJVChRMaXN0QXR0ZW1wdHNSZXNwb25zZRIkCghhdHRlbXB0cxgBIAMoCzISLm11c3Rlci52MS5BdHRlbXB0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJgChRMaXN0Sm9iRXZlbnRzUmVxdWVzdBIOCgZqb2JfaWQYASABKAkSJQoFYWZ0ZXIYAiABKAsyFi5tdXN0ZXIudjEuRXZlbnRDdXJzb3ISEQoJcGFnZV9zaXplGAMgASgFInQKFUxpc3RKb2JFdmVudHNSZXNwb25zZRInCgZldmVudHMYASADKAsyFy5tdXN0ZXIudjEuQXR0ZW1wdEV2ZW50EiQKBG5leHQYAiABKAsyFi5tdXN0ZXIudjEuRXZlbnRDdXJzb3ISDAoEZG9uZRgDIAEoCCJNChZMaXN0RGVhZExldHRlcnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEgwKBGtpbmQYAyABKAkiXwoXTGlzdERlYWRMZXR0ZXJzUmVzcG9uc2USKwoMZGVhZF9sZXR0ZXJzGAEgAygLMhUubXVzdGVyLnYxLkRlYWRMZXR0ZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjoKGERpc2NhcmREZWFkTGV0dGVyUmVxdWVzdBIOCgZqb2JfaWQYASABKAkSDgoGcmVhc29uGAIgASgJIhsKGURpc2NhcmREZWFkTGV0dGVyUmVzcG9uc2UqSgoHSm9iVmlldxIYChRKT0JfVklFV19VTlNQRUNJRklFRBAAEhIKDkpPQl9WSUVXX0JBU0lDEAESEQoNSk9CX1ZJRVdfRlVMTBACKpABCg1DYW5jZWxPdXRjb21lEh4KGkNBTkNFTF9PVVRDT01FX1VOU1BFQ0lGSUVEEAASHAoYQ0FOQ0VMX09VVENPTUVfQ0FOQ0VMTEVEEAESHAoYQ0FOQ0VMX09VVENPTUVfUkVRVUVTVEVEEAISIwofQ0FOQ0VMX09VVENPTUVfQUxSRUFEWV9URVJNSU5BTBADMo4ICgpKb2JTZXJ2aWNlEksKCVN1Ym1pdEpvYhIbLm11c3Rlci52MS5TdWJtaXRKb2JSZXF1ZXN0GhwubXVzdGVyLnYxLlN1Ym1pdEpvYlJlc3BvbnNlIgOQAgISQgoGR2V0Sm9iEhgubXVzdGVyLnYxLkdldEpvYlJlcXVlc3QaGS5tdXN0ZXIudjEuR2V0Sm9iUmVzcG9uc2UiA5ACARJICghMaXN0Sm9icxIaLm11c3Rlci52MS5MaXN0Sm9ic1JlcXVlc3QaGy5tdXN0ZXIudjEuTGlzdEpvYnNSZXNwb25zZSIDkAIBEksKCUNhbmNlbEpvYhIbLm11c3Rlci52MS5DYW5jZWxKb2JSZXF1ZXN0GhwubXVzdGVyLnYxLkNhbmNlbEpvYlJlc3BvbnNlIgOQAgISSAoIUmV0cnlKb2ISGi5tdXN0ZXIudjEuUmV0cnlKb2JSZXF1ZXN0GhsubXVzdGVyLnYxLlJldHJ5Sm9iUmVzcG9uc2UiA5ACAhJFCgdQYXJrSm9iEhkubXVzdGVyLnYxLlBhcmtKb2JSZXF1ZXN0GhoubXVzdGVyLnYxLlBhcmtKb2JSZXNwb25zZSIDkAICEksKCVVucGFya0pvYhIbLm11c3Rlci52MS5VbnBhcmtKb2JSZXF1ZXN0GhwubXVzdGVyLnYxLlVucGFya0pvYlJlc3BvbnNlIgOQAgISQAoHV2FpdEpvYhIZLm11c3Rlci52MS5XYWl0Sm9iUmVxdWVzdBoaLm11c3Rlci52MS5XYWl0Sm9iUmVzcG9uc2USRQoIV2F0Y2hKb2ISGi5tdXN0ZXIudjEuV2F0Y2hKb2JSZXF1ZXN0GhsubXVzdGVyLnYxLldhdGNoSm9iUmVzcG9uc2UwARJUCgxMaXN0QXR0ZW1wdHMSHi5tdXN0ZXIudjEuTGlzdEF0dGVtcHRzUmVxdWVzdBofLm11c3Rlci52MS5MaXN0QXR0ZW1wdHNSZXNwb25zZSIDkAIBElcKDUxpc3RKb2JFdmVudHMSHy5tdXN0ZXIudjEuTGlzdEpvYkV2ZW50c1JlcXVlc3QaIC5tdXN0ZXIudjEuTGlzdEpvYkV2ZW50c1Jlc3BvbnNlIgOQAgESXQoPTGlzdERlYWRMZXR0ZXJzEiEubXVzdGVyLnYxLkxpc3REZWFkTGV0dGVyc1JlcXVlc3QaIi5tdXN0ZXIudjEuTGlzdERlYWRMZXR0ZXJzUmVzcG9uc2UiA5ACARJjChFEaXNjYXJkRGVhZExldHRlchIjLm11c3Rlci52MS5EaXNjYXJkRGVhZExldHRlclJlcXVlc3QaJC5tdXN0ZXIudjEuRGlzY2FyZERlYWRMZXR0ZXJSZXNwb25zZSIDkAICYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_muster_v1_event, file_muster_v1_job]);
+  fileDesc("ChttdXN0ZXIvdjEvam9iX3NlcnZpY2UucHJvdG8SCW11c3Rlci52MSI9CghMZWFzZVJlZhIOCgZqb2JfaWQYASABKAkSDwoHYXR0ZW1wdBgCIAEoBRIQCghsZWFzZV9pZBgDIAEoCSJxChBTdWJtaXRKb2JSZXF1ZXN0Eh8KA2pvYhgBIAEoCzISLm11c3Rlci52MS5Kb2JTcGVjEhcKD2lkZW1wb3RlbmN5X2tleRgCIAEoCRIjCgZwYXJlbnQYAyABKAsyEy5tdXN0ZXIudjEuTGVhc2VSZWYiNQoRU3VibWl0Sm9iUmVzcG9uc2USDgoGam9iX2lkGAEgASgJEhAKCHJlcGxheWVkGAIgASgIIlYKDUdldEpvYlJlcXVlc3QSDgoGam9iX2lkGAEgASgJEhMKC2V4dGVybmFsX2lkGAIgASgJEiAKBHZpZXcYAyABKA4yEi5tdXN0ZXIudjEuSm9iVmlldyItCg5HZXRKb2JSZXNwb25zZRIbCgNqb2IYASABKAsyDi5tdXN0ZXIudjEuSm9iIpACCglKb2JGaWx0ZXISIwoGc3RhdGVzGAEgAygOMhMubXVzdGVyLnYxLkpvYlN0YXRlEgwKBGtpbmQYAiABKAkSDQoFcXVldWUYAyABKAkSEAoIYmF0Y2hfaWQYBCABKAkSDwoHcHJvamVjdBgFIAEoCRIwCgZsYWJlbHMYBiADKAsyIC5tdXN0ZXIudjEuSm9iRmlsdGVyLkxhYmVsc0VudHJ5EhEKCXdvcmtlcl9pZBgHIAEoCRIVCg1wYXJlbnRfam9iX2lkGAggASgJEhMKC3J1bm5hYmxlX2J5GAkgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiuwEKD0xpc3RKb2JzUmVxdWVzdBIkCgZmaWx0ZXIYASABKAsyFC5tdXN0ZXIudjEuSm9iRmlsdGVyEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJEhMKC2ZpbHRlcl90ZXh0GAQgASgJEiIKBW9yZGVyGAUgASgOMhMubXVzdGVyLnYxLkpvYk9yZGVyEg8KB2NvdW50ZWQYBiABKAgSEQoJbGFzdF9wYWdlGAcgASgIIkQKCUpvYkNvdW50cxIlCgZzdGF0ZXMYASADKAsyFS5tdXN0ZXIudjEuU3RhdGVDb3VudBIQCghhdF9sZWFzdBgCIAEoCCKeAQoQTGlzdEpvYnNSZXNwb25zZRIcCgRqb2JzGAEgAygLMg4ubXVzdGVyLnYxLkpvYhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSGwoTcHJldmlvdXNfcGFnZV90b2tlbhgDIAEoCRIkCgZjb3VudHMYBCABKAsyFC5tdXN0ZXIudjEuSm9iQ291bnRzEhAKCHJldmlzaW9uGAUgASgJInkKEENhbmNlbEpvYlJlcXVlc3QSDgoGam9iX2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCRINCgVmb3JjZRgDIAEoCBISCgpyZXF1ZXN0X2lkGAQgASgJEiIKBWxlYXNlGAUgASgLMhMubXVzdGVyLnYxLkxlYXNlUmVmIlsKEUNhbmNlbEpvYlJlc3BvbnNlEikKB291dGNvbWUYASABKA4yGC5tdXN0ZXIudjEuQ2FuY2VsT3V0Y29tZRIbCgNqb2IYAiABKAsyDi5tdXN0ZXIudjEuSm9iIkUKD1JldHJ5Sm9iUmVxdWVzdBIOCgZqb2JfaWQYASABKAkSDgoGcmVhc29uGAIgASgJEhIKCnJlcXVlc3RfaWQYAyABKAkiLwoQUmV0cnlKb2JSZXNwb25zZRIbCgNqb2IYASABKAsyDi5tdXN0ZXIudjEuSm9iIm8KDlBhcmtKb2JSZXF1ZXN0Eg4KBmpvYl9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkSKQoFdW50aWwYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnJlcXVlc3RfaWQYBCABKAkiLgoPUGFya0pvYlJlc3BvbnNlEhsKA2pvYhgBIAEoCzIOLm11c3Rlci52MS5Kb2IiRgoQVW5wYXJrSm9iUmVxdWVzdBIOCgZqb2JfaWQYASABKAkSDgoGcmVhc29uGAIgASgJEhIKCnJlcXVlc3RfaWQYAyABKAkiMAoRVW5wYXJrSm9iUmVzcG9uc2USGwoDam9iGAEgASgLMg4ubXVzdGVyLnYxLkpvYiJMCg5XYWl0Sm9iUmVxdWVzdBIOCgZqb2JfaWQYASABKAkSKgoHdGltZW91dBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI8Cg9XYWl0Sm9iUmVzcG9uc2USGwoDam9iGAEgASgLMg4ubXVzdGVyLnYxLkpvYhIMCgRkb25lGAIgASgIIlgKD1dhdGNoSm9iUmVxdWVzdBIOCgZqb2JfaWQYASABKAkSDgoGZXZlbnRzGAIgASgIEiUKBWFmdGVyGAMgASgLMhYubXVzdGVyLnYxLkV2ZW50Q3Vyc29yIjAKC0V2ZW50Q3Vyc29yEg8KB2F0dGVtcHQYASABKAUSEAoIc2VxdWVuY2UYAiABKAMiiwEKEFdhdGNoSm9iUmVzcG9uc2USHQoDam9iGAEgASgLMg4ubXVzdGVyLnYxLkpvYkgAEigKBWV2ZW50GAIgASgLMhcubXVzdGVyLnYxLkF0dGVtcHRFdmVudEgAEiYKBWFsaXZlGAMgASgLMhUubXVzdGVyLnYxLldhdGNoQWxpdmVIAEIGCgRib2R5IgwKCldhdGNoQWxpdmUiTAoTTGlzdEF0dGVtcHRzUmVxdWVzdBIOCgZqb2JfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiVQoUTGlzdEF0dGVtcHRzUmVzcG9uc2USJAoIYXR0ZW1wdHMYASADKAsyEi5tdXN0ZXIudjEuQXR0ZW1wdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiYAoUTGlzdEpvYkV2ZW50c1JlcXVlc3QSDgoGam9iX2lkGAEgASgJEiUKBWFmdGVyGAIgASgLMhYubXVzdGVyLnYxLkV2ZW50Q3Vyc29yEhEKCXBhZ2Vfc2l6ZRgDIAEoBSJ0ChVMaXN0Sm9iRXZlbnRzUmVzcG9uc2USJwoGZXZlbnRzGAEgAygLMhcubXVzdGVyLnYxLkF0dGVtcHRFdmVudBIkCgRuZXh0GAIgASgLMhYubXVzdGVyLnYxLkV2ZW50Q3Vyc29yEgwKBGRvbmUYAyABKAgiTQoWTGlzdERlYWRMZXR0ZXJzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIMCgRraW5kGAMgASgJIl8KF0xpc3REZWFkTGV0dGVyc1Jlc3BvbnNlEisKDGRlYWRfbGV0dGVycxgBIAMoCzIVLm11c3Rlci52MS5EZWFkTGV0dGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI6ChhEaXNjYXJkRGVhZExldHRlclJlcXVlc3QSDgoGam9iX2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCSIbChlEaXNjYXJkRGVhZExldHRlclJlc3BvbnNlIj4KG0xpc3REZWFkTGV0dGVyR3JvdXBzUmVxdWVzdBIMCgRraW5kGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBSLtAQoPRGVhZExldHRlckdyb3VwEhMKC2ZpbmdlcnByaW50GAEgASgJEgwKBGtpbmQYAiABKAkSDQoFY291bnQYAyABKAMSIgoFZXJyb3IYBCABKAsyEy5tdXN0ZXIudjEuSm9iRXJyb3ISLgoKZmlyc3RfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJbGFzdF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1zYW1wbGVfam9iX2lkGAcgASgJEg4KBmhvdXJseRgIIAMoBSJdChxMaXN0RGVhZExldHRlckdyb3Vwc1Jlc3BvbnNlEioKBmdyb3VwcxgBIAMoCzIaLm11c3Rlci52MS5EZWFkTGV0dGVyR3JvdXASEQoJdHJ1bmNhdGVkGAIgASgIIvABChBVcGRhdGVKb2JSZXF1ZXN0Eg4KBmpvYl9pZBgBIAEoCRIVCghwcmlvcml0eRgCIAEoBUgAiAEBEhIKBXRpdGxlGAMgASgJSAGIAQESNwoGbGFiZWxzGAQgAygLMicubXVzdGVyLnYxLlVwZGF0ZUpvYlJlcXVlc3QuTGFiZWxzRW50cnkSDgoGcmVhc29uGAUgASgJEhIKCnJlcXVlc3RfaWQYBiABKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUILCglfcHJpb3JpdHlCCAoGX3RpdGxlIjAKEVVwZGF0ZUpvYlJlc3BvbnNlEhsKA2pvYhgBIAEoCzIOLm11c3Rlci52MS5Kb2IiRgoQRGVsZXRlSm9iUmVxdWVzdBIOCgZqb2JfaWQYASABKAkSDgoGcmVhc29uGAIgASgJEhIKCnJlcXVlc3RfaWQYAyABKAkiEwoRRGVsZXRlSm9iUmVzcG9uc2UiGQoGSm9iSWRzEg8KB2pvYl9pZHMYASADKAkiwQIKEEFjdE9uSm9ic1JlcXVlc3QSJAoGYWN0aW9uGAEgASgOMhQubXVzdGVyLnYxLkpvYkFjdGlvbhIgCgNpZHMYAiABKAsyES5tdXN0ZXIudjEuSm9iSWRzSAASEAoGZmlsdGVyGAMgASgJSAASDwoHZHJ5X3J1bhgEIAEoCBIOCgZyZWFzb24YBSABKAkSEgoKcmVxdWVzdF9pZBgGIAEoCRIVCghwcmlvcml0eRgHIAEoBUgBiAEBEikKBXVudGlsGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVmb3JjZRgJIAEoCBISCgpwYWdlX3Rva2VuGAogASgJEhYKCWNvbmZpcm1lZBgLIAEoA0gCiAEBQgYKBGpvYnNCCwoJX3ByaW9yaXR5QgwKCl9jb25maXJtZWQioQEKEUFjdE9uSm9ic1Jlc3BvbnNlEiUKB21hdGNoZWQYASABKAsyFC5tdXN0ZXIudjEuSm9iQ291bnRzEgwKBGRvbmUYAiABKAUSDwoHc2tpcHBlZBgDIAEoBRItCghmYWlsdXJlcxgEIAMoCzIbLm11c3Rlci52MS5Kb2JBY3Rpb25GYWlsdXJlEhcKD25leHRfcGFnZV90b2tlbhgFIAEoCSJDChBKb2JBY3Rpb25GYWlsdXJlEg4KBmpvYl9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkSDwoHbWVzc2FnZRgDIAEoCSpKCgdKb2JWaWV3EhgKFEpPQl9WSUVXX1VOU1BFQ0lGSUVEEAASEgoOSk9CX1ZJRVdfQkFTSUMQARIRCg1KT0JfVklFV19GVUxMEAIqXQoISm9iT3JkZXISGQoVSk9CX09SREVSX1VOU1BFQ0lGSUVEEAASGgoWSk9CX09SREVSX05FV0VTVF9GSVJTVBABEhoKFkpPQl9PUkRFUl9PTERFU1RfRklSU1QQAiqQAQoNQ2FuY2VsT3V0Y29tZRIeChpDQU5DRUxfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhwKGENBTkNFTF9PVVRDT01FX0NBTkNFTExFRBABEhwKGENBTkNFTF9PVVRDT01FX1JFUVVFU1RFRBACEiMKH0NBTkNFTF9PVVRDT01FX0FMUkVBRFlfVEVSTUlOQUwQAyrMAQoJSm9iQWN0aW9uEhoKFkpPQl9BQ1RJT05fVU5TUEVDSUZJRUQQABIVChFKT0JfQUNUSU9OX0NBTkNFTBABEhQKEEpPQl9BQ1RJT05fUkVUUlkQAhITCg9KT0JfQUNUSU9OX1BBUksQAxIVChFKT0JfQUNUSU9OX1VOUEFSSxAEEhsKF0pPQl9BQ1RJT05fU0VUX1BSSU9SSVRZEAUSFgoSSk9CX0FDVElPTl9ESVNDQVJEEAYSFQoRSk9CX0FDVElPTl9ERUxFVEUQBzLjCgoKSm9iU2VydmljZRJLCglTdWJtaXRKb2ISGy5tdXN0ZXIudjEuU3VibWl0Sm9iUmVxdWVzdBocLm11c3Rlci52MS5TdWJtaXRKb2JSZXNwb25zZSIDkAICEkIKBkdldEpvYhIYLm11c3Rlci52MS5HZXRKb2JSZXF1ZXN0GhkubXVzdGVyLnYxLkdldEpvYlJlc3BvbnNlIgOQAgESSAoITGlzdEpvYnMSGi5tdXN0ZXIudjEuTGlzdEpvYnNSZXF1ZXN0GhsubXVzdGVyLnYxLkxpc3RKb2JzUmVzcG9uc2UiA5ACARJLCglDYW5jZWxKb2ISGy5tdXN0ZXIudjEuQ2FuY2VsSm9iUmVxdWVzdBocLm11c3Rlci52MS5DYW5jZWxKb2JSZXNwb25zZSIDkAICEkgKCFJldHJ5Sm9iEhoubXVzdGVyLnYxLlJldHJ5Sm9iUmVxdWVzdBobLm11c3Rlci52MS5SZXRyeUpvYlJlc3BvbnNlIgOQAgISRQoHUGFya0pvYhIZLm11c3Rlci52MS5QYXJrSm9iUmVxdWVzdBoaLm11c3Rlci52MS5QYXJrSm9iUmVzcG9uc2UiA5ACAhJLCglVbnBhcmtKb2ISGy5tdXN0ZXIudjEuVW5wYXJrSm9iUmVxdWVzdBocLm11c3Rlci52MS5VbnBhcmtKb2JSZXNwb25zZSIDkAICEkAKB1dhaXRKb2ISGS5tdXN0ZXIudjEuV2FpdEpvYlJlcXVlc3QaGi5tdXN0ZXIudjEuV2FpdEpvYlJlc3BvbnNlEkUKCFdhdGNoSm9iEhoubXVzdGVyLnYxLldhdGNoSm9iUmVxdWVzdBobLm11c3Rlci52MS5XYXRjaEpvYlJlc3BvbnNlMAESVAoMTGlzdEF0dGVtcHRzEh4ubXVzdGVyLnYxLkxpc3RBdHRlbXB0c1JlcXVlc3QaHy5tdXN0ZXIudjEuTGlzdEF0dGVtcHRzUmVzcG9uc2UiA5ACARJXCg1MaXN0Sm9iRXZlbnRzEh8ubXVzdGVyLnYxLkxpc3RKb2JFdmVudHNSZXF1ZXN0GiAubXVzdGVyLnYxLkxpc3RKb2JFdmVudHNSZXNwb25zZSIDkAIBEl0KD0xpc3REZWFkTGV0dGVycxIhLm11c3Rlci52MS5MaXN0RGVhZExldHRlcnNSZXF1ZXN0GiIubXVzdGVyLnYxLkxpc3REZWFkTGV0dGVyc1Jlc3BvbnNlIgOQAgESYwoRRGlzY2FyZERlYWRMZXR0ZXISIy5tdXN0ZXIudjEuRGlzY2FyZERlYWRMZXR0ZXJSZXF1ZXN0GiQubXVzdGVyLnYxLkRpc2NhcmREZWFkTGV0dGVyUmVzcG9uc2UiA5ACAhJsChRMaXN0RGVhZExldHRlckdyb3VwcxImLm11c3Rlci52MS5MaXN0RGVhZExldHRlckdyb3Vwc1JlcXVlc3QaJy5tdXN0ZXIudjEuTGlzdERlYWRMZXR0ZXJHcm91cHNSZXNwb25zZSIDkAIBEksKCVVwZGF0ZUpvYhIbLm11c3Rlci52MS5VcGRhdGVKb2JSZXF1ZXN0GhwubXVzdGVyLnYxLlVwZGF0ZUpvYlJlc3BvbnNlIgOQAgISSwoJRGVsZXRlSm9iEhsubXVzdGVyLnYxLkRlbGV0ZUpvYlJlcXVlc3QaHC5tdXN0ZXIudjEuRGVsZXRlSm9iUmVzcG9uc2UiA5ACAhJLCglBY3RPbkpvYnMSGy5tdXN0ZXIudjEuQWN0T25Kb2JzUmVxdWVzdBocLm11c3Rlci52MS5BY3RPbkpvYnNSZXNwb25zZSIDkAICYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_muster_v1_event, file_muster_v1_job]);
 
 /**
  * Describes the message muster.v1.LeaseRef.
@@ -63,165 +63,249 @@ export const ListJobsRequestSchema = /*@__PURE__*/
   messageDesc(file_muster_v1_job_service, 6);
 
 /**
+ * Describes the message muster.v1.JobCounts.
+ * Use `create(JobCountsSchema)` to create a new message.
+ */
+export const JobCountsSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_job_service, 7);
+
+/**
  * Describes the message muster.v1.ListJobsResponse.
  * Use `create(ListJobsResponseSchema)` to create a new message.
  */
 export const ListJobsResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 7);
+  messageDesc(file_muster_v1_job_service, 8);
 
 /**
  * Describes the message muster.v1.CancelJobRequest.
  * Use `create(CancelJobRequestSchema)` to create a new message.
  */
 export const CancelJobRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 8);
+  messageDesc(file_muster_v1_job_service, 9);
 
 /**
  * Describes the message muster.v1.CancelJobResponse.
  * Use `create(CancelJobResponseSchema)` to create a new message.
  */
 export const CancelJobResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 9);
+  messageDesc(file_muster_v1_job_service, 10);
 
 /**
  * Describes the message muster.v1.RetryJobRequest.
  * Use `create(RetryJobRequestSchema)` to create a new message.
  */
 export const RetryJobRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 10);
+  messageDesc(file_muster_v1_job_service, 11);
 
 /**
  * Describes the message muster.v1.RetryJobResponse.
  * Use `create(RetryJobResponseSchema)` to create a new message.
  */
 export const RetryJobResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 11);
+  messageDesc(file_muster_v1_job_service, 12);
 
 /**
  * Describes the message muster.v1.ParkJobRequest.
  * Use `create(ParkJobRequestSchema)` to create a new message.
  */
 export const ParkJobRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 12);
+  messageDesc(file_muster_v1_job_service, 13);
 
 /**
  * Describes the message muster.v1.ParkJobResponse.
  * Use `create(ParkJobResponseSchema)` to create a new message.
  */
 export const ParkJobResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 13);
+  messageDesc(file_muster_v1_job_service, 14);
 
 /**
  * Describes the message muster.v1.UnparkJobRequest.
  * Use `create(UnparkJobRequestSchema)` to create a new message.
  */
 export const UnparkJobRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 14);
+  messageDesc(file_muster_v1_job_service, 15);
 
 /**
  * Describes the message muster.v1.UnparkJobResponse.
  * Use `create(UnparkJobResponseSchema)` to create a new message.
  */
 export const UnparkJobResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 15);
+  messageDesc(file_muster_v1_job_service, 16);
 
 /**
  * Describes the message muster.v1.WaitJobRequest.
  * Use `create(WaitJobRequestSchema)` to create a new message.
  */
 export const WaitJobRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 16);
+  messageDesc(file_muster_v1_job_service, 17);
 
 /**
  * Describes the message muster.v1.WaitJobResponse.
  * Use `create(WaitJobResponseSchema)` to create a new message.
  */
 export const WaitJobResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 17);
+  messageDesc(file_muster_v1_job_service, 18);
 
 /**
  * Describes the message muster.v1.WatchJobRequest.
  * Use `create(WatchJobRequestSchema)` to create a new message.
  */
 export const WatchJobRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 18);
+  messageDesc(file_muster_v1_job_service, 19);
 
 /**
  * Describes the message muster.v1.EventCursor.
  * Use `create(EventCursorSchema)` to create a new message.
  */
 export const EventCursorSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 19);
+  messageDesc(file_muster_v1_job_service, 20);
 
 /**
  * Describes the message muster.v1.WatchJobResponse.
  * Use `create(WatchJobResponseSchema)` to create a new message.
  */
 export const WatchJobResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 20);
+  messageDesc(file_muster_v1_job_service, 21);
 
 /**
  * Describes the message muster.v1.WatchAlive.
  * Use `create(WatchAliveSchema)` to create a new message.
  */
 export const WatchAliveSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 21);
+  messageDesc(file_muster_v1_job_service, 22);
 
 /**
  * Describes the message muster.v1.ListAttemptsRequest.
  * Use `create(ListAttemptsRequestSchema)` to create a new message.
  */
 export const ListAttemptsRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 22);
+  messageDesc(file_muster_v1_job_service, 23);
 
 /**
  * Describes the message muster.v1.ListAttemptsResponse.
  * Use `create(ListAttemptsResponseSchema)` to create a new message.
  */
 export const ListAttemptsResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 23);
+  messageDesc(file_muster_v1_job_service, 24);
 
 /**
  * Describes the message muster.v1.ListJobEventsRequest.
  * Use `create(ListJobEventsRequestSchema)` to create a new message.
  */
 export const ListJobEventsRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 24);
+  messageDesc(file_muster_v1_job_service, 25);
 
 /**
  * Describes the message muster.v1.ListJobEventsResponse.
  * Use `create(ListJobEventsResponseSchema)` to create a new message.
  */
 export const ListJobEventsResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 25);
+  messageDesc(file_muster_v1_job_service, 26);
 
 /**
  * Describes the message muster.v1.ListDeadLettersRequest.
  * Use `create(ListDeadLettersRequestSchema)` to create a new message.
  */
 export const ListDeadLettersRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 26);
+  messageDesc(file_muster_v1_job_service, 27);
 
 /**
  * Describes the message muster.v1.ListDeadLettersResponse.
  * Use `create(ListDeadLettersResponseSchema)` to create a new message.
  */
 export const ListDeadLettersResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 27);
+  messageDesc(file_muster_v1_job_service, 28);
 
 /**
  * Describes the message muster.v1.DiscardDeadLetterRequest.
  * Use `create(DiscardDeadLetterRequestSchema)` to create a new message.
  */
 export const DiscardDeadLetterRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 28);
+  messageDesc(file_muster_v1_job_service, 29);
 
 /**
  * Describes the message muster.v1.DiscardDeadLetterResponse.
  * Use `create(DiscardDeadLetterResponseSchema)` to create a new message.
  */
 export const DiscardDeadLetterResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_job_service, 29);
+  messageDesc(file_muster_v1_job_service, 30);
+
+/**
+ * Describes the message muster.v1.ListDeadLetterGroupsRequest.
+ * Use `create(ListDeadLetterGroupsRequestSchema)` to create a new message.
+ */
+export const ListDeadLetterGroupsRequestSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_job_service, 31);
+
+/**
+ * Describes the message muster.v1.DeadLetterGroup.
+ * Use `create(DeadLetterGroupSchema)` to create a new message.
+ */
+export const DeadLetterGroupSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_job_service, 32);
+
+/**
+ * Describes the message muster.v1.ListDeadLetterGroupsResponse.
+ * Use `create(ListDeadLetterGroupsResponseSchema)` to create a new message.
+ */
+export const ListDeadLetterGroupsResponseSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_job_service, 33);
+
+/**
+ * Describes the message muster.v1.UpdateJobRequest.
+ * Use `create(UpdateJobRequestSchema)` to create a new message.
+ */
+export const UpdateJobRequestSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_job_service, 34);
+
+/**
+ * Describes the message muster.v1.UpdateJobResponse.
+ * Use `create(UpdateJobResponseSchema)` to create a new message.
+ */
+export const UpdateJobResponseSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_job_service, 35);
+
+/**
+ * Describes the message muster.v1.DeleteJobRequest.
+ * Use `create(DeleteJobRequestSchema)` to create a new message.
+ */
+export const DeleteJobRequestSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_job_service, 36);
+
+/**
+ * Describes the message muster.v1.DeleteJobResponse.
+ * Use `create(DeleteJobResponseSchema)` to create a new message.
+ */
+export const DeleteJobResponseSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_job_service, 37);
+
+/**
+ * Describes the message muster.v1.JobIds.
+ * Use `create(JobIdsSchema)` to create a new message.
+ */
+export const JobIdsSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_job_service, 38);
+
+/**
+ * Describes the message muster.v1.ActOnJobsRequest.
+ * Use `create(ActOnJobsRequestSchema)` to create a new message.
+ */
+export const ActOnJobsRequestSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_job_service, 39);
+
+/**
+ * Describes the message muster.v1.ActOnJobsResponse.
+ * Use `create(ActOnJobsResponseSchema)` to create a new message.
+ */
+export const ActOnJobsResponseSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_job_service, 40);
+
+/**
+ * Describes the message muster.v1.JobActionFailure.
+ * Use `create(JobActionFailureSchema)` to create a new message.
+ */
+export const JobActionFailureSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_job_service, 41);
 
 /**
  * Describes the enum muster.v1.JobView.
@@ -238,10 +322,24 @@ export const JobView = /*@__PURE__*/
   tsEnum(JobViewSchema);
 
 /**
+ * Describes the enum muster.v1.JobOrder.
+ */
+export const JobOrderSchema = /*@__PURE__*/
+  enumDesc(file_muster_v1_job_service, 1);
+
+/**
+ * JobOrder is the order of a list of jobs.
+ *
+ * @generated from enum muster.v1.JobOrder
+ */
+export const JobOrder = /*@__PURE__*/
+  tsEnum(JobOrderSchema);
+
+/**
  * Describes the enum muster.v1.CancelOutcome.
  */
 export const CancelOutcomeSchema = /*@__PURE__*/
-  enumDesc(file_muster_v1_job_service, 1);
+  enumDesc(file_muster_v1_job_service, 2);
 
 /**
  * CancelOutcome is what a cancel did.
@@ -250,6 +348,20 @@ export const CancelOutcomeSchema = /*@__PURE__*/
  */
 export const CancelOutcome = /*@__PURE__*/
   tsEnum(CancelOutcomeSchema);
+
+/**
+ * Describes the enum muster.v1.JobAction.
+ */
+export const JobActionSchema = /*@__PURE__*/
+  enumDesc(file_muster_v1_job_service, 3);
+
+/**
+ * JobAction is what is done to many jobs.
+ *
+ * @generated from enum muster.v1.JobAction
+ */
+export const JobAction = /*@__PURE__*/
+  tsEnum(JobActionSchema);
 
 /**
  * JobService submits, reads, watches and steers jobs.

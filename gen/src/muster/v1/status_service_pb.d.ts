@@ -5,9 +5,8 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
-import type { StateCount } from "./batch_service_pb.js";
+import type { Job, StateCount } from "./job_pb.js";
 import type { Worker } from "./worker_pb.js";
-import type { Job } from "./job_pb.js";
 
 /**
  * Describes the file muster/v1/status_service.proto.

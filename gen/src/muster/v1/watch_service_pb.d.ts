@@ -5,7 +5,10 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { JobChange } from "./event_pb.js";
-import type { Duration } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { JobCounts, ListJobsRequest, WatchAlive } from "./job_service_pb.js";
+import type { Job } from "./job_pb.js";
+import type { Worker, WorkerState } from "./worker_pb.js";
 
 /**
  * Describes the file muster/v1/watch_service.proto.
@@ -129,7 +132,578 @@ export declare type ListChangesResponse = Message<"muster.v1.ListChangesResponse
 export declare const ListChangesResponseSchema: GenMessage<ListChangesResponse>;
 
 /**
- * WatchService tells every transition of the org's jobs, in commit order.
+ * WatchJobsRequest asks for a page of jobs and what becomes of it.
+ *
+ * @generated from message muster.v1.WatchJobsRequest
+ */
+export declare type WatchJobsRequest = Message<"muster.v1.WatchJobsRequest"> & {
+  /**
+   * As in ListJobsRequest; page_size at most 250.
+   *
+   * @generated from field: muster.v1.ListJobsRequest list = 1;
+   */
+  list?: ListJobsRequest | undefined;
+
+  /**
+   * Where an earlier watch of the same list ended: its deltas go on from there
+   * without a snapshot, or with a reset and a snapshot when the server cannot.
+   *
+   * @generated from field: string resume_revision = 2;
+   */
+  resumeRevision: string;
+
+  /**
+   * Least time between two messages with deltas: 50 ms to 1 min; default 125 ms.
+   *
+   * @generated from field: google.protobuf.Duration interval = 3;
+   */
+  interval?: Duration | undefined;
+};
+
+/**
+ * Describes the message muster.v1.WatchJobsRequest.
+ * Use `create(WatchJobsRequestSchema)` to create a new message.
+ */
+export declare const WatchJobsRequestSchema: GenMessage<WatchJobsRequest>;
+
+/**
+ * WatchJobsResponse is one message of the stream: a reset (first, when a
+ * resume is not possible), snapshot begin, rows, snapshot end, then deltas.
+ *
+ * @generated from message muster.v1.WatchJobsResponse
+ */
+export declare type WatchJobsResponse = Message<"muster.v1.WatchJobsResponse"> & {
+  /**
+   * What it is.
+   *
+   * @generated from oneof muster.v1.WatchJobsResponse.body
+   */
+  body: {
+    /**
+     * What was known is void; a snapshot follows.
+     *
+     * @generated from field: muster.v1.WatchReset reset = 1;
+     */
+    value: WatchReset;
+    case: "reset";
+  } | {
+    /**
+     * A snapshot begins.
+     *
+     * @generated from field: muster.v1.SnapshotBegin snapshot_begin = 2;
+     */
+    value: SnapshotBegin;
+    case: "snapshotBegin";
+  } | {
+    /**
+     * Rows of the snapshot, in the order of the list.
+     *
+     * @generated from field: muster.v1.JobRows rows = 3;
+     */
+    value: JobRows;
+    case: "rows";
+  } | {
+    /**
+     * The snapshot is complete.
+     *
+     * @generated from field: muster.v1.JobsSnapshotEnd snapshot_end = 4;
+     */
+    value: JobsSnapshotEnd;
+    case: "snapshotEnd";
+  } | {
+    /**
+     * What changed since the message before.
+     *
+     * @generated from field: muster.v1.JobsDelta delta = 5;
+     */
+    value: JobsDelta;
+    case: "delta";
+  } | {
+    /**
+     * Nothing changed for 15 s: the stream lives.
+     *
+     * @generated from field: muster.v1.WatchAlive alive = 6;
+     */
+    value: WatchAlive;
+    case: "alive";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message muster.v1.WatchJobsResponse.
+ * Use `create(WatchJobsResponseSchema)` to create a new message.
+ */
+export declare const WatchJobsResponseSchema: GenMessage<WatchJobsResponse>;
+
+/**
+ * WatchReset says that a watch starts anew.
+ *
+ * @generated from message muster.v1.WatchReset
+ */
+export declare type WatchReset = Message<"muster.v1.WatchReset"> & {
+  /**
+   * Why: `too-old`, `other-epoch`, `behind` (the watcher read too slowly),
+   * `other-list`.
+   *
+   * @generated from field: string cause = 1;
+   */
+  cause: string;
+};
+
+/**
+ * Describes the message muster.v1.WatchReset.
+ * Use `create(WatchResetSchema)` to create a new message.
+ */
+export declare const WatchResetSchema: GenMessage<WatchReset>;
+
+/**
+ * SnapshotBegin begins a snapshot.
+ *
+ * @generated from message muster.v1.SnapshotBegin
+ */
+export declare type SnapshotBegin = Message<"muster.v1.SnapshotBegin"> & {
+  /**
+   * When it was read, by the server's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 1;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message muster.v1.SnapshotBegin.
+ * Use `create(SnapshotBeginSchema)` to create a new message.
+ */
+export declare const SnapshotBeginSchema: GenMessage<SnapshotBegin>;
+
+/**
+ * JobRows holds rows of a snapshot.
+ *
+ * @generated from message muster.v1.JobRows
+ */
+export declare type JobRows = Message<"muster.v1.JobRows"> & {
+  /**
+   * In the order of the list, in the basic view.
+   *
+   * @generated from field: repeated muster.v1.Job jobs = 1;
+   */
+  jobs: Job[];
+};
+
+/**
+ * Describes the message muster.v1.JobRows.
+ * Use `create(JobRowsSchema)` to create a new message.
+ */
+export declare const JobRowsSchema: GenMessage<JobRows>;
+
+/**
+ * JobsSnapshotEnd completes a snapshot of jobs.
+ *
+ * @generated from message muster.v1.JobsSnapshotEnd
+ */
+export declare type JobsSnapshotEnd = Message<"muster.v1.JobsSnapshotEnd"> & {
+  /**
+   * Deltas go on from here.
+   *
+   * @generated from field: string revision = 1;
+   */
+  revision: string;
+
+  /**
+   * As in ListJobsResponse.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+
+  /**
+   * As in ListJobsResponse.
+   *
+   * @generated from field: string previous_page_token = 3;
+   */
+  previousPageToken: string;
+
+  /**
+   * As in ListJobsResponse.
+   *
+   * @generated from field: muster.v1.JobCounts counts = 4;
+   */
+  counts?: JobCounts | undefined;
+};
+
+/**
+ * Describes the message muster.v1.JobsSnapshotEnd.
+ * Use `create(JobsSnapshotEndSchema)` to create a new message.
+ */
+export declare const JobsSnapshotEndSchema: GenMessage<JobsSnapshotEnd>;
+
+/**
+ * JobsDelta is what changed of a page of jobs.
+ *
+ * @generated from message muster.v1.JobsDelta
+ */
+export declare type JobsDelta = Message<"muster.v1.JobsDelta"> & {
+  /**
+   * Rises from message to message: where to resume.
+   *
+   * @generated from field: string revision = 1;
+   */
+  revision: string;
+
+  /**
+   * Jobs that match the filter: new, or changed. A job that is not on the page
+   * is sent when its place is within the page, or, on the first page, before
+   * it.
+   *
+   * @generated from field: repeated muster.v1.Job jobs = 2;
+   */
+  jobs: Job[];
+
+  /**
+   * `job_…` of jobs of the page that no longer match, or are deleted.
+   *
+   * @generated from field: repeated string left_job_ids = 3;
+   */
+  leftJobIds: string[];
+
+  /**
+   * The counts, when they are others than told before; at most one a second.
+   *
+   * @generated from field: muster.v1.JobCounts counts = 4;
+   */
+  counts?: JobCounts | undefined;
+};
+
+/**
+ * Describes the message muster.v1.JobsDelta.
+ * Use `create(JobsDeltaSchema)` to create a new message.
+ */
+export declare const JobsDeltaSchema: GenMessage<JobsDelta>;
+
+/**
+ * WatchWorkersRequest asks for a page of workers and what becomes of it.
+ *
+ * @generated from message muster.v1.WatchWorkersRequest
+ */
+export declare type WatchWorkersRequest = Message<"muster.v1.WatchWorkersRequest"> & {
+  /**
+   * As in ListWorkersRequest; page_size at most 250.
+   *
+   * @generated from field: string filter = 1;
+   */
+  filter: string;
+
+  /**
+   * Rows a page: 0 means 50; at most 250.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * From an earlier answer.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+
+  /**
+   * Where an earlier watch of the same list ended.
+   *
+   * @generated from field: string resume_revision = 4;
+   */
+  resumeRevision: string;
+
+  /**
+   * Least time between two messages with deltas: 200 ms to 1 min; default 1 s.
+   *
+   * @generated from field: google.protobuf.Duration interval = 5;
+   */
+  interval?: Duration | undefined;
+};
+
+/**
+ * Describes the message muster.v1.WatchWorkersRequest.
+ * Use `create(WatchWorkersRequestSchema)` to create a new message.
+ */
+export declare const WatchWorkersRequestSchema: GenMessage<WatchWorkersRequest>;
+
+/**
+ * WatchWorkersResponse is one message of the stream, in the order of
+ * WatchJobsResponse.
+ *
+ * @generated from message muster.v1.WatchWorkersResponse
+ */
+export declare type WatchWorkersResponse = Message<"muster.v1.WatchWorkersResponse"> & {
+  /**
+   * What it is.
+   *
+   * @generated from oneof muster.v1.WatchWorkersResponse.body
+   */
+  body: {
+    /**
+     * What was known is void; a snapshot follows.
+     *
+     * @generated from field: muster.v1.WatchReset reset = 1;
+     */
+    value: WatchReset;
+    case: "reset";
+  } | {
+    /**
+     * A snapshot begins.
+     *
+     * @generated from field: muster.v1.SnapshotBegin snapshot_begin = 2;
+     */
+    value: SnapshotBegin;
+    case: "snapshotBegin";
+  } | {
+    /**
+     * Rows of the snapshot, by name.
+     *
+     * @generated from field: muster.v1.WorkerRows rows = 3;
+     */
+    value: WorkerRows;
+    case: "rows";
+  } | {
+    /**
+     * The snapshot is complete.
+     *
+     * @generated from field: muster.v1.WorkersSnapshotEnd snapshot_end = 4;
+     */
+    value: WorkersSnapshotEnd;
+    case: "snapshotEnd";
+  } | {
+    /**
+     * What changed since the message before.
+     *
+     * @generated from field: muster.v1.WorkersDelta delta = 5;
+     */
+    value: WorkersDelta;
+    case: "delta";
+  } | {
+    /**
+     * Nothing changed for 15 s: the stream lives.
+     *
+     * @generated from field: muster.v1.WatchAlive alive = 6;
+     */
+    value: WatchAlive;
+    case: "alive";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message muster.v1.WatchWorkersResponse.
+ * Use `create(WatchWorkersResponseSchema)` to create a new message.
+ */
+export declare const WatchWorkersResponseSchema: GenMessage<WatchWorkersResponse>;
+
+/**
+ * WorkerRows holds rows of a snapshot.
+ *
+ * @generated from message muster.v1.WorkerRows
+ */
+export declare type WorkerRows = Message<"muster.v1.WorkerRows"> & {
+  /**
+   * The workers, by name.
+   *
+   * @generated from field: repeated muster.v1.Worker workers = 1;
+   */
+  workers: Worker[];
+};
+
+/**
+ * Describes the message muster.v1.WorkerRows.
+ * Use `create(WorkerRowsSchema)` to create a new message.
+ */
+export declare const WorkerRowsSchema: GenMessage<WorkerRows>;
+
+/**
+ * WorkersSnapshotEnd completes a snapshot of workers.
+ *
+ * @generated from message muster.v1.WorkersSnapshotEnd
+ */
+export declare type WorkersSnapshotEnd = Message<"muster.v1.WorkersSnapshotEnd"> & {
+  /**
+   * Deltas go on from here.
+   *
+   * @generated from field: string revision = 1;
+   */
+  revision: string;
+
+  /**
+   * Empty at the end.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+
+  /**
+   * Empty at the beginning.
+   *
+   * @generated from field: string previous_page_token = 3;
+   */
+  previousPageToken: string;
+
+  /**
+   * Workers by state, over the whole filter without its states.
+   *
+   * @generated from field: repeated muster.v1.WorkerStateCount counts = 4;
+   */
+  counts: WorkerStateCount[];
+};
+
+/**
+ * Describes the message muster.v1.WorkersSnapshotEnd.
+ * Use `create(WorkersSnapshotEndSchema)` to create a new message.
+ */
+export declare const WorkersSnapshotEndSchema: GenMessage<WorkersSnapshotEnd>;
+
+/**
+ * WorkersDelta is what changed of a page of workers.
+ *
+ * @generated from message muster.v1.WorkersDelta
+ */
+export declare type WorkersDelta = Message<"muster.v1.WorkersDelta"> & {
+  /**
+   * Rises from message to message: where to resume.
+   *
+   * @generated from field: string revision = 1;
+   */
+  revision: string;
+
+  /**
+   * Workers that are new on the page, or changed.
+   *
+   * @generated from field: repeated muster.v1.Worker workers = 2;
+   */
+  workers: Worker[];
+
+  /**
+   * `wrk_…` of workers that left the page.
+   *
+   * @generated from field: repeated string left_worker_ids = 3;
+   */
+  leftWorkerIds: string[];
+
+  /**
+   * The counts, when they are others than told before.
+   *
+   * @generated from field: repeated muster.v1.WorkerStateCount counts = 4;
+   */
+  counts: WorkerStateCount[];
+};
+
+/**
+ * Describes the message muster.v1.WorkersDelta.
+ * Use `create(WorkersDeltaSchema)` to create a new message.
+ */
+export declare const WorkersDeltaSchema: GenMessage<WorkersDelta>;
+
+/**
+ * WorkerStateCount counts workers in one state.
+ *
+ * @generated from message muster.v1.WorkerStateCount
+ */
+export declare type WorkerStateCount = Message<"muster.v1.WorkerStateCount"> & {
+  /**
+   * The state.
+   *
+   * @generated from field: muster.v1.WorkerState state = 1;
+   */
+  state: WorkerState;
+
+  /**
+   * How many.
+   *
+   * @generated from field: int64 count = 2;
+   */
+  count: bigint;
+};
+
+/**
+ * Describes the message muster.v1.WorkerStateCount.
+ * Use `create(WorkerStateCountSchema)` to create a new message.
+ */
+export declare const WorkerStateCountSchema: GenMessage<WorkerStateCount>;
+
+/**
+ * ListEventsRequest asks what became of the jobs of a list.
+ *
+ * @generated from message muster.v1.ListEventsRequest
+ */
+export declare type ListEventsRequest = Message<"muster.v1.ListEventsRequest"> & {
+  /**
+   * Where the list or an earlier answer ended.
+   *
+   * @generated from field: string since_revision = 1;
+   */
+  sinceRevision: string;
+
+  /**
+   * The filter of the list.
+   *
+   * @generated from field: string filter = 2;
+   */
+  filter: string;
+
+  /**
+   * How long to wait for a first change: up to 30 s; default none.
+   *
+   * @generated from field: google.protobuf.Duration wait = 3;
+   */
+  wait?: Duration | undefined;
+};
+
+/**
+ * Describes the message muster.v1.ListEventsRequest.
+ * Use `create(ListEventsRequestSchema)` to create a new message.
+ */
+export declare const ListEventsRequestSchema: GenMessage<ListEventsRequest>;
+
+/**
+ * ListEventsResponse holds what changed.
+ *
+ * @generated from message muster.v1.ListEventsResponse
+ */
+export declare type ListEventsResponse = Message<"muster.v1.ListEventsResponse"> & {
+  /**
+   * What was known is void: list again.
+   *
+   * @generated from field: bool reset = 1;
+   */
+  reset: boolean;
+
+  /**
+   * Jobs that changed and match the filter.
+   *
+   * @generated from field: repeated muster.v1.Job jobs = 2;
+   */
+  jobs: Job[];
+
+  /**
+   * `job_…` of jobs that changed and do not match the filter.
+   *
+   * @generated from field: repeated string left_job_ids = 3;
+   */
+  leftJobIds: string[];
+
+  /**
+   * Where to go on.
+   *
+   * @generated from field: string revision = 4;
+   */
+  revision: string;
+};
+
+/**
+ * Describes the message muster.v1.ListEventsResponse.
+ * Use `create(ListEventsResponseSchema)` to create a new message.
+ */
+export declare const ListEventsResponseSchema: GenMessage<ListEventsResponse>;
+
+/**
+ * WatchService tells what happens: every transition of the org's jobs in
+ * commit order, and what becomes of a page of a list.
  *
  * @generated from service muster.v1.WatchService
  */
@@ -153,6 +727,37 @@ export declare const WatchService: GenService<{
     methodKind: "unary";
     input: typeof ListChangesRequestSchema;
     output: typeof ListChangesResponseSchema;
+  },
+  /**
+   * Streams a page of jobs, and then what becomes of it.
+   *
+   * @generated from rpc muster.v1.WatchService.WatchJobs
+   */
+  watchJobs: {
+    methodKind: "server_streaming";
+    input: typeof WatchJobsRequestSchema;
+    output: typeof WatchJobsResponseSchema;
+  },
+  /**
+   * Streams a page of workers, and then what becomes of it.
+   *
+   * @generated from rpc muster.v1.WatchService.WatchWorkers
+   */
+  watchWorkers: {
+    methodKind: "server_streaming";
+    input: typeof WatchWorkersRequestSchema;
+    output: typeof WatchWorkersResponseSchema;
+  },
+  /**
+   * Reads what became of the jobs that match a filter since a revision: the
+   * unary twin of WatchJobs, after a ListJobs.
+   *
+   * @generated from rpc muster.v1.WatchService.ListEvents
+   */
+  listEvents: {
+    methodKind: "unary";
+    input: typeof ListEventsRequestSchema;
+    output: typeof ListEventsResponseSchema;
   },
 }>;
 

@@ -3,14 +3,17 @@
 /* eslint-disable */
 
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_muster_v1_event } from "./event_pb.js";
+import { file_muster_v1_job } from "./job_pb.js";
+import { file_muster_v1_job_service } from "./job_service_pb.js";
+import { file_muster_v1_worker } from "./worker_pb.js";
 
 /**
  * Describes the file muster/v1/watch_service.proto.
  */
 export const file_muster_v1_watch_service = /*@__PURE__*/
-  fileDesc("Ch1tdXN0ZXIvdjEvd2F0Y2hfc2VydmljZS5wcm90bxIJbXVzdGVyLnYxIicKE1dhdGNoQ2hhbmdlc1JlcXVlc3QSEAoIcmV2aXNpb24YASABKAkiXgoUV2F0Y2hDaGFuZ2VzUmVzcG9uc2USDQoFcmVzZXQYASABKAgSJQoHY2hhbmdlcxgCIAMoCzIULm11c3Rlci52MS5Kb2JDaGFuZ2USEAoIcmV2aXNpb24YAyABKAkiTwoSTGlzdENoYW5nZXNSZXF1ZXN0EhAKCHJldmlzaW9uGAEgASgJEicKBHdhaXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iXQoTTGlzdENoYW5nZXNSZXNwb25zZRINCgVyZXNldBgBIAEoCBIlCgdjaGFuZ2VzGAIgAygLMhQubXVzdGVyLnYxLkpvYkNoYW5nZRIQCghyZXZpc2lvbhgDIAEoCTKvAQoMV2F0Y2hTZXJ2aWNlElEKDFdhdGNoQ2hhbmdlcxIeLm11c3Rlci52MS5XYXRjaENoYW5nZXNSZXF1ZXN0Gh8ubXVzdGVyLnYxLldhdGNoQ2hhbmdlc1Jlc3BvbnNlMAESTAoLTGlzdENoYW5nZXMSHS5tdXN0ZXIudjEuTGlzdENoYW5nZXNSZXF1ZXN0Gh4ubXVzdGVyLnYxLkxpc3RDaGFuZ2VzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_muster_v1_event]);
+  fileDesc("Ch1tdXN0ZXIvdjEvd2F0Y2hfc2VydmljZS5wcm90bxIJbXVzdGVyLnYxIicKE1dhdGNoQ2hhbmdlc1JlcXVlc3QSEAoIcmV2aXNpb24YASABKAkiXgoUV2F0Y2hDaGFuZ2VzUmVzcG9uc2USDQoFcmVzZXQYASABKAgSJQoHY2hhbmdlcxgCIAMoCzIULm11c3Rlci52MS5Kb2JDaGFuZ2USEAoIcmV2aXNpb24YAyABKAkiTwoSTGlzdENoYW5nZXNSZXF1ZXN0EhAKCHJldmlzaW9uGAEgASgJEicKBHdhaXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iXQoTTGlzdENoYW5nZXNSZXNwb25zZRINCgVyZXNldBgBIAEoCBIlCgdjaGFuZ2VzGAIgAygLMhQubXVzdGVyLnYxLkpvYkNoYW5nZRIQCghyZXZpc2lvbhgDIAEoCSKCAQoQV2F0Y2hKb2JzUmVxdWVzdBIoCgRsaXN0GAEgASgLMhoubXVzdGVyLnYxLkxpc3RKb2JzUmVxdWVzdBIXCg9yZXN1bWVfcmV2aXNpb24YAiABKAkSKwoIaW50ZXJ2YWwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24ingIKEVdhdGNoSm9ic1Jlc3BvbnNlEiYKBXJlc2V0GAEgASgLMhUubXVzdGVyLnYxLldhdGNoUmVzZXRIABIyCg5zbmFwc2hvdF9iZWdpbhgCIAEoCzIYLm11c3Rlci52MS5TbmFwc2hvdEJlZ2luSAASIgoEcm93cxgDIAEoCzISLm11c3Rlci52MS5Kb2JSb3dzSAASMgoMc25hcHNob3RfZW5kGAQgASgLMhoubXVzdGVyLnYxLkpvYnNTbmFwc2hvdEVuZEgAEiUKBWRlbHRhGAUgASgLMhQubXVzdGVyLnYxLkpvYnNEZWx0YUgAEiYKBWFsaXZlGAYgASgLMhUubXVzdGVyLnYxLldhdGNoQWxpdmVIAEIGCgRib2R5IhsKCldhdGNoUmVzZXQSDQoFY2F1c2UYASABKAkiOQoNU25hcHNob3RCZWdpbhIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCInCgdKb2JSb3dzEhwKBGpvYnMYASADKAsyDi5tdXN0ZXIudjEuSm9iIn8KD0pvYnNTbmFwc2hvdEVuZBIQCghyZXZpc2lvbhgBIAEoCRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSGwoTcHJldmlvdXNfcGFnZV90b2tlbhgDIAEoCRIkCgZjb3VudHMYBCABKAsyFC5tdXN0ZXIudjEuSm9iQ291bnRzIncKCUpvYnNEZWx0YRIQCghyZXZpc2lvbhgBIAEoCRIcCgRqb2JzGAIgAygLMg4ubXVzdGVyLnYxLkpvYhIUCgxsZWZ0X2pvYl9pZHMYAyADKAkSJAoGY291bnRzGAQgASgLMhQubXVzdGVyLnYxLkpvYkNvdW50cyKSAQoTV2F0Y2hXb3JrZXJzUmVxdWVzdBIOCgZmaWx0ZXIYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkSFwoPcmVzdW1lX3JldmlzaW9uGAQgASgJEisKCGludGVydmFsGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIqoCChRXYXRjaFdvcmtlcnNSZXNwb25zZRImCgVyZXNldBgBIAEoCzIVLm11c3Rlci52MS5XYXRjaFJlc2V0SAASMgoOc25hcHNob3RfYmVnaW4YAiABKAsyGC5tdXN0ZXIudjEuU25hcHNob3RCZWdpbkgAEiUKBHJvd3MYAyABKAsyFS5tdXN0ZXIudjEuV29ya2VyUm93c0gAEjUKDHNuYXBzaG90X2VuZBgEIAEoCzIdLm11c3Rlci52MS5Xb3JrZXJzU25hcHNob3RFbmRIABIoCgVkZWx0YRgFIAEoCzIXLm11c3Rlci52MS5Xb3JrZXJzRGVsdGFIABImCgVhbGl2ZRgGIAEoCzIVLm11c3Rlci52MS5XYXRjaEFsaXZlSABCBgoEYm9keSIwCgpXb3JrZXJSb3dzEiIKB3dvcmtlcnMYASADKAsyES5tdXN0ZXIudjEuV29ya2VyIokBChJXb3JrZXJzU25hcHNob3RFbmQSEAoIcmV2aXNpb24YASABKAkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhsKE3ByZXZpb3VzX3BhZ2VfdG9rZW4YAyABKAkSKwoGY291bnRzGAQgAygLMhsubXVzdGVyLnYxLldvcmtlclN0YXRlQ291bnQiigEKDFdvcmtlcnNEZWx0YRIQCghyZXZpc2lvbhgBIAEoCRIiCgd3b3JrZXJzGAIgAygLMhEubXVzdGVyLnYxLldvcmtlchIXCg9sZWZ0X3dvcmtlcl9pZHMYAyADKAkSKwoGY291bnRzGAQgAygLMhsubXVzdGVyLnYxLldvcmtlclN0YXRlQ291bnQiSAoQV29ya2VyU3RhdGVDb3VudBIlCgVzdGF0ZRgBIAEoDjIWLm11c3Rlci52MS5Xb3JrZXJTdGF0ZRINCgVjb3VudBgCIAEoAyJkChFMaXN0RXZlbnRzUmVxdWVzdBIWCg5zaW5jZV9yZXZpc2lvbhgBIAEoCRIOCgZmaWx0ZXIYAiABKAkSJwoEd2FpdBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJpChJMaXN0RXZlbnRzUmVzcG9uc2USDQoFcmVzZXQYASABKAgSHAoEam9icxgCIAMoCzIOLm11c3Rlci52MS5Kb2ISFAoMbGVmdF9qb2JfaWRzGAMgAygJEhAKCHJldmlzaW9uGAQgASgJMpcDCgxXYXRjaFNlcnZpY2USUQoMV2F0Y2hDaGFuZ2VzEh4ubXVzdGVyLnYxLldhdGNoQ2hhbmdlc1JlcXVlc3QaHy5tdXN0ZXIudjEuV2F0Y2hDaGFuZ2VzUmVzcG9uc2UwARJMCgtMaXN0Q2hhbmdlcxIdLm11c3Rlci52MS5MaXN0Q2hhbmdlc1JlcXVlc3QaHi5tdXN0ZXIudjEuTGlzdENoYW5nZXNSZXNwb25zZRJICglXYXRjaEpvYnMSGy5tdXN0ZXIudjEuV2F0Y2hKb2JzUmVxdWVzdBocLm11c3Rlci52MS5XYXRjaEpvYnNSZXNwb25zZTABElEKDFdhdGNoV29ya2VycxIeLm11c3Rlci52MS5XYXRjaFdvcmtlcnNSZXF1ZXN0Gh8ubXVzdGVyLnYxLldhdGNoV29ya2Vyc1Jlc3BvbnNlMAESSQoKTGlzdEV2ZW50cxIcLm11c3Rlci52MS5MaXN0RXZlbnRzUmVxdWVzdBodLm11c3Rlci52MS5MaXN0RXZlbnRzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_muster_v1_event, file_muster_v1_job, file_muster_v1_job_service, file_muster_v1_worker]);
 
 /**
  * Describes the message muster.v1.WatchChangesRequest.
@@ -41,7 +44,113 @@ export const ListChangesResponseSchema = /*@__PURE__*/
   messageDesc(file_muster_v1_watch_service, 3);
 
 /**
- * WatchService tells every transition of the org's jobs, in commit order.
+ * Describes the message muster.v1.WatchJobsRequest.
+ * Use `create(WatchJobsRequestSchema)` to create a new message.
+ */
+export const WatchJobsRequestSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_watch_service, 4);
+
+/**
+ * Describes the message muster.v1.WatchJobsResponse.
+ * Use `create(WatchJobsResponseSchema)` to create a new message.
+ */
+export const WatchJobsResponseSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_watch_service, 5);
+
+/**
+ * Describes the message muster.v1.WatchReset.
+ * Use `create(WatchResetSchema)` to create a new message.
+ */
+export const WatchResetSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_watch_service, 6);
+
+/**
+ * Describes the message muster.v1.SnapshotBegin.
+ * Use `create(SnapshotBeginSchema)` to create a new message.
+ */
+export const SnapshotBeginSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_watch_service, 7);
+
+/**
+ * Describes the message muster.v1.JobRows.
+ * Use `create(JobRowsSchema)` to create a new message.
+ */
+export const JobRowsSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_watch_service, 8);
+
+/**
+ * Describes the message muster.v1.JobsSnapshotEnd.
+ * Use `create(JobsSnapshotEndSchema)` to create a new message.
+ */
+export const JobsSnapshotEndSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_watch_service, 9);
+
+/**
+ * Describes the message muster.v1.JobsDelta.
+ * Use `create(JobsDeltaSchema)` to create a new message.
+ */
+export const JobsDeltaSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_watch_service, 10);
+
+/**
+ * Describes the message muster.v1.WatchWorkersRequest.
+ * Use `create(WatchWorkersRequestSchema)` to create a new message.
+ */
+export const WatchWorkersRequestSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_watch_service, 11);
+
+/**
+ * Describes the message muster.v1.WatchWorkersResponse.
+ * Use `create(WatchWorkersResponseSchema)` to create a new message.
+ */
+export const WatchWorkersResponseSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_watch_service, 12);
+
+/**
+ * Describes the message muster.v1.WorkerRows.
+ * Use `create(WorkerRowsSchema)` to create a new message.
+ */
+export const WorkerRowsSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_watch_service, 13);
+
+/**
+ * Describes the message muster.v1.WorkersSnapshotEnd.
+ * Use `create(WorkersSnapshotEndSchema)` to create a new message.
+ */
+export const WorkersSnapshotEndSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_watch_service, 14);
+
+/**
+ * Describes the message muster.v1.WorkersDelta.
+ * Use `create(WorkersDeltaSchema)` to create a new message.
+ */
+export const WorkersDeltaSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_watch_service, 15);
+
+/**
+ * Describes the message muster.v1.WorkerStateCount.
+ * Use `create(WorkerStateCountSchema)` to create a new message.
+ */
+export const WorkerStateCountSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_watch_service, 16);
+
+/**
+ * Describes the message muster.v1.ListEventsRequest.
+ * Use `create(ListEventsRequestSchema)` to create a new message.
+ */
+export const ListEventsRequestSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_watch_service, 17);
+
+/**
+ * Describes the message muster.v1.ListEventsResponse.
+ * Use `create(ListEventsResponseSchema)` to create a new message.
+ */
+export const ListEventsResponseSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_watch_service, 18);
+
+/**
+ * WatchService tells what happens: every transition of the org's jobs in
+ * commit order, and what becomes of a page of a list.
  *
  * @generated from service muster.v1.WatchService
  */

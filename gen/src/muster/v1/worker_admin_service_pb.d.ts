@@ -131,6 +131,14 @@ export declare type ListWorkersRequest = Message<"muster.v1.ListWorkersRequest">
    * @generated from field: bool online = 3;
    */
   online: boolean;
+
+  /**
+   * A filter as people write it, e.g. `state:busy skill:gpu mac`; at most
+   * 1,000 characters. See `muster help filter`.
+   *
+   * @generated from field: string filter_text = 4;
+   */
+  filterText: string;
 };
 
 /**
@@ -275,6 +283,162 @@ export declare type ResumeWorkerResponse = Message<"muster.v1.ResumeWorkerRespon
 export declare const ResumeWorkerResponseSchema: GenMessage<ResumeWorkerResponse>;
 
 /**
+ * DisableWorkerRequest names a worker.
+ *
+ * @generated from message muster.v1.DisableWorkerRequest
+ */
+export declare type DisableWorkerRequest = Message<"muster.v1.DisableWorkerRequest"> & {
+  /**
+   * `wrk_…`. One of worker_id and name is required.
+   *
+   * @generated from field: string worker_id = 1;
+   */
+  workerId: string;
+
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * For people: at most 500 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message muster.v1.DisableWorkerRequest.
+ * Use `create(DisableWorkerRequestSchema)` to create a new message.
+ */
+export declare const DisableWorkerRequestSchema: GenMessage<DisableWorkerRequest>;
+
+/**
+ * DisableWorkerResponse holds the worker.
+ *
+ * @generated from message muster.v1.DisableWorkerResponse
+ */
+export declare type DisableWorkerResponse = Message<"muster.v1.DisableWorkerResponse"> & {
+  /**
+   * The worker.
+   *
+   * @generated from field: muster.v1.Worker worker = 1;
+   */
+  worker?: Worker | undefined;
+};
+
+/**
+ * Describes the message muster.v1.DisableWorkerResponse.
+ * Use `create(DisableWorkerResponseSchema)` to create a new message.
+ */
+export declare const DisableWorkerResponseSchema: GenMessage<DisableWorkerResponse>;
+
+/**
+ * EnableWorkerRequest names a worker.
+ *
+ * @generated from message muster.v1.EnableWorkerRequest
+ */
+export declare type EnableWorkerRequest = Message<"muster.v1.EnableWorkerRequest"> & {
+  /**
+   * `wrk_…`. One of worker_id and name is required.
+   *
+   * @generated from field: string worker_id = 1;
+   */
+  workerId: string;
+
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * For people: at most 500 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message muster.v1.EnableWorkerRequest.
+ * Use `create(EnableWorkerRequestSchema)` to create a new message.
+ */
+export declare const EnableWorkerRequestSchema: GenMessage<EnableWorkerRequest>;
+
+/**
+ * EnableWorkerResponse holds the worker.
+ *
+ * @generated from message muster.v1.EnableWorkerResponse
+ */
+export declare type EnableWorkerResponse = Message<"muster.v1.EnableWorkerResponse"> & {
+  /**
+   * The worker.
+   *
+   * @generated from field: muster.v1.Worker worker = 1;
+   */
+  worker?: Worker | undefined;
+};
+
+/**
+ * Describes the message muster.v1.EnableWorkerResponse.
+ * Use `create(EnableWorkerResponseSchema)` to create a new message.
+ */
+export declare const EnableWorkerResponseSchema: GenMessage<EnableWorkerResponse>;
+
+/**
+ * RemoveWorkerRequest names a worker.
+ *
+ * @generated from message muster.v1.RemoveWorkerRequest
+ */
+export declare type RemoveWorkerRequest = Message<"muster.v1.RemoveWorkerRequest"> & {
+  /**
+   * `wrk_…`. One of worker_id and name is required.
+   *
+   * @generated from field: string worker_id = 1;
+   */
+  workerId: string;
+
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * For people: at most 500 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message muster.v1.RemoveWorkerRequest.
+ * Use `create(RemoveWorkerRequestSchema)` to create a new message.
+ */
+export declare const RemoveWorkerRequestSchema: GenMessage<RemoveWorkerRequest>;
+
+/**
+ * RemoveWorkerResponse is empty.
+ *
+ * @generated from message muster.v1.RemoveWorkerResponse
+ */
+export declare type RemoveWorkerResponse = Message<"muster.v1.RemoveWorkerResponse"> & {
+};
+
+/**
+ * Describes the message muster.v1.RemoveWorkerResponse.
+ * Use `create(RemoveWorkerResponseSchema)` to create a new message.
+ */
+export declare const RemoveWorkerResponseSchema: GenMessage<RemoveWorkerResponse>;
+
+/**
  * WorkerAdminService registers workers and shows them to operators.
  *
  * @generated from service muster.v1.WorkerAdminService
@@ -329,6 +493,36 @@ export declare const WorkerAdminService: GenService<{
     methodKind: "unary";
     input: typeof ResumeWorkerRequestSchema;
     output: typeof ResumeWorkerResponseSchema;
+  },
+  /**
+   * Disables a worker: its key is refused, its link ends within 2 s, its leases are taken back as lost.
+   *
+   * @generated from rpc muster.v1.WorkerAdminService.DisableWorker
+   */
+  disableWorker: {
+    methodKind: "unary";
+    input: typeof DisableWorkerRequestSchema;
+    output: typeof DisableWorkerResponseSchema;
+  },
+  /**
+   * Enables a disabled worker.
+   *
+   * @generated from rpc muster.v1.WorkerAdminService.EnableWorker
+   */
+  enableWorker: {
+    methodKind: "unary";
+    input: typeof EnableWorkerRequestSchema;
+    output: typeof EnableWorkerResponseSchema;
+  },
+  /**
+   * Removes a worker that is not attached and holds nothing, with its keys and sessions.
+   *
+   * @generated from rpc muster.v1.WorkerAdminService.RemoveWorker
+   */
+  removeWorker: {
+    methodKind: "unary";
+    input: typeof RemoveWorkerRequestSchema;
+    output: typeof RemoveWorkerResponseSchema;
   },
 }>;
 
