@@ -19,6 +19,12 @@ export interface GlobalOptions {
   readonly timeout?: number;
   readonly address?: string;
   readonly apiKeyFile?: string;
+  /** Yes to what is asked before a moderate danger. */
+  readonly yes?: boolean;
+  /** The name or count that a severe danger asks for. */
+  readonly confirm?: string;
+  /** False: nothing is asked. */
+  readonly input?: boolean;
 }
 
 /** One run of one command: what it may use. */

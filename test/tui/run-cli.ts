@@ -9,6 +9,8 @@ import { Interrupted, type Surroundings } from "../../tui/surroundings.ts";
 export interface RunInput {
   readonly env?: Readonly<Record<string, string>>;
   readonly stdin?: string;
+  /** What is typed into the terminal. */
+  readonly typed?: string;
   readonly cwd?: string;
   /** stdout and stderr are terminals of this size. */
   readonly terminal?: { readonly columns: number; readonly rows: number };
@@ -41,7 +43,8 @@ export function startCli(argv: readonly string[], input: RunInput = {}): Running
   const force = new AbortController();
   const out = capture(input.terminal);
   const err = capture(input.terminal);
-  const stdin = Object.assign(Readable.from(input.stdin === undefined ? [] : [Buffer.from(input.stdin)]), {
+  const given = input.typed ?? input.stdin;
+  const stdin = Object.assign(Readable.from(given === undefined ? [] : [Buffer.from(given)]), {
     isTTY: input.terminal !== undefined && input.stdin === undefined,
   });
   const surroundings: Surroundings = {
