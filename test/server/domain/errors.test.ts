@@ -1,9 +1,8 @@
 import { describe, expect, test } from "vitest";
+import { type ErrorReason, errorReasons } from "../../../server/domain/error-reasons.ts";
 import {
   alreadyExists,
   DomainError,
-  type ErrorReason,
-  errorReasons,
   failedPrecondition,
   internal,
   invalidArgument,

@@ -1,0 +1,255 @@
+/** The status codes that Muster answers with: the Connect and gRPC names, in the case of the Connect wire. */
+export type ErrorCode =
+  | "invalid_argument"
+  | "not_found"
+  | "already_exists"
+  | "failed_precondition"
+  | "aborted"
+  | "resource_exhausted"
+  | "unauthenticated"
+  | "permission_denied"
+  | "unavailable"
+  | "deadline_exceeded"
+  | "internal"
+  | "unimplemented";
+
+/** What the registry says of a reason. Both texts are full sentences; neither holds a dynamic value. */
+export interface ReasonEntry {
+  readonly code: ErrorCode;
+  readonly text: string;
+  readonly suggestion: string;
+}
+
+const checkId = "Check the id; ids of other orgs are not found either.";
+const sendLess = "Send less, or store the bytes as an artifact and send its id.";
+
+/**
+ * Every reason that an error of Muster can carry. A reason never changes its code or its meaning once
+ * released; documentation, CLI help and tests are made from this table.
+ */
+export const errorReasons = {
+  VALIDATION_FAILED: r("invalid_argument", "The request is not valid.", "Correct the fields that are named."),
+  UNKNOWN_FIELD: r(
+    "invalid_argument",
+    "The request has an unknown field.",
+    "Remove it, or correct its name.",
+  ),
+  PAGE_TOKEN_INVALID: r(
+    "invalid_argument",
+    "The page token does not belong to this list.",
+    "Start again without a page token, and keep the other arguments the same from page to page.",
+  ),
+  FILTER_INVALID: r(
+    "invalid_argument",
+    "The filter cannot be read.",
+    'Write it like: state = RUNNING AND queue = "default".',
+  ),
+  DEPENDENCY_CYCLE: r(
+    "invalid_argument",
+    "The dependencies of the jobs form a cycle.",
+    "Remove one of the dependencies on the cycle.",
+  ),
+
+  SERVICE_NOT_FOUND: r("not_found", "There is no such service.", "List the services by reflection."),
+  JOB_NOT_FOUND: r("not_found", "There is no such job.", checkId),
+  BATCH_NOT_FOUND: r("not_found", "There is no such batch.", checkId),
+  WORKER_NOT_FOUND: r("not_found", "There is no such worker.", checkId),
+  QUEUE_NOT_FOUND: r("not_found", "There is no such queue.", "Check the name of the queue."),
+  PROJECT_NOT_FOUND: r(
+    "not_found",
+    "There is no such project.",
+    "List those that there are with `muster project list`.",
+  ),
+  SESSION_NOT_FOUND: r("not_found", "There is no such session.", checkId),
+  PULL_REQUEST_NOT_FOUND: r(
+    "not_found",
+    "No result has named this pull request.",
+    "List those that count with `muster project prs`.",
+  ),
+  ARTIFACT_NOT_FOUND: r("not_found", "There is no such artifact.", checkId),
+  ATTEMPT_NOT_FOUND: r(
+    "not_found",
+    "The job has no such attempt.",
+    "List the attempts with `muster job get`.",
+  ),
+  DEAD_LETTER_NOT_FOUND: r(
+    "not_found",
+    "There is no such dead letter.",
+    "It may have been replayed or discarded: look at the job.",
+  ),
+  LEASE_NOT_FOUND: r(
+    "not_found",
+    "No such lease is current.",
+    "It may have ended: look at the job with `muster job attempts`.",
+  ),
+  KEY_NOT_FOUND: r("not_found", "There is no such key.", checkId),
+  ORG_NOT_FOUND: r("not_found", "There is no such org.", checkId),
+
+  IDEMPOTENCY_CONFLICT: r(
+    "already_exists",
+    "The idempotency key was used with other content.",
+    "Use a new key for other content, or send the first content again.",
+  ),
+  EXTERNAL_ID_CONFLICT: r(
+    "already_exists",
+    "The external id belongs to another job.",
+    "Look that job up by its external id, or choose another one.",
+  ),
+  NAME_TAKEN: r("already_exists", "The name is taken.", "Choose another name."),
+
+  JOB_NOT_TERMINAL: r(
+    "failed_precondition",
+    "The job has not ended yet.",
+    "Wait for it with `muster job wait`, or cancel it first.",
+  ),
+  JOB_ALREADY_TERMINAL: r(
+    "failed_precondition",
+    "The job has already ended.",
+    "Nothing is left to do; to run it again use `muster job retry`.",
+  ),
+  JOB_NOT_REPLAYABLE: r(
+    "failed_precondition",
+    "Only a dead or cancelled job can be run again.",
+    "Submit a new job instead.",
+  ),
+  JOB_NOT_PARKABLE: r(
+    "failed_precondition",
+    "Only a job that waits can be parked.",
+    "Wait until it has ended or waits again; one that runs can be cancelled with `muster job cancel`.",
+  ),
+  JOB_NOT_PARKED: r(
+    "failed_precondition",
+    "The job is not parked.",
+    "Look at it with `muster job get`: nothing holds it that unpark could end.",
+  ),
+  JOB_HAS_DEPENDANTS: r(
+    "failed_precondition",
+    "Other jobs depend on the job, and have not ended yet.",
+    "Wait for them, or cancel them first.",
+  ),
+  JOB_RUNS_ONCE: r(
+    "failed_precondition",
+    "The job runs at most once, and may have begun: no other worker may have it.",
+    "Wait for its worker, or cancel it with `muster job cancel`.",
+  ),
+  COUNT_CHANGED: r(
+    "failed_precondition",
+    "More jobs match than were confirmed.",
+    "Look at what matches now, and confirm that count.",
+  ),
+  SESSION_PUBLISHED: r(
+    "failed_precondition",
+    "The worker still publishes the session.",
+    "Archive it with `muster session archive`, or end it at its worker first.",
+  ),
+  SESSION_UNROUTABLE: r(
+    "failed_precondition",
+    "No project has this session.",
+    "Publish the session with its project first.",
+  ),
+  SUPERSEDED: r(
+    "failed_precondition",
+    "The lease is no longer current: the job has gone on without it.",
+    "Stop this attempt and drop its work; do not send this again.",
+  ),
+  LINK_NOT_ATTACHED: r(
+    "failed_precondition",
+    "The worker has no link.",
+    "Attach first (a Hello on the stream, or the Attach call), then send this again.",
+  ),
+  HELLO_EXPECTED: r(
+    "failed_precondition",
+    "The first frame of a link must be a Hello, and must come in time.",
+    "Send Hello as the first frame right after the stream opens.",
+  ),
+  PROTOCOL_VERSION_UNSUPPORTED: r(
+    "failed_precondition",
+    "The coordinator does not speak this version of the worker protocol.",
+    "Upgrade whichever is older, the worker or the coordinator.",
+  ),
+  LOG_GAP: r(
+    "failed_precondition",
+    "Events of the attempt are missing before this one.",
+    "Send again from the sequence that is expected, or declare the gap.",
+  ),
+
+  LINK_REPLACED: r(
+    "aborted",
+    "A newer link of the same worker took over.",
+    "Stop this process if another one runs under the same worker identity.",
+  ),
+  ETAG_MISMATCH: r("aborted", "It was changed by somebody else.", "Read it again, then repeat the change."),
+
+  PAYLOAD_TOO_LARGE: r("resource_exhausted", "The payload is larger than allowed.", sendLess),
+  MESSAGE_TOO_LARGE: r("resource_exhausted", "The message is larger than allowed.", sendLess),
+  ARTIFACT_TOO_LARGE: r(
+    "resource_exhausted",
+    "The artifact is larger than allowed.",
+    "Split it, compress it, or raise the limit.",
+  ),
+  OVERLOADED: r(
+    "resource_exhausted",
+    "The coordinator has more to do than it can take.",
+    "Try again after the time given; submit many jobs in one call.",
+  ),
+  RATE_LIMITED: r("resource_exhausted", "Too many calls.", "Try again after the time given."),
+
+  KEY_INVALID: r(
+    "unauthenticated",
+    "The key is missing or not valid.",
+    "Send a valid key as `authorization: Bearer mk_…`.",
+  ),
+  WEBHOOK_SIGNATURE_INVALID: r(
+    "unauthenticated",
+    "The signature of the delivery is missing or not valid.",
+    "Enter the path and the secret of `muster project webhook` at GitHub.",
+  ),
+  ARTIFACT_URL_INVALID: r(
+    "permission_denied",
+    "The URL is not valid.",
+    "Ask for a new one: GetArtifactUrl to read, CreateArtifact to write.",
+  ),
+  ARTIFACT_URL_EXPIRED: r(
+    "permission_denied",
+    "The URL has expired.",
+    "Ask for a new one: GetArtifactUrl to read, CreateArtifact to write.",
+  ),
+  SCOPE_MISSING: r(
+    "permission_denied",
+    "The key may not do this.",
+    "Use a key with the scope that is named.",
+  ),
+  WORKER_DISABLED: r(
+    "permission_denied",
+    "The worker is disabled.",
+    "Enable it with `muster worker enable`, or ask an operator why it was disabled.",
+  ),
+
+  DATABASE_UNAVAILABLE: r("unavailable", "The database is out of reach.", "Try again after the time given."),
+  COMMIT_UNKNOWN: r(
+    "unavailable",
+    "It is not known whether the change was committed.",
+    "Send it again with the same key or id: it is applied at most once.",
+  ),
+  SHUTTING_DOWN: r("unavailable", "The coordinator is stopping.", "Try again; another one may answer."),
+  WAIT_TIMEOUT: r(
+    "deadline_exceeded",
+    "What was waited for did not happen in time.",
+    "Wait again with a longer timeout; nothing was changed.",
+  ),
+  CALL_TIMEOUT: r("deadline_exceeded", "The call took too long.", "Try again, with a longer timeout."),
+
+  INTERNAL: r(
+    "internal",
+    "Something went wrong inside the coordinator.",
+    "Try again; if it stays, give the request id to whoever runs the coordinator.",
+  ),
+  UNIMPLEMENTED: r("unimplemented", "This is not implemented.", "Upgrade the coordinator, or do without."),
+};
+
+/** A key of the registry. */
+export type ErrorReason = keyof typeof errorReasons;
+
+function r<const Code extends ErrorCode>(code: Code, text: string, suggestion: string) {
+  return { code, text, suggestion } as const;
+}
