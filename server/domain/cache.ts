@@ -4,6 +4,8 @@ export interface Cache<Value> {
   get(key: string, load: () => Promise<Value>): Promise<Value>;
   /** The next `get` of the key loads, also when a load is under way. */
   forget(key: string): void;
+  /** The same for every key that begins so. */
+  forgetAll(prefix: string): void;
 }
 
 /**
@@ -43,6 +45,9 @@ export function createCache<Value>(options: {
     },
     forget(key) {
       entries.delete(key);
+    },
+    forgetAll(prefix) {
+      for (const key of entries.keys()) if (key.startsWith(prefix)) entries.delete(key);
     },
   };
 }

@@ -162,6 +162,21 @@ export const errorReasons = {
     "The first frame of a link must be a Hello, and must come in time.",
     "Send Hello as the first frame right after the stream opens.",
   ),
+  LAST_ADMIN_KEY: r(
+    "failed_precondition",
+    "It is the last valid key with the scope admin.",
+    "Make another one first with `muster key create --scope admin`.",
+  ),
+  WORKER_ATTACHED: r(
+    "failed_precondition",
+    "The worker is attached.",
+    "Stop it, or disable it with `muster worker disable`; then remove it.",
+  ),
+  WORKER_HOLDS_LEASES: r(
+    "failed_precondition",
+    "The worker still holds leases.",
+    "Wait until they come back, or disable it with `muster worker disable`; then remove it.",
+  ),
   PROTOCOL_VERSION_UNSUPPORTED: r(
     "failed_precondition",
     "The coordinator does not speak this version of the worker protocol.",

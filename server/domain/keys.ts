@@ -56,7 +56,7 @@ export async function authenticate(c: KeyContext, token: string, requestId: stri
   if (parts === null) throw unauthenticated();
   // The whole text is hashed, so that what is kept in memory is no key.
   const digest = hashKey(c.pepper, token).toString("base64");
-  const principal = await c.verifiedKeys.get(digest, async () => {
+  const principal = await c.verifiedKeys.get(`${parts.id} ${digest}`, async () => {
     const found = await findKey(c.db.app, parts.id);
     const isRight = verifyKey(c.pepper, parts.secret, found?.hash ?? null);
     if (found === null || !isRight || found.type !== parts.type) throw refused(c, parts.id, "unknown");
@@ -64,6 +64,11 @@ export async function authenticate(c: KeyContext, token: string, requestId: stri
     return principalOf(c, found, parts.type);
   });
   return { ...principal, requestId };
+}
+
+/** Believes these keys no longer on this coordinator without asking the database; others follow within `verifiedKeyMs`. */
+export function distrustKeys(c: Pick<KeyContext, "verifiedKeys">, keyIds: readonly string[]): void {
+  for (const keyId of keyIds) c.verifiedKeys.forgetAll(`${keyId} `);
 }
 
 /** What a new key is for. */

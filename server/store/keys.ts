@@ -1,9 +1,9 @@
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
 import { now } from "./columns.ts";
 import { inOrg, type Tx } from "./database.ts";
-import { and, eq, sql } from "./drizzle.ts";
+import { and, asc, desc, eq, isNull, sql } from "./drizzle.ts";
 import { nilUuid } from "./names.ts";
-import { apiKeys, workers } from "./schema-fleet.ts";
+import { apiKeys, orgs, workers } from "./schema-fleet.ts";
 import { setOrg } from "./statement.ts";
 
 /** A key as it is kept. */
@@ -75,6 +75,103 @@ export async function readKeyHash(tx: Tx, orgId: string, keyId: string): Promise
     .from(apiKeys)
     .where(and(eq(apiKeys.orgId, orgId), eq(apiKeys.keyId, keyId)));
   return row?.hash ?? null;
+}
+
+/** Which keys to read. */
+export type KeySelection =
+  | { readonly keyId: string }
+  | {
+      /** Revoked and expired ones too. */
+      readonly isWithEnded: boolean;
+      /** Only those that come after this one. */
+      readonly after: { readonly createdMicros: string; readonly keyId: string } | null;
+      readonly limit: number;
+    };
+
+/** Keys of the org without their hashes, newest first. */
+export function readKeys(tx: Tx, orgId: string, selection: KeySelection) {
+  const createdMicros = sql<string>`(extract(epoch from ${apiKeys.createdAt}) * 1000000)::bigint::text`;
+  return tx
+    .select({
+      keyId: apiKeys.keyId,
+      type: apiKeys.type,
+      name: apiKeys.name,
+      scopes: apiKeys.scopes,
+      workerName: sql<string>`coalesce(${workers.name}, '')`,
+      createdAt: apiKeys.createdAt,
+      createdMicros,
+      expiresAt: apiKeys.expiresAt,
+      revokedAt: apiKeys.revokedAt,
+    })
+    .from(apiKeys)
+    .leftJoin(workers, and(eq(workers.orgId, orgId), eq(workers.workerId, apiKeys.workerId)))
+    .where(and(eq(apiKeys.orgId, orgId), ...selected(selection)))
+    .orderBy(desc(apiKeys.createdAt), desc(apiKeys.keyId))
+    .limit("limit" in selection ? selection.limit : 1);
+}
+
+/** A key as it may be shown. */
+export type ShownKey = Awaited<ReturnType<typeof readKeys>>[number];
+
+function selected(selection: KeySelection) {
+  if ("keyId" in selection) return [eq(apiKeys.keyId, selection.keyId)];
+  const { isWithEnded, after } = selection;
+  return [
+    isWithEnded ? undefined : isValid,
+    after === null
+      ? undefined
+      : sql`(${apiKeys.createdAt}, ${apiKeys.keyId}) < (timestamptz 'epoch'
+          + ${after.createdMicros}::bigint * interval '1 microsecond', ${after.keyId})`,
+  ];
+}
+
+const isValid = sql`${apiKeys.revokedAt} is null and (${apiKeys.expiresAt} is null or ${apiKeys.expiresAt} > ${now})`;
+
+/**
+ * The valid API keys of the org with the scope admin, locked: who revokes one of them waits for who revokes another,
+ * and then sees it revoked.
+ */
+export async function lockAdminKeys(tx: Tx, orgId: string): Promise<string[]> {
+  const rows = await tx
+    .select({ keyId: apiKeys.keyId })
+    .from(apiKeys)
+    .where(
+      and(eq(apiKeys.orgId, orgId), eq(apiKeys.type, "api"), sql`'admin' = any(${apiKeys.scopes})`, isValid),
+    )
+    .orderBy(asc(apiKeys.keyId))
+    .for("update");
+  return rows.map((row) => row.keyId);
+}
+
+/** Revokes a key. False when it was revoked before. */
+export async function revokeKeyRow(tx: Tx, orgId: string, keyId: string): Promise<boolean> {
+  const revoked = await tx
+    .update(apiKeys)
+    .set({ revokedAt: now })
+    .where(and(eq(apiKeys.orgId, orgId), eq(apiKeys.keyId, keyId), isNull(apiKeys.revokedAt)))
+    .returning({ keyId: apiKeys.keyId });
+  return revoked.length > 0;
+}
+
+/** The ids of all keys of a worker. */
+export async function readWorkerKeyIds(tx: Tx, orgId: string, workerId: string): Promise<string[]> {
+  const rows = await tx
+    .select({ keyId: apiKeys.keyId })
+    .from(apiKeys)
+    .where(and(eq(apiKeys.orgId, orgId), eq(apiKeys.workerId, workerId)));
+  return rows.map((row) => row.keyId);
+}
+
+/** Whether a time is ahead, by the database's clock. */
+export async function isAhead(tx: Tx, time: Date): Promise<boolean> {
+  const [row] = await tx.execute(sql`select ${time.toISOString()}::timestamptz > ${now} as ahead`);
+  return row?.["ahead"] === true;
+}
+
+/** The name of the org of the transaction; null when it is gone. */
+export async function readOrgName(tx: Tx, orgId: string): Promise<string | null> {
+  const [row] = await tx.select({ name: orgs.name }).from(orgs).where(eq(orgs.orgId, orgId));
+  return row?.name ?? null;
 }
 
 function checkedKeyId(text: string): string {

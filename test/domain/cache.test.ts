@@ -79,3 +79,12 @@ describe("a cache", () => {
     expect(await get("a")).toBe("a2");
   });
 });
+
+test("forgets every key that begins so, and no other", async () => {
+  const cache = createCache<number>({ maxAgeMs: 1_000, maxEntries: 10, nowMs: () => 0 });
+  let loads = 0;
+  const get = (key: string) => cache.get(key, async () => ++loads);
+  await Promise.all(["a 1", "a 2", "ab 1"].map(get));
+  cache.forgetAll("a ");
+  expect(await Promise.all(["a 1", "a 2", "ab 1"].map(get))).toEqual([4, 5, 3]);
+});
