@@ -18,6 +18,7 @@ export const idPrefixes = {
   link: "lnk",
   pool: "pol",
   request: "req",
+  audit: "aud",
 } as const;
 
 /** A noun that has ids of its own. */
