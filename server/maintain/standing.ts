@@ -1,22 +1,36 @@
 import type { Dispatcher } from "../dispatch/dispatcher.ts";
 import type { Coordinator } from "../domain/context.ts";
-import { quarantinedOf } from "../store/links.ts";
+import { inOrg } from "../store/database.ts";
+import { readStanding } from "../store/disabled-workers.ts";
 
-/**
- * Reads which workers of the links here are quarantined, whichever coordinator found out, or cleared them. A
- * claim asks the store anyhow; this saves it from planning for links that get nothing.
- */
-export async function refreshStanding(parts: {
+/** What looking at the standing of workers needs. */
+interface StandingParts {
   readonly coordinator: Pick<Coordinator, "db">;
   readonly dispatcher: Pick<Dispatcher, "orgs" | "linksOf" | "wake">;
-}): Promise<void> {
-  for (const orgId of parts.dispatcher.orgs()) {
-    const links = parts.dispatcher.linksOf(orgId);
-    const quarantined = await quarantinedOf(parts.coordinator.db, orgId, [...links.keys()]);
-    for (const link of links.values()) {
-      const wasQuarantined = link.isQuarantined;
-      link.isQuarantined = quarantined.has(link.workerId);
-      if (wasQuarantined && !link.isQuarantined) parts.dispatcher.wake(orgId);
-    }
+}
+
+/**
+ * Reads which workers of the links here are quarantined or disabled, whichever coordinator found out, or was told. A
+ * claim asks the store anyhow; this saves it from planning for links that get nothing.
+ */
+export async function refreshStanding(parts: StandingParts): Promise<void> {
+  for (const orgId of parts.dispatcher.orgs()) await refreshStandingOf(parts, orgId);
+}
+
+/** The same for one org. The link of a disabled worker ends. */
+export async function refreshStandingOf(
+  { coordinator, dispatcher }: StandingParts,
+  orgId: string,
+): Promise<void> {
+  const links = dispatcher.linksOf(orgId);
+  if (links.size === 0) return;
+  const rows = await inOrg(coordinator.db.sweep, orgId, (tx) => readStanding(tx, orgId, [...links.keys()]));
+  const standing = new Map(rows.map((row) => [row.workerId, row]));
+  for (const link of [...links.values()]) {
+    const { isDisabled = false, isQuarantined = false } = standing.get(link.workerId) ?? {};
+    if (isDisabled) link.port.goAway("revoked", "the worker was disabled");
+    const wasQuarantined = link.isQuarantined;
+    link.isQuarantined = isQuarantined;
+    if (wasQuarantined && !isQuarantined) dispatcher.wake(orgId);
   }
 }

@@ -3,6 +3,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { WorkerSchema } from "@muster/client/v1/worker";
 import type { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
 import { drainWorker, resumeWorker } from "../domain/commands.ts";
+import { disableWorker, enableWorker, removeWorker } from "../domain/disabled-workers.ts";
 import { createWorker, getWorker, listWorkers, type WorkerName, type WorkerView } from "../domain/workers.ts";
 import { callerOf } from "./auth.ts";
 import {
@@ -46,6 +47,21 @@ export function workerAdminService({ coordinator: c }: ApiParts): ServiceImpl<ty
     async resumeWorker(request, context) {
       const worker = await resumeWorker(c, callerOf(context), readCommand(request));
       return { worker: workerMessage(worker) };
+    },
+
+    async disableWorker(request, context) {
+      const worker = await disableWorker(c, callerOf(context), readCommand(request));
+      return { worker: workerMessage(worker) };
+    },
+
+    async enableWorker(request, context) {
+      const worker = await enableWorker(c, callerOf(context), readCommand(request));
+      return { worker: workerMessage(worker) };
+    },
+
+    async removeWorker(request, context) {
+      await removeWorker(c, callerOf(context), readCommand(request));
+      return {};
     },
   };
 }

@@ -134,27 +134,6 @@ export async function readLinkHolder(db: Database, orgId: string, workerId: stri
   return row ?? null;
 }
 
-/** Which of some workers are quarantined. */
-export async function quarantinedOf(
-  db: Database,
-  orgId: string,
-  workerIds: readonly string[],
-): Promise<Set<string>> {
-  const rows = await inOrg(db.sweep, orgId, (tx) =>
-    tx
-      .select({ workerId: workers.workerId })
-      .from(workers)
-      .where(
-        and(
-          eq(workers.orgId, orgId),
-          inArray(workers.workerId, [...workerIds]),
-          isNotNull(workers.quarantinedAt),
-        ),
-      ),
-  );
-  return new Set(rows.map((row) => row.workerId));
-}
-
 /**
  * Renews links whose workers were told to wait with their Hello, if they are still of the same boot, whatever
  * their orgs, in one statement.
