@@ -92,6 +92,20 @@ export function advertisedApiAddress(config: Config, boundPort: number): string 
   return `${config.tlsCert === undefined ? "http" : "https"}://${host}:${boundPort}`;
 }
 
+/** The URLs of the login roles, where they are given. */
+export function givenRoleUrls(config: Config) {
+  return {
+    ...(config.databaseAppUrl === undefined ? {} : { muster_app: config.databaseAppUrl }),
+    ...(config.databaseHotUrl === undefined ? {} : { muster_hot: config.databaseHotUrl }),
+    ...(config.databaseSweepUrl === undefined ? {} : { muster_sweep: config.databaseSweepUrl }),
+  };
+}
+
+/** Where this machine reaches what listens on all of its addresses. */
+export function ownMachine(address: string): string {
+  return address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:");
+}
+
 /** Every flag of the coordinator. A secret has a flag for a file that holds it, and none for its value. */
 export function configFlags(): ConfigFlag[] {
   const flags = configEntries().map(([, field]) => ({

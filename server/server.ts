@@ -1,11 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { Health } from "@muster/client/grpc/health";
 import { WorkerService } from "@muster/client/v1/worker_service";
-import { advertisedApiAddress, type Config } from "./config.ts";
+import { advertisedApiAddress, type Config, givenRoleUrls, ownMachine } from "./config.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
 import { Feed } from "./dispatch/feed.ts";
 import { PeerWakes } from "./dispatch/wakes.ts";
 import { createAttentionReader } from "./domain/attention.ts";
+import { createChecker } from "./domain/checks.ts";
 import type { Coordinator, Log } from "./domain/context.ts";
 import { Counters } from "./domain/counters.ts";
 import { createIdGenerator } from "./domain/ids.ts";
@@ -17,7 +18,9 @@ import { createReportBatcher } from "./domain/reports.ts";
 import { createSettingsCache } from "./domain/settings.ts";
 import { createStatusReader } from "./domain/status.ts";
 import { createSubmitBatcher } from "./domain/submit.ts";
+import { createSystemReader, type SystemContext } from "./domain/system.ts";
 import { deriveWebhookKey } from "./domain/webhooks.ts";
+import { HostWatch } from "./host.ts";
 import { keptAdminKey, keptSecret, readTls } from "./kept-files.ts";
 import { HelloAdmission } from "./link/admission.ts";
 import { startWorkerListener } from "./link/listener.ts";
@@ -34,6 +37,7 @@ import { Expiry } from "./maintain/expiry.ts";
 import { withdrawOffers } from "./maintain/gates.ts";
 import { runLoops } from "./maintain/loop.ts";
 import { ReleaseSweep } from "./maintain/releases.ts";
+import { refreshStandingOf } from "./maintain/standing.ts";
 import { pushCancels, sweeps } from "./maintain/sweeps.ts";
 import { createArtifactRoute } from "./outbound/artifact-route.ts";
 import { deriveUrlKey, type UrlSigner } from "./outbound/artifact-urls.ts";
@@ -43,11 +47,12 @@ import { createCallGate } from "./rpc/gate.ts";
 import { HealthState } from "./rpc/health.ts";
 import { type ApiListener, startApiListener, type TlsOptions } from "./rpc/listener.ts";
 import { metricsRoute } from "./rpc/metrics.ts";
+import { OpenStreams } from "./rpc/open-streams.ts";
 import { reflectSchema } from "./rpc/reflection.ts";
 import { apiRoutes, apiServices } from "./rpc/routes.ts";
 import { githubWebhookRoute } from "./rpc/webhooks.ts";
 import { hasPeers, readCluster, removeCoordinator } from "./store/coordinators.ts";
-import { openDatabase, type Role } from "./store/database.ts";
+import { openDatabase } from "./store/database.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "./store/embedded.ts";
 import { migrateDatabase } from "./store/migrate.ts";
 import { addPartitions } from "./store/partitions.ts";
@@ -112,7 +117,7 @@ async function start(
   const urls = await migrateDatabase({
     url,
     secret,
-    roleUrls: givenRoles(config),
+    roleUrls: givenRoleUrls(config),
     mayResetRoles: embedded !== null,
   });
   const db = openDatabase({
@@ -154,8 +159,10 @@ async function start(
       released: (orgId) => void attempt("release dependants", () => releases.drain(orgId, sweeping.signal)),
       changed: (orgId, jobIds) => feed.nudge(orgId, jobIds),
       cancel: (orgId) => void attempt("push cancels", () => pushCancels({ coordinator, dispatcher }, orgId)),
-      command: (orgId) =>
-        void attempt("push commands", () => pushCommands({ coordinator, dispatcher }, orgId)),
+      command: (orgId) => {
+        void attempt("push commands", () => pushCommands({ coordinator, dispatcher }, orgId));
+        void attempt("end links", () => refreshStandingOf({ coordinator, dispatcher }, orgId));
+      },
       gates: (orgId) => {
         void dispatcher.refresh(orgId);
         void attempt("withdraw offers", () => withdrawOffers({ coordinator, sessions }, orgId));
@@ -244,6 +251,10 @@ async function start(
     (await authenticate(keys, token, "metrics")).scopes.includes("admin");
   const signer: UrlSigner = { key: deriveUrlKey(secret), baseUrl: () => address.api, nowMs };
   const artifacts = await openFileArtifacts({ directory: config.artifactsDir, signer });
+  const streams = new OpenStreams();
+  const host = new HostWatch(config, () => streams.count);
+  cleanups.push(() => host.stop());
+  const system: SystemContext = { ...coordinator, ownerUrl: url, appUrl: urls.muster_app, host };
   const tls = readTls(config);
   const webhookKey = deriveWebhookKey(secret);
   const listen = (host: string, port: number, certificate: TlsOptions | undefined, stopped: AbortSignal) =>
@@ -256,6 +267,8 @@ async function start(
         artifacts: { ...coordinator, artifacts },
         status: createStatusReader({ db, config }),
         attention: createAttentionReader({ db, config }),
+        system: createSystemReader(system),
+        checker: createChecker({ ...system, artifacts }),
         settings,
         feed,
         webhookKey,
@@ -265,7 +278,7 @@ async function start(
         schema,
       }),
       gate,
-      interceptors: [],
+      interceptors: [streams.interceptor],
       extraRoutes: [
         createArtifactRoute({ store: artifacts, signer, log }),
         metricsRoute(counters, admitsMetrics),
@@ -379,17 +392,4 @@ async function startEmbedded(config: Config, log: Log, signal: AbortSignal): Pro
     signal,
     logger: { info: (message) => log.info({}, message), warn: (message) => log.warn({}, message) },
   });
-}
-
-// Where this machine reaches what listens on all of its addresses.
-function ownMachine(address: string): string {
-  return address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:");
-}
-
-function givenRoles(config: Config): Partial<Record<Role, string>> {
-  return {
-    ...(config.databaseAppUrl === undefined ? {} : { muster_app: config.databaseAppUrl }),
-    ...(config.databaseHotUrl === undefined ? {} : { muster_hot: config.databaseHotUrl }),
-    ...(config.databaseSweepUrl === undefined ? {} : { muster_sweep: config.databaseSweepUrl }),
-  };
 }

@@ -1,10 +1,12 @@
 import type { Feed } from "../dispatch/feed.ts";
 import type { ArtifactContext } from "../domain/artifacts.ts";
 import type { AttentionReader } from "../domain/attention.ts";
+import type { Checker } from "../domain/checks.ts";
 import type { Coordinator } from "../domain/context.ts";
 import type { KeyContext } from "../domain/keys.ts";
 import type { SettingsCache } from "../domain/settings.ts";
 import type { StatusReader } from "../domain/status.ts";
+import type { SystemReader } from "../domain/system.ts";
 
 /** What the services of the API work with. */
 export interface ApiParts {
@@ -12,6 +14,8 @@ export interface ApiParts {
   readonly artifacts: ArtifactContext;
   readonly status: StatusReader;
   readonly attention: AttentionReader;
+  readonly system: SystemReader;
+  readonly checker: Checker;
   readonly settings: SettingsCache;
   /** Takes back offers of an org that stand behind a paused gate, of the links here. Resolves with their number. */
   readonly withdrawOffers: (orgId: string) => Promise<number>;

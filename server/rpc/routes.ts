@@ -4,23 +4,28 @@ import { Health } from "@muster/client/grpc/health";
 import { ServerReflection } from "@muster/client/grpc/reflection";
 import { ServerReflection as ServerReflectionAlpha } from "@muster/client/grpc/reflection-v1alpha";
 import { ArtifactService } from "@muster/client/v1/artifact_service";
+import { AuditService } from "@muster/client/v1/audit_service";
 import { BatchService } from "@muster/client/v1/batch_service";
 import { ExplainService } from "@muster/client/v1/explain_service";
 import { JobService } from "@muster/client/v1/job_service";
+import { KeyService } from "@muster/client/v1/key_service";
 import { ProjectService } from "@muster/client/v1/project_service";
 import { QueueService } from "@muster/client/v1/queue_service";
 import { SessionService } from "@muster/client/v1/session_service";
 import { SettingsService } from "@muster/client/v1/settings_service";
 import { StatusService } from "@muster/client/v1/status_service";
+import { SystemService } from "@muster/client/v1/system_service";
 import { WatchService } from "@muster/client/v1/watch_service";
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
 import { WorkerService } from "@muster/client/v1/worker_service";
 import { artifactService } from "./artifacts.ts";
+import { auditService } from "./audit.ts";
 import { batchService } from "./batches.ts";
 import { watchService } from "./changes.ts";
 import { explainService } from "./explain.ts";
 import { type HealthState, healthService } from "./health.ts";
 import { jobService } from "./jobs.ts";
+import { keyService } from "./keys.ts";
 import type { ApiParts } from "./parts.ts";
 import { projectService } from "./projects.ts";
 import { queueService } from "./queues.ts";
@@ -28,19 +33,23 @@ import { type ReflectedSchema, reflectionAlphaService, reflectionService } from 
 import { sessionService } from "./sessions.ts";
 import { settingsService } from "./settings.ts";
 import { statusService } from "./status.ts";
+import { systemService } from "./system.ts";
 import { workerAdminService } from "./workers.ts";
 
 /** Every service of the API port, for health and reflection. */
 export const apiServices: readonly DescService[] = [
   ArtifactService,
+  AuditService,
   BatchService,
   ExplainService,
   JobService,
+  KeyService,
   ProjectService,
   QueueService,
   SessionService,
   SettingsService,
   StatusService,
+  SystemService,
   WatchService,
   WorkerAdminService,
   WorkerService,
@@ -59,14 +68,17 @@ export interface ApiRouteParts extends ApiParts {
 export function apiRoutes(parts: ApiRouteParts): (router: ConnectRouter) => void {
   return (router) => {
     router.service(ArtifactService, artifactService(parts));
+    router.service(AuditService, auditService(parts));
     router.service(BatchService, batchService(parts));
     router.service(ExplainService, explainService(parts));
     router.service(JobService, jobService(parts));
+    router.service(KeyService, keyService(parts));
     router.service(ProjectService, projectService(parts));
     router.service(QueueService, queueService(parts));
     router.service(SessionService, sessionService(parts));
     router.service(SettingsService, settingsService(parts));
     router.service(StatusService, statusService(parts));
+    router.service(SystemService, systemService(parts));
     router.service(WatchService, watchService(parts));
     router.service(WorkerAdminService, workerAdminService(parts));
     router.service(WorkerService, parts.worker);

@@ -1,8 +1,13 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import type { FlowSchema, StatusSchema, StatusService } from "@muster/client/v1/status_service";
-import type { FlowView, StatusView, WorkerCounts } from "../domain/status.ts";
+import type {
+  CoordinatorStatusSchema,
+  FlowSchema,
+  StatusSchema,
+  StatusService,
+} from "@muster/client/v1/status_service";
+import type { CoordinatorView, FlowView, StatusView, WorkerCounts } from "../domain/status.ts";
 import { callerOf } from "./auth.ts";
 import { jobMessage } from "./job-messages.ts";
 import { type Problems, readDurationIn, refuseProblems, writeId, writeTime } from "./messages.ts";
@@ -45,21 +50,19 @@ function statusMessage(view: StatusView): MessageInitShape<typeof StatusSchema> 
       ...(maxOpenPrs === null ? {} : { maxOpenPrs }),
     })),
     flow: flowMessage(view.flow),
-    coordinators: view.coordinators.map(
-      ({ coordinatorId, apiAddress, version, startedAt, seenAt, links }) => ({
-        coordinatorId,
-        apiAddress,
-        version,
-        startTime: writeTime(startedAt),
-        seenTime: writeTime(seenAt),
-        links,
-      }),
-    ),
+    coordinators: view.coordinators.map(coordinatorMessage),
     time: writeTime(view.time),
     workerList: view.workerList.map(workerMessage),
     running: view.running.map(jobMessage),
     databaseTime: durationFromMs(Math.round(view.databaseMs)),
   };
+}
+
+/** A coordinator as it shows its life. */
+export function coordinatorMessage(view: CoordinatorView): MessageInitShape<typeof CoordinatorStatusSchema> {
+  const { coordinatorId, apiAddress, version, startedAt, seenAt, links } = view;
+  const times = { startTime: writeTime(startedAt), seenTime: writeTime(seenAt) };
+  return { coordinatorId, apiAddress, version, ...times, links };
 }
 
 function workersMessage({ slots, slotsUsed, points, pointsUsed, ...counts }: WorkerCounts) {

@@ -4,11 +4,14 @@ import { createConnectTransport } from "@connectrpc/connect-node";
 import { type ApiError, readError } from "@muster/client/errors";
 import { Feed } from "../../server/dispatch/feed.ts";
 import { createAttentionReader } from "../../server/domain/attention.ts";
+import { createChecker } from "../../server/domain/checks.ts";
 import type { Caller } from "../../server/domain/context.ts";
 import { createKeyContext } from "../../server/domain/keys.ts";
 import { createSettingsCache } from "../../server/domain/settings.ts";
 import { createStatusReader } from "../../server/domain/status.ts";
+import { createSystemReader } from "../../server/domain/system.ts";
 import { deriveWebhookKey } from "../../server/domain/webhooks.ts";
+import type { Host } from "../../server/host.ts";
 import type { ArtifactStore } from "../../server/outbound/artifact-store.ts";
 import { createCallGate } from "../../server/rpc/gate.ts";
 import { HealthState } from "../../server/rpc/health.ts";
@@ -84,11 +87,14 @@ export async function openApi(db: TestDatabase, artifacts: ArtifactStore = noArt
     },
   });
   const webhookKey = deriveWebhookKey("secret");
+  const system = { ...coordinator, ownerUrl: db.url, appUrl: db.urls.muster_app, host: quietHost };
   const routes = apiRoutes({
     coordinator: { ...coordinator, ...keys },
     artifacts: { ...coordinator, artifacts },
     status: createStatusReader({ db: db.database, config: base.config }),
     attention: createAttentionReader({ db: db.database, config: base.config }),
+    system: createSystemReader(system),
+    checker: createChecker({ ...system, artifacts }),
     settings,
     feed,
     withdrawOffers: async () => 0,
@@ -153,6 +159,19 @@ export async function failure(call: Promise<unknown>): Promise<ApiError> {
 export function violationsOf({ detail }: ApiError): string[] {
   return (detail?.violations ?? []).map(({ field, message }) => `${field} ${message}`);
 }
+
+const quietHost: Host = {
+  read: () => ({
+    nodeVersion: "24.21.0",
+    rssBytes: 100,
+    memoryLimitBytes: 1_000,
+    heapBytes: 50,
+    heapLimitBytes: 1_000,
+    loopDelayMs: 3,
+    watches: 2,
+  }),
+  certificateEndsAt: () => null,
+};
 
 function noArtifacts(): ArtifactStore {
   const none = () => Promise.reject(new TypeError("no artifacts here"));
