@@ -1,0 +1,233 @@
+import { writeFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { create } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import {
+  CreateKeyResponseSchema,
+  type Key,
+  KeyService,
+  ListKeysResponseSchema,
+  RevokeKeyResponseSchema,
+} from "@muster/client/v1/key_service";
+import type { Call } from "../call.ts";
+import type { Cli, MusterCommand } from "../command.ts";
+import { CliError, usageError } from "../errors.ts";
+import { exitCodes } from "../exit-codes.ts";
+import { confirmDanger, quote } from "../input/confirm.ts";
+import { systemReason } from "../input/files.ts";
+import { durationOption, listOption } from "../input/options.ts";
+import { timeFromMs } from "../input/values.ts";
+import type { Output } from "../output/output.ts";
+import { sanitize } from "../output/sanitize.ts";
+import { type Cell, layTable } from "../output/table.ts";
+import { showAge, showDuration } from "../output/time.ts";
+import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
+
+interface CreateOptions {
+  readonly scope?: readonly string[];
+  /** In milliseconds. */
+  readonly expires?: number;
+  readonly keyFile?: string;
+}
+
+/** Registers `muster key`. */
+export function registerKey(cli: Cli): void {
+  const key = cli.program
+    .command("key")
+    .alias("keys")
+    .description("Make and revoke API keys; see those of workers.");
+  registerCreate(key, cli);
+  registerList(key, cli);
+  registerRevoke(key, cli);
+}
+
+function registerCreate(key: MusterCommand, cli: Cli): void {
+  key
+    .command("create <name>")
+    .description("Make an API key. Its text is shown this once: stdout has nothing else.")
+    .examples(
+      "muster key create ci --scope submit,read --expires 90d --key-file ci.key",
+      "muster key create dashboard --scope read",
+    )
+    .requiredOption(
+      "--scope <scope>",
+      "what it allows: read, submit, work, operate, admin; repeat or use commas for more",
+      listOption,
+    )
+    .option("--expires <duration>", "ends by itself after so long (never)", durationOption)
+    .option("--key-file <path>", "write it to this new file, for your user alone, instead of stdout")
+    .notes("admin allows all that the others do. Worker keys come with `muster worker create`.")
+    .action(cli.action((call, name: string, options: CreateOptions) => createKey(call, name, options)));
+}
+
+function registerList(key: MusterCommand, cli: Cli): void {
+  withPages(key.command("list").alias("ls"))
+    .description(
+      "List keys, newest first; never their text. --all shows every row, --ended revoked ones, too.",
+    )
+    .examples("muster key list", "muster key list --ended --json")
+    .option("--ended", "revoked and expired ones, too")
+    .action(
+      cli.action(async (call, options: PageOptions & { readonly ended?: boolean }) => {
+        const page = await collectPages(options, async (pageSize, pageToken) => {
+          const request = { pageSize, pageToken, all: options.ended === true };
+          const response = await call.client(KeyService).listKeys(request, call.once());
+          return { rows: response.keys, nextPageToken: response.nextPageToken };
+        });
+        call.output.print({
+          schema: ListKeysResponseSchema,
+          message: create(ListKeysResponseSchema, { keys: page.rows, nextPageToken: page.nextPageToken }),
+          text: () => keyTable(page.rows, call.output, call.surroundings.now()),
+          names: () => page.rows.map(({ keyId }) => keyId),
+        });
+        notePage(call.output, page, "keys");
+        return exitCodes.done;
+      }),
+    );
+}
+
+function registerRevoke(key: MusterCommand, cli: Cli): void {
+  key
+    .command("revoke <key>")
+    .description(
+      "Revoke a key for ever. Named by its id, the beginning of its id, its name, or its whole text.",
+    )
+    .examples(
+      'muster key revoke 4fQz81aB9xYw --reason "it was in a log"',
+      "muster key revoke ci --confirm ci",
+    )
+    .option("--reason <text>", "for people")
+    .action(
+      cli.action(async (call, idOrName: string, { reason = "" }: { readonly reason?: string }) => {
+        const { keyId, name } = await findKey(call, idOrName);
+        const why = reason === "" ? "" : ` --reason ${quote(reason)}`;
+        await confirmDanger(call, {
+          level: "severe",
+          what: `Revoke the key ${name} (${keyId})`,
+          expected: name,
+          command: `muster key revoke ${keyId}${why}`,
+        });
+        const response = await call.client(KeyService).revokeKey({ keyId, reason }, call.once());
+        call.output.print({
+          schema: RevokeKeyResponseSchema,
+          message: response,
+          text: () => [`${sanitize(name)}\t${keyId}\trevoked`],
+          names: () => [keyId],
+        });
+        return exitCodes.done;
+      }),
+    );
+}
+
+async function createKey(call: Call, name: string, options: CreateOptions): Promise<number> {
+  const { output } = call;
+  const { scope: scopes = [], expires, keyFile } = options;
+  if (output.format === "name" && keyFile === undefined) {
+    throw usageError(
+      "-o name prints the id alone, and the text of the key is never shown again",
+      "Give --key-file, or leave -o name out.",
+    );
+  }
+  // The file comes first: a key that cannot be kept must not be made.
+  if (keyFile !== undefined) claimFile(call, keyFile);
+  const expireTime =
+    expires === undefined ? {} : { expireTime: timeFromMs(call.surroundings.now() + expires) };
+  const request = { name, scopes: [...scopes], ...expireTime };
+  const response = await call.client(KeyService).createKey(request, call.once());
+  const keyId = response.key?.keyId ?? "";
+  if (keyFile !== undefined) fillFile(call, keyFile, keyId, response.text);
+  const shown = keyFile === undefined ? response : { ...response, text: "" };
+  output.print({
+    schema: CreateKeyResponseSchema,
+    message: create(CreateKeyResponseSchema, shown),
+    text: () => (keyFile === undefined ? [response.text] : []),
+    names: () => [keyId],
+  });
+  const ends = expires === undefined ? "" : ` It ends in ${showDuration(expires)}.`;
+  output.note(
+    keyFile === undefined
+      ? `Made the key ${name} (${keyId}). This is its text; it is not shown again.${ends}`
+      : `Made the key ${name} (${keyId}). Its text is in ${keyFile}.${ends}`,
+  );
+  return exitCodes.done;
+}
+
+function claimFile({ surroundings }: Call, path: string): void {
+  try {
+    writeFileSync(resolve(surroundings.cwd, path), "", { mode: 0o600, flag: "wx" });
+  } catch (cause) {
+    throw usageError(`--key-file: cannot make ${path}: ${systemReason(cause)}`, "Name a new file.");
+  }
+}
+
+function fillFile({ surroundings }: Call, path: string, keyId: string, text: string): void {
+  try {
+    writeFileSync(resolve(surroundings.cwd, path), `${text}\n`, { mode: 0o600 });
+  } catch (cause) {
+    throw new CliError(`the key ${keyId} is made, but its text could not be written to ${path}`, {
+      reason: "KEY_NOT_WRITTEN",
+      exitCode: exitCodes.unexpected,
+      suggestion: `Revoke it with \`muster key revoke ${keyId}\`, and make another.`,
+      cause,
+    });
+  }
+}
+
+// The whole text of a key that leaked is what people have: only its id is sent.
+async function findKey(call: Call, idOrName: string): Promise<Pick<Key, "keyId" | "name">> {
+  const wanted = /^mk_[a-z]+_([0-9A-Za-z]{12})_/.exec(idOrName)?.[1] ?? idOrName;
+  const { rows } = await collectPages({ all: true }, async (pageSize, pageToken) => {
+    const response = await call.client(KeyService).listKeys({ pageSize, pageToken, all: true }, call.once());
+    return { rows: response.keys, nextPageToken: response.nextPageToken };
+  });
+  const exact = rows.find(({ keyId }) => keyId === wanted);
+  if (exact !== undefined) return exact;
+  const live = rows.filter(({ revokeTime }) => revokeTime === undefined);
+  const named = live.filter(({ name }) => name === wanted);
+  const found =
+    named.length > 0 ? named : live.filter(({ keyId }) => wanted !== "" && keyId.startsWith(wanted));
+  const [only, ...others] = found;
+  if (only === undefined) {
+    throw new CliError(`there is no key ${quote(wanted)}`, {
+      reason: "KEY_NOT_FOUND",
+      exitCode: exitCodes.notFound,
+      suggestion: "List those that there are with `muster key list`.",
+    });
+  }
+  if (others.length === 0) return only;
+  throw usageError(
+    `${quote(wanted)} may be any of ${found.length} keys`,
+    "Give the whole id.",
+    found.slice(0, 10).map(({ keyId, name }) => ({ field: keyId, message: name })),
+  );
+}
+
+function keyTable(keys: readonly Key[], output: Output, nowMs: number): string[] {
+  const columns = [
+    { title: "KEY" },
+    { title: "NAME" },
+    { title: "SCOPES" },
+    { title: "TYPE", drop: 2 },
+    { title: "WORKER", drop: 1 },
+    { title: "MADE", align: "right", drop: 3 },
+    { title: "STATE" },
+  ] as const;
+  const rows = keys.map((key): Cell[] => [
+    key.keyId,
+    key.name,
+    key.scopes.join(","),
+    key.type,
+    key.workerName || "-",
+    showAge(key.createTime, nowMs),
+    stateCell(key, nowMs),
+  ]);
+  return layTable(columns, rows, output.layout);
+}
+
+function stateCell({ expireTime, revokeTime }: Key, nowMs: number): Cell {
+  if (revokeTime !== undefined) return { text: `revoked ${showAge(revokeTime, nowMs)} ago`, style: "dim" };
+  if (expireTime === undefined) return { text: "valid", style: "green" };
+  const leftMs = timestampMs(expireTime) - nowMs;
+  if (leftMs <= 0) return { text: `expired ${showAge(expireTime, nowMs)} ago`, style: "dim" };
+  return { text: `valid for ${showDuration(leftMs)}`, style: leftMs < 7 * 86_400_000 ? "yellow" : "green" };
+}
