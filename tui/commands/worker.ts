@@ -18,6 +18,7 @@ import { workerLooks } from "../output/states.ts";
 import { type Cell, layFacts, layTable } from "../output/table.ts";
 import { showAge, showTimeAndAge } from "../output/time.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
+import { registerDisable } from "./worker-disable.ts";
 import { registerDrain, workerName } from "./worker-drain.ts";
 import { registerWorkerExplain } from "./worker-explain.ts";
 import { registerWorkerRun } from "./worker-run.ts";
@@ -30,6 +31,7 @@ export function registerWorker(cli: Cli): void {
   registerLook(worker, cli);
   registerWorkerExplain(worker, cli);
   registerDrain(worker, cli);
+  registerDisable(worker, cli);
 }
 
 function registerCreate(worker: MusterCommand, cli: Cli): void {
