@@ -42,7 +42,7 @@ export const errorReasons = {
   FILTER_INVALID: r(
     "invalid_argument",
     "The filter cannot be read.",
-    'Write it like: state = RUNNING AND queue = "default".',
+    'Write it like: state:running skill:gpu age>10m "some text". See `muster help filter`.',
   ),
   DEPENDENCY_CYCLE: r(
     "invalid_argument",
