@@ -98,6 +98,7 @@ export const configFields = {
     1_000,
     "Jobs that a worker loses one after the other within 10 min before it is quarantined; 0: never.",
   ),
+  watchesPerOrg: whole("watches-per-org", 200, 1, 100_000, "Lists that an org may watch at once."),
   hellosPerSecond: whole("hellos-per-second", 200, 1, 100_000, "Workers that may attach in a second."),
   outageGraceMs: duration(
     "outage-grace",

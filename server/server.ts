@@ -5,6 +5,7 @@ import { advertisedApiAddress, type Config, givenRoleUrls, ownMachine } from "./
 import { Dispatcher } from "./dispatch/dispatcher.ts";
 import { Feed } from "./dispatch/feed.ts";
 import { PeerWakes } from "./dispatch/wakes.ts";
+import { createWatches } from "./dispatch/watches.ts";
 import { createAttentionReader } from "./domain/attention.ts";
 import { createChecker } from "./domain/checks.ts";
 import type { Coordinator, Log } from "./domain/context.ts";
@@ -257,6 +258,7 @@ async function start(
   const system: SystemContext = { ...coordinator, ownerUrl: url, appUrl: urls.muster_app, host };
   const tls = readTls(config);
   const webhookKey = deriveWebhookKey(secret);
+  const watches = createWatches(coordinator, feed);
   const listen = (host: string, port: number, certificate: TlsOptions | undefined, stopped: AbortSignal) =>
     startApiListener({
       host,
@@ -271,6 +273,7 @@ async function start(
         checker: createChecker({ ...system, artifacts }),
         settings,
         feed,
+        watches,
         webhookKey,
         withdrawOffers: (orgId) => withdrawOffers({ coordinator, sessions }, orgId),
         worker,

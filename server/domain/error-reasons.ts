@@ -207,6 +207,11 @@ export const errorReasons = {
     "The coordinator has more to do than it can take.",
     "Try again after the time given; submit many jobs in one call.",
   ),
+  WATCHES_EXHAUSTED: r(
+    "resource_exhausted",
+    "The org has as many lists open as it may watch.",
+    "Close some, or try again after the time given; the setting is watches-per-org.",
+  ),
   RATE_LIMITED: r("resource_exhausted", "Too many calls.", "Try again after the time given."),
 
   KEY_INVALID: r(

@@ -1,20 +1,9 @@
 import { inOrg } from "../store/database.ts";
-import { type JobFilter, readJobIds } from "../store/job-lists.ts";
 import { findJobByExternalId, type JobRow, readJobs } from "../store/job-views.ts";
-import { readOrg } from "../store/snapshot.ts";
 import type { StoredError } from "../store/transition.ts";
 import type { Caller, Coordinator } from "./context.ts";
-import { invalidArgument, notFound, type Violation } from "./errors.ts";
+import { invalidArgument, notFound } from "./errors.ts";
 import { encodeId } from "./ids.ts";
-import {
-  type ListIdentity,
-  type Page,
-  type PageRequest,
-  pageRows,
-  readPageToken,
-  uuidForm,
-  writePageToken,
-} from "./pages.ts";
 import type { DependencyPolicy } from "./rules/dependencies.ts";
 import type { JobSettings } from "./rules/settings.ts";
 import { type ShapeTarget, shapeTarget } from "./rules/shapes.ts";
@@ -126,30 +115,6 @@ export async function getJob(
   return jobView(row);
 }
 
-/**
- * Lists jobs, newest first, in the basic view. A page may be short of its size, and still not be the last:
- * only an empty token is the end.
- */
-export async function listJobs(
-  c: Coordinator,
-  caller: Caller,
-  { filter, ...page }: PageRequest & { readonly filter: JobFilter },
-): Promise<Page<JobView>> {
-  const { orgId } = caller;
-  checkFilter(filter);
-  const identity: ListIdentity = { list: "jobs", orgId, filter: canonicalFilter(filter) };
-  const limit = pageRows(page);
-  const [before = null] = readPageToken(identity, page, [uuidForm]) ?? [];
-  const { rows, next } = await readOrg(c.db.app, orgId, async (tx) => {
-    const ids = await readJobIds(tx, orgId, filter, { before, limit });
-    return { rows: await readJobs(tx, orgId, ids.ids, { isFull: false }), next: ids.next };
-  });
-  return {
-    items: rows.map(jobView).sort(newestFirst),
-    nextPageToken: next === null ? "" : writePageToken(identity, [next]),
-  };
-}
-
 /** A row of the store as it is shown. */
 export function jobView({ asked, live, last, progress, workerName }: JobRow): JobView {
   const { jobId, batchId, parentJobId, createdAt, skills, instructions, labels, dependsOn, ...spec } = asked;
@@ -211,29 +176,6 @@ export function storedError(row: {
   const { errorCode: code, errorMessage: message, errorDetail: detail } = row;
   if (code === null && message === null && detail === null) return null;
   return { code: code ?? "", message: message ?? "", detail: detail ?? "" };
-}
-
-/** Orders by id, which is the submit time, downwards. */
-export function newestFirst(a: { readonly jobId: string }, b: { readonly jobId: string }): number {
-  return a.jobId < b.jobId ? 1 : a.jobId > b.jobId ? -1 : 0;
-}
-
-/** A filter as a page token remembers it: the same for the same conditions in another order. */
-export function canonicalFilter(filter: JobFilter): unknown {
-  return { ...filter, states: [...filter.states].sort(), labels: sorted(filter.labels) };
-}
-
-/** Throws what is wrong with a filter. */
-export function checkFilter({ kind, queue, project, labels }: JobFilter): void {
-  const texts = { kind, queue, project, labels: Object.entries(labels).join() };
-  const violations: Violation[] = Object.entries(texts)
-    .filter(([, text]) => text?.includes("\0"))
-    .map(([field]) => ({ field: `filter.${field}`, message: "must not have NUL characters" }));
-  if (violations.length > 0) throw invalidArgument(violations);
-}
-
-function sorted(labels: Readonly<Record<string, string>>): [string, string][] {
-  return Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
 /** A number of the store as a state. Throws on any other: the column holds nothing else. */

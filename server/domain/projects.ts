@@ -1,6 +1,6 @@
 import { inOrg, orgTxOf } from "../store/database.ts";
 import { dropGate, putGate } from "../store/gates.ts";
-import { readJobIds } from "../store/job-lists.ts";
+import { anyJob, type JobFilter, readJobIds } from "../store/job-lists.ts";
 import { deleteProjectRow, type ProjectRow, readProjects, upsertProject } from "../store/projects.ts";
 import { audit } from "./audit.ts";
 import type { Caller, Coordinator } from "./context.ts";
@@ -112,7 +112,7 @@ export async function deleteProject(
       tx,
       orgId,
       { ...liveJobs, project: name },
-      { before: null, limit: 10_000 },
+      { after: null, limit: 10_000 },
     );
     const waitingJobs = ids.length;
     const details = { maxOpenPrs: gate?.maxUsed ?? null, waitingJobs };
@@ -130,14 +130,9 @@ export function projectView({ name, maxOpenPrs, repository, openPrs, leased }: P
   return { name, maxOpenPrs, repository: repository ?? byName, openPrs, leased };
 }
 
-const liveJobs = {
+const liveJobs: JobFilter = {
+  ...anyJob,
   states: Object.values(JobState).filter((state) => !isTerminal(state)),
-  kind: null,
-  queue: null,
-  batchId: null,
-  labels: {},
-  workerId: null,
-  parentJobId: null,
 };
 
 function gateOf(name: string): string {

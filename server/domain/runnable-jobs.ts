@@ -5,7 +5,8 @@ import { type ReadyPlace, readRunnableIds } from "../store/runnable-jobs.ts";
 import { readOrgByIndex } from "../store/snapshot.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { invalidArgument, notFound, type Violation } from "./errors.ts";
-import { canonicalFilter, checkFilter, type JobView, jobView } from "./job-views.ts";
+import { canonicalFilter, checkFilter } from "./job-lists.ts";
+import { type JobView, jobView } from "./job-views.ts";
 import {
   type ListIdentity,
   type Page,
@@ -62,11 +63,17 @@ export async function listRunnableJobs(
   });
 }
 
-function checkAlone({ states, workerId }: JobFilter): void {
+function checkAlone({ states, workerId, terms }: JobFilter): void {
   const violations: Violation[] = [];
   const message = "must be empty together with runnableBy";
   if (states.length > 0) violations.push({ field: "filter.states", message });
   if (workerId !== null) violations.push({ field: "filter.workerId", message });
+  if (terms.some((term) => term.type === "word" || term.type === "holder")) {
+    violations.push({
+      field: "filterText",
+      message: "must name no state and no worker together with runnableBy",
+    });
+  }
   if (violations.length > 0) throw invalidArgument(violations);
 }
 

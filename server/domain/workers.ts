@@ -1,12 +1,10 @@
 import { inOrg } from "../store/database.ts";
-import { readOrg } from "../store/snapshot.ts";
 import { insertWorker, readWorkers } from "../store/workers.ts";
 import { audit } from "./audit.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { alreadyExists, invalidArgument, notFound } from "./errors.ts";
 import { encodeId } from "./ids.ts";
 import { createKey, type KeyContext } from "./keys.ts";
-import { type ListIdentity, type Page, type PageRequest, pageOf, pageRows, readPageToken } from "./pages.ts";
 import { textViolations } from "./rules/texts.ts";
 import type { WorkerState } from "./rules/worker-states.ts";
 
@@ -92,26 +90,4 @@ export function selectWorker({ workerId, name }: WorkerName) {
   const shown = name ?? "";
   // Text with NUL is refused by the database; no worker has such a name.
   return { selection: shown.includes("\0") ? null : { name: shown }, shown };
-}
-
-/** Lists workers by name; with `isOnline` only those that are attached and not disabled. */
-export async function listWorkers(
-  c: Coordinator,
-  caller: Caller,
-  { isOnline, ...page }: PageRequest & { readonly isOnline: boolean },
-): Promise<Page<WorkerView>> {
-  const { orgId } = caller;
-  const identity: ListIdentity = { list: "workers", orgId, filter: isOnline };
-  const limit = pageRows(page);
-  const [afterName = null] = readPageToken(identity, page, [/^/]) ?? [];
-  const rows = await readOrg(c.db.app, orgId, (tx) =>
-    readWorkers(tx, orgId, { afterName, isAttached: isOnline, limit: limit + 1 }, c.config.staleMs),
-  );
-  return pageOf(
-    rows,
-    limit,
-    identity,
-    (row) => [row.name],
-    (row) => row,
-  );
 }

@@ -5,6 +5,7 @@ import { cancelOverdueJob } from "../domain/jobs.ts";
 import { systemCaller } from "../domain/keys.ts";
 import { lossWindowMs } from "../domain/rules/liveness.ts";
 import type { LinkSession } from "../link/session.ts";
+import { keepChangesMs } from "../store/changes.ts";
 import { readCluster, upsertCoordinator } from "../store/coordinators.ts";
 import { inOrg } from "../store/database.ts";
 import { cancelsOf, leasesOf } from "../store/held-leases.ts";
@@ -19,9 +20,6 @@ import { countGates, openGates, withdrawAllOffers } from "./gates.ts";
 import type { Loop } from "./loop.ts";
 import type { ReleaseSweep } from "./releases.ts";
 import { refreshStanding } from "./standing.ts";
-
-/** How long the change feed is kept. */
-export const keepChangesMs = 3_600_000;
 
 /** What the sweeps work with. */
 export interface SweepParts {

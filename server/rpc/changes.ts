@@ -7,13 +7,14 @@ import { callerOf } from "./auth.ts";
 import { type Problems, readDurationIn, refuseProblems, writeId } from "./messages.ts";
 import type { ApiParts } from "./parts.ts";
 import { aliveMs, pause, throwIfEnded } from "./waiting.ts";
+import { listWatches, readFeedRevision, waitBounds } from "./watches.ts";
 
 /** `muster.v1.WatchService`. */
-export function watchService({
-  feed,
-  nowMs = () => performance.now(),
-}: ApiParts): ServiceImpl<typeof WatchService> {
+export function watchService(parts: ApiParts): ServiceImpl<typeof WatchService> {
+  const { feed, nowMs = () => performance.now() } = parts;
   return {
+    ...listWatches(parts),
+
     async *watchChanges(request, context) {
       const { orgId } = callerOf(context);
       const { signal } = context;
@@ -56,15 +57,14 @@ export function watchService({
   };
 }
 
-const waitBounds = { minMs: 0, maxMs: 30_000, fallbackMs: 0, words: "from 0s to 30s" };
-
 /** Least time between two looks that found nothing, for an org where every moment has news. */
 const readPauseMs = 20;
 
-/** A revision in the form that it is answered in: epoch, transaction, row. Empty: now. */
+/** A revision in the form that it is answered in. Empty: now. */
 function readRevision(revision: string): string {
-  const row = /^\d{1,15}\.\d{1,19}\.(\d{1,5})$/.exec(revision)?.[1];
-  if (revision === "" || (row !== undefined && Number(row) <= 32_767)) return revision;
+  if (revision === "") return revision;
+  const known = readFeedRevision(revision);
+  if (known !== null) return known;
   throw invalidArgument([{ field: "revision", message: "is not one that was answered" }]);
 }
 

@@ -1,7 +1,6 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import {
   CancelOutcome,
-  type JobFilter as FilterMessage,
   type JobService,
   type LeaseRef,
   JobView as View,
@@ -9,16 +8,14 @@ import {
 import { listAttempts } from "../domain/attempts.ts";
 import { discardDeadLetter, listDeadLetters } from "../domain/dead-letters.ts";
 import { listJobEvents } from "../domain/event-views.ts";
-import { getJob, listJobs } from "../domain/job-views.ts";
+import { getJob } from "../domain/job-views.ts";
 import { type CancelOutcome as Cancelled, cancelJob, retryJob, submitJob } from "../domain/jobs.ts";
 import { parkJob, unparkJob } from "../domain/parking.ts";
-import { JobState } from "../domain/rules/states.ts";
 import { textViolations } from "../domain/rules/texts.ts";
-import { listRunnableJobs } from "../domain/runnable-jobs.ts";
 import type { Lease } from "../domain/submit.ts";
-import type { JobFilter } from "../store/job-lists.ts";
 import { callerOf } from "./auth.ts";
 import { checkDependencies } from "./dependencies.ts";
+import { listJobs } from "./job-lists.ts";
 import { attemptMessage, deadLetterMessage, eventMessage, jobMessage } from "./job-messages.ts";
 import { readJobSpec } from "./job-specs.ts";
 import { readCursor, waitJob, watchJob, writeCursor } from "./job-watch.ts";
@@ -68,23 +65,7 @@ export function jobService(parts: ApiParts): ServiceImpl<typeof JobService> {
       return { job: jobMessage(await getJob(c, callerOf(context), { jobId, externalId, isFull })) };
     },
 
-    async listJobs(request, context) {
-      const problems: Problems = [];
-      const filter = readFilter(problems, request.filter);
-      const runnableBy = request.filter?.runnableBy ?? "";
-      const workerId = runnableBy.startsWith("wrk_")
-        ? readId(problems, "worker", runnableBy, "filter.runnableBy")
-        : null;
-      refuseProblems(problems);
-      const caller = callerOf(context);
-      const asked = { ...pageOf(request), filter };
-      const worker = { workerId, name: workerId === null ? runnableBy : null };
-      const { items, nextPageToken } =
-        runnableBy === ""
-          ? await listJobs(c, caller, asked)
-          : await listRunnableJobs(c, caller, { ...asked, worker });
-      return { jobs: items.map(jobMessage), nextPageToken };
-    },
+    listJobs: (request, context) => listJobs(parts, callerOf(context), request),
 
     async cancelJob(request, context) {
       const { jobId, reason } = readChange(request);
@@ -189,22 +170,4 @@ function checkOneOf(
 ): void {
   if ((request.jobId === "") !== (request.externalId === "")) return;
   problems.push({ field: "jobId", message: "or externalId must be given, and not both" });
-}
-
-function readFilter(problems: Problems, filter: FilterMessage | undefined): JobFilter {
-  const states = (filter?.states ?? []).flatMap((value, index) => {
-    const state = Object.values(JobState).find((known) => known === value);
-    if (state === undefined) problems.push({ field: `filter.states[${index}]`, message: "is not a state" });
-    return state === undefined ? [] : [state];
-  });
-  return {
-    states,
-    kind: orNull(filter?.kind ?? ""),
-    queue: orNull(filter?.queue ?? ""),
-    project: orNull(filter?.project ?? ""),
-    labels: filter?.labels ?? {},
-    batchId: readOptionalId(problems, "batch", filter?.batchId ?? "", "filter.batchId"),
-    workerId: readOptionalId(problems, "worker", filter?.workerId ?? "", "filter.workerId"),
-    parentJobId: readOptionalId(problems, "job", filter?.parentJobId ?? "", "filter.parentJobId"),
-  };
 }

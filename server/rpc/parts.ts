@@ -1,4 +1,5 @@
 import type { Feed } from "../dispatch/feed.ts";
+import type { Watches } from "../dispatch/watches.ts";
 import type { ArtifactContext } from "../domain/artifacts.ts";
 import type { AttentionReader } from "../domain/attention.ts";
 import type { Checker } from "../domain/checks.ts";
@@ -22,6 +23,7 @@ export interface ApiParts {
   /** What the secrets of webhooks derive from. */
   readonly webhookKey: Uint8Array;
   readonly feed: Pick<Feed, "waitFor" | "waitForOrg" | "readSince">;
+  readonly watches: Watches;
   /** A clock that never goes back, in milliseconds. Default: that of the process. */
   readonly nowMs?: () => number;
 }

@@ -4,7 +4,8 @@ import type { WorkerSchema } from "@muster/client/v1/worker";
 import type { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
 import { drainWorker, resumeWorker } from "../domain/commands.ts";
 import { disableWorker, enableWorker, removeWorker } from "../domain/disabled-workers.ts";
-import { createWorker, getWorker, listWorkers, type WorkerName, type WorkerView } from "../domain/workers.ts";
+import { listWorkers } from "../domain/worker-lists.ts";
+import { createWorker, getWorker, type WorkerName, type WorkerView } from "../domain/workers.ts";
 import { callerOf } from "./auth.ts";
 import {
   orNull,
@@ -35,6 +36,8 @@ export function workerAdminService({ coordinator: c }: ApiParts): ServiceImpl<ty
       const { items, nextPageToken } = await listWorkers(c, callerOf(context), {
         ...pageOf(request),
         isOnline: request.online,
+        text: request.filterText,
+        field: "filterText",
       });
       return { workers: items.map(workerMessage), nextPageToken };
     },

@@ -1,6 +1,6 @@
 import { type Database, inOrg, type Tx } from "./database.ts";
 import { and, asc, eq, sql } from "./drizzle.ts";
-import { nilUuid } from "./names.ts";
+import { clock, nilUuid } from "./names.ts";
 import { changes } from "./schema.ts";
 import { cluster } from "./schema-fleet.ts";
 
@@ -17,6 +17,8 @@ export interface Change {
 export interface ChangePage {
   /** The revision is unknown: too old, or of another epoch. Read everything again. */
   readonly isReset: boolean;
+  /** Why; null without a reset. */
+  readonly resetCause: "too-old" | "other-epoch" | null;
   readonly changes: readonly Change[];
   /** Where to go on. */
   readonly revision: string;
@@ -25,10 +27,13 @@ export interface ChangePage {
 /** Rows of the feed that one page reads at most. */
 const pageRows = 200;
 
+/** How long a change is kept, in milliseconds. */
+export const keepChangesMs = 3_600_000;
+
 /** The revision of now: every later commit comes after it. */
 export function readRevision(db: Database, orgId: string): Promise<string> {
   return inOrg(db.app, orgId, async (tx) => {
-    const { epoch, xmin } = await horizon(tx);
+    const { epoch, xmin } = await readHorizon(tx);
     return `${epoch}.${xmin}.0`;
   });
 }
@@ -36,21 +41,23 @@ export function readRevision(db: Database, orgId: string): Promise<string> {
 /**
  * The changes after a revision, in commit order of their transaction ids.
  * Only below the oldest transaction that still runs: nothing can come in
- * before what was read.
+ * before what was read. With `mostJobs` a page ends before the row that
+ * brings it above so many changes, except with its first.
  */
-export function readChanges(db: Database, orgId: string, revision: string): Promise<ChangePage> {
+export function readChanges(
+  db: Database,
+  orgId: string,
+  revision: string,
+  { mostJobs = Number.POSITIVE_INFINITY }: { readonly mostJobs?: number } = {},
+): Promise<ChangePage> {
   return inOrg(db.app, orgId, async (tx) => {
-    const { epoch, xmin } = await horizon(tx);
+    const { epoch, xmin } = await readHorizon(tx);
+    const now = `${epoch}.${xmin}.0`;
     const after = parseRevision(revision);
-    const [oldest] = await tx
-      .select({ xid: sql<string>`min(${changes.xid}::text::bigint)::text` })
-      .from(changes)
-      .where(eq(changes.orgId, orgId));
-    const isKnown =
-      after !== null &&
-      after.epoch === epoch &&
-      (!oldest?.xid || after.xid >= BigInt(oldest.xid) || after.n === 0);
-    if (!after || !isKnown) return { isReset: true, changes: [], revision: `${epoch}.${xmin}.0` };
+    if (after?.epoch !== epoch || !(await isKept(tx, orgId, after.xid))) {
+      const resetCause = after?.epoch === epoch ? "too-old" : "other-epoch";
+      return { isReset: true, resetCause, changes: [], revision: now };
+    }
     const rows = await tx
       .select()
       .from(changes)
@@ -58,16 +65,19 @@ export function readChanges(db: Database, orgId: string, revision: string): Prom
         and(
           eq(changes.orgId, orgId),
           sql`(${changes.xid}, ${changes.n}) > (${String(after.xid)}::xid8, ${after.n}::smallint)`,
-          sql`${changes.xid} < ${String(xmin)}::xid8`,
+          sql`${changes.xid} < ${xmin}::xid8`,
         ),
       )
       .orderBy(asc(changes.xid), asc(changes.n))
       .limit(pageRows);
-    const last = rows.at(-1);
+    const taken = upTo(rows, mostJobs);
+    const last = taken.at(-1);
+    const isWhole = rows.length < pageRows && taken.length === rows.length && BigInt(xmin) > after.xid;
     return {
       isReset: false,
-      revision: last ? `${epoch}.${last.xid}.${last.n}` : revision,
-      changes: rows.flatMap((row) =>
+      resetCause: null,
+      revision: isWhole ? now : last ? `${epoch}.${last.xid}.${last.n}` : revision,
+      changes: taken.flatMap((row) =>
         row.jobIds.map((jobId, index) => ({
           jobId,
           state: row.states[index] ?? 0,
@@ -79,11 +89,38 @@ export function readChanges(db: Database, orgId: string, revision: string): Prom
   });
 }
 
-async function horizon(tx: Tx): Promise<{ epoch: number; xmin: string }> {
+/** The epoch, and the oldest transaction that still runs: what it and later ones commit comes later. */
+export async function readHorizon(tx: Tx): Promise<{ readonly epoch: number; readonly xmin: string }> {
   const [row] = await tx
     .select({ epoch: cluster.epoch, xmin: sql<string>`pg_snapshot_xmin(pg_current_snapshot())::text` })
     .from(cluster);
   return { epoch: row?.epoch ?? 1, xmin: row?.xmin ?? "0" };
+}
+
+// Of what was dropped the newest row is left: until a row is old, nothing was.
+async function isKept(tx: Tx, orgId: string, xid: bigint): Promise<boolean> {
+  const [oldest] = await tx
+    .select({
+      xid: sql<string>`${changes.xid}::text`,
+      isOld: sql<boolean>`${changes.at} < ${clock} - ${keepChangesMs}::bigint * interval '1 millisecond'`,
+    })
+    .from(changes)
+    .where(eq(changes.orgId, orgId))
+    .orderBy(asc(changes.xid), asc(changes.n))
+    .limit(1);
+  return oldest === undefined || !oldest.isOld || xid >= BigInt(oldest.xid);
+}
+
+function upTo<Row extends { readonly jobIds: readonly string[] }>(
+  rows: readonly Row[],
+  mostJobs: number,
+): Row[] {
+  let count = 0;
+  const end = rows.findIndex((row, index) => {
+    count += row.jobIds.length;
+    return index > 0 && count > mostJobs;
+  });
+  return end < 0 ? [...rows] : rows.slice(0, end);
 }
 
 function parseRevision(revision: string): { epoch: number; xid: bigint; n: number } | null {

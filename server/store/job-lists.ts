@@ -1,9 +1,20 @@
 import type { SQL } from "drizzle-orm";
-import { isLeased, isTerminal, type JobState } from "../domain/rules/states.ts";
+import type { TextMatch } from "../domain/rules/filter.ts";
+import type { JobState } from "../domain/rules/states.ts";
 import type { Tx } from "./database.ts";
 import { sql } from "./drizzle.ts";
-import { attemptNames as a, batchNames as b, jobNames as j, queueNames as q } from "./names.ts";
-import { attempts, batches, jobQueue, jobs } from "./schema.ts";
+import { type JobScan, joinRun, runConditions, scanOf, windowOf } from "./job-scans.ts";
+import type { IdRange, JobTerm } from "./job-terms.ts";
+import { jobNames as j } from "./names.ts";
+import { jobs } from "./schema.ts";
+
+/** A term on the worker that holds the job: by name, or by id. */
+export interface WorkerTerm {
+  readonly type: "holder";
+  readonly isNegated: boolean;
+  readonly names: readonly TextMatch[];
+  readonly ids: readonly IdRange[];
+}
 
 /** Which jobs a list holds; null and empty are no condition. */
 export interface JobFilter {
@@ -16,49 +27,75 @@ export interface JobFilter {
   /** Holds a lease of the job now. */
   readonly workerId: string | null;
   readonly parentJobId: string | null;
+  /** Of the filter as people wrote it: they hold besides. */
+  readonly terms: readonly (Exclude<JobTerm, { readonly type: "worker" }> | WorkerTerm)[];
 }
 
-/** Ids of a page, newest first. */
+/** Lets every job through. */
+export const anyJob: JobFilter = {
+  states: [],
+  kind: null,
+  queue: null,
+  batchId: null,
+  project: null,
+  labels: {},
+  workerId: null,
+  parentJobId: null,
+  terms: [],
+};
+
+/** The way that a list of jobs is read: by submission. */
+export type ScanDirection = "newest-first" | "oldest-first";
+
+/** Ids of a page, in the order in which they were read. */
 export interface JobIdPage {
   readonly ids: readonly string[];
-  /** Where the next page begins (before this id); null at the end. */
+  /** How far was read: after this id the next page begins; null at the end. */
   readonly next: string | null;
+}
+
+/** What a page begins after, and how much it may read. */
+export interface JobIdRequest {
+  readonly direction?: ScanDirection;
+  /** Null: from the beginning of the list. */
+  readonly after: string | null;
+  /** Reads no further than this id, which is read, too; null: to the end of the list. */
+  readonly until?: string | null;
+  readonly limit: number;
+  /** How many rows the page may look at before it ends, full or not. */
+  readonly mostExamined?: number;
 }
 
 const largestWindow = 20_000;
 
 /**
- * The ids of jobs that a filter lets through, before an id, newest first.
+ * The ids of jobs that a filter lets through, after an id.
  *
- * Read in windows along the primary key, of the live rows if only they can match, else of all jobs:
- * the bounds of a window leave out the partitions that cannot match. A page whose matches are rare ends
- * early, with the place to go on, rather than read the org's whole past.
+ * Read in windows along an index in the order of the ids: of the leases, of the jobs that wait, of the live rows, of
+ * the dead letters, or else of all jobs; the bounds of a window leave out the partitions that cannot match. A page
+ * whose matches are rare ends early, with the place to go on, rather than read the org's whole past.
  */
 export async function readJobIds(
   tx: Tx,
   orgId: string,
   filter: JobFilter,
-  {
-    before,
-    limit,
-    mostExamined = 100_000,
-  }: {
-    readonly before: string | null;
-    readonly limit: number;
-    /** How many rows the page may look at before it ends, full or not. */
-    readonly mostExamined?: number;
-  },
+  { direction = "newest-first", after, until = null, limit, mostExamined = 100_000 }: JobIdRequest,
 ): Promise<JobIdPage> {
-  const range = await idRange(tx, orgId, filter);
-  if (range === null) return { ids: [], next: null };
+  const scan = await scanOf(tx, orgId, filter);
+  if (scan === null) return { ids: [], next: null };
+  const isDown = direction === "newest-first";
   const ids: string[] = [];
-  let cursor = before;
+  let cursor = after;
   let examined = 0;
   for (let rows = limit + 1; ; rows = Math.min(rows * 4, largestWindow)) {
-    const window = await readWindow(tx, orgId, filter, {
+    const window = await readWindow(tx, orgId, scan, {
       rows,
+      isDown,
       matches: limit + 1 - ids.length,
-      within: cursor === null ? range : [...range, sql`x.${j.jobId} < ${cursor}::uuid`],
+      within: [
+        ...(cursor === null ? [] : [sql`x.${j.jobId} ${isDown ? sql`<` : sql`>`} ${cursor}::uuid`]),
+        ...(until === null ? [] : [sql`x.${j.jobId} ${isDown ? sql`>=` : sql`<=`} ${until}::uuid`]),
+      ],
     });
     ids.push(...window.ids);
     if (ids.length > limit) return { ids: ids.slice(0, limit), next: ids[limit - 1] ?? null };
@@ -67,6 +104,24 @@ export async function readJobIds(
     cursor = window.last;
     if (examined >= mostExamined) return { ids, next: cursor };
   }
+}
+
+/** Those of some jobs that a filter lets through, in no order. */
+export async function readMatchingIds(
+  tx: Tx,
+  orgId: string,
+  filter: JobFilter,
+  jobIds: readonly string[],
+): Promise<string[]> {
+  const scan = jobIds.length === 0 ? null : await scanOf(tx, orgId, filter);
+  if (scan === null) return [];
+  const ids = [...jobIds].sort();
+  const rows = await tx.execute<{ id: string }>(sql`
+    select d.${j.jobId}::text as id from ${jobs} d ${joinRun(orgId, sql`d.${j.jobId}`, true)}
+    where d.${j.orgId} = ${orgId}::uuid and d.${j.jobId} = any(${`{${ids.join()}}`}::uuid[])
+      and d.${j.jobId} >= ${ids[0]}::uuid and d.${j.jobId} <= ${ids.at(-1)}::uuid
+      ${and(runConditions(orgId, scan, true))}`);
+  return rows.map(({ id }) => id);
 }
 
 interface Window {
@@ -78,82 +133,31 @@ interface Window {
 async function readWindow(
   tx: Tx,
   orgId: string,
-  filter: JobFilter,
-  { rows, matches, within }: { readonly rows: number; readonly matches: number; readonly within: SQL[] },
+  scan: JobScan,
+  {
+    rows,
+    isDown,
+    matches,
+    within,
+  }: { readonly rows: number; readonly isDown: boolean; readonly matches: number; readonly within: SQL[] },
 ): Promise<Window> {
-  const isLiveOnly = onlyLive(filter);
-  const conditions = [...within, ...(isLiveOnly ? liveConditions(filter) : [])];
+  const order = isDown ? sql`desc` : sql`asc`;
+  const hasPast = scan.source === "all" || scan.source === "dead-letters";
   const [window] = await tx.execute<{ ids: string[]; examined: number; last: string | null }>(sql`
-    with w as materialized (
-      select x.${j.jobId} as id from ${isLiveOnly ? jobQueue : jobs} x where x.${j.orgId} = ${orgId}::uuid
-        ${and(conditions)} order by x.${j.jobId} desc limit ${rows}
-    ), bounds as materialized (
+    with w as materialized (${windowOf(orgId, scan, { rows, isDown, within })}), bounds as materialized (
       select min(id::text)::uuid as low, max(id::text)::uuid as high from w
     )
-    select (select count(*)::int from w) as examined, (select low::text from bounds) as last, array(
+    select (select count(*)::int from w) as examined,
+      (select ${isDown ? sql`low` : sql`high`}::text from bounds) as last, array(
       select w.id::text from w
       join ${jobs} d on d.${j.orgId} = ${orgId}::uuid and d.${j.jobId} = w.id
         and d.${j.jobId} >= (select low from bounds) and d.${j.jobId} <= (select high from bounds)
-      ${isLiveOnly ? sql`` : joinState(orgId)}
-      where true ${and([...jobConditions(filter), ...(isLiveOnly ? [] : stateConditions(filter))])}
-      order by w.id desc limit ${matches}
+      ${joinRun(orgId, sql`w.id`, hasPast)}
+      where true ${and(runConditions(orgId, scan, hasPast))}
+      order by w.id ${order} limit ${matches}
     ) as ids`);
   if (window === undefined) throw new Error("a window of jobs came back without a row");
   return window;
-}
-
-/** True when every match has a live row. */
-function onlyLive({ states, workerId }: JobFilter): boolean {
-  return workerId !== null || (states.length > 0 && !states.some(isTerminal));
-}
-
-/** The bounds of the ids: those of the batch; children come after their parent. Null: nothing can match. */
-async function idRange(tx: Tx, orgId: string, { batchId, parentJobId }: JobFilter): Promise<SQL[] | null> {
-  const bounds: SQL[] = [];
-  if (parentJobId !== null) bounds.push(sql`x.${j.jobId} > ${parentJobId}::uuid`);
-  if (batchId === null) return bounds;
-  const [batch] = await tx.execute<{ first: string; last: string }>(sql`
-    select ${b.firstJobId} as first, ${b.lastJobId} as last from ${batches}
-    where ${b.orgId} = ${orgId}::uuid and ${b.batchId} = ${batchId}::uuid`);
-  if (batch === undefined) return null;
-  return [...bounds, sql`x.${j.jobId} >= ${batch.first}::uuid`, sql`x.${j.jobId} <= ${batch.last}::uuid`];
-}
-
-function joinState(orgId: string): SQL {
-  return sql`left join ${jobQueue} q on q.${q.orgId} = ${orgId}::uuid and q.${q.jobId} = w.id
-    left join lateral (
-      select e.${a.state} from ${attempts} e where e.${a.orgId} = ${orgId}::uuid and e.${a.jobId} = w.id
-        and q.${q.jobId} is null order by e.${a.attempt} desc limit 1
-    ) l on true`;
-}
-
-/** What a filter asks of the row `d` of jobs. */
-export function jobConditions(filter: JobFilter): SQL[] {
-  const conditions: SQL[] = [];
-  if (filter.kind !== null) conditions.push(sql`d.${j.kind} = ${filter.kind}`);
-  if (filter.queue !== null) conditions.push(sql`d.${j.queue} = ${filter.queue}`);
-  if (filter.project !== null) conditions.push(sql`d.${j.project} = ${filter.project}`);
-  if (filter.batchId !== null) conditions.push(sql`d.${j.batchId} = ${filter.batchId}::uuid`);
-  if (filter.parentJobId !== null) conditions.push(sql`d.${j.parentJobId} = ${filter.parentJobId}::uuid`);
-  if (Object.keys(filter.labels).length > 0) {
-    conditions.push(sql`d.${j.labels} @> ${JSON.stringify(filter.labels)}::text::jsonb`);
-  }
-  return conditions;
-}
-
-function liveConditions({ states, workerId }: JobFilter): SQL[] {
-  const conditions: SQL[] = [];
-  if (states.length > 0) conditions.push(sql`x.${q.state} in ${[...states]}`);
-  if (workerId !== null) conditions.push(sql`x.${q.workerId} = ${workerId}::uuid`);
-  // As in the index of leases.
-  else if (states.every(isLeased)) conditions.push(sql`x.${q.workerId} is not null`);
-  return conditions;
-}
-
-/** A live row wins over the last attempt; without either the job is being removed. */
-function stateConditions({ states }: JobFilter): SQL[] {
-  if (states.length === 0) return [sql`(q.${q.jobId} is not null or l.${a.state} is not null)`];
-  return [sql`coalesce(q.${q.state}, l.${a.state}) in ${[...states]}`];
 }
 
 function and(conditions: readonly SQL[]): SQL {

@@ -1,7 +1,9 @@
 import { JobState } from "../domain/rules/states.ts";
 import type { Tx } from "./database.ts";
 import { sql } from "./drizzle.ts";
-import { type JobFilter, jobConditions } from "./job-lists.ts";
+import type { JobFilter } from "./job-lists.ts";
+import { jobConditions, joinRun } from "./job-scans.ts";
+import { termConditions } from "./job-terms.ts";
 import { jobNames as j, queueNames as q } from "./names.ts";
 import { jobQueue, jobs } from "./schema.ts";
 
@@ -84,11 +86,12 @@ async function readWindow(
   const of = sql`r.${q.jobId} as job, r.${q.priority} as priority, r.${q.readyAt} as ready`;
   const order = sql`order by r.${q.priority} desc, r.${q.readyAt}, r.${q.jobId} limit ${rows}`;
   const readyAt = sql`timestamptz 'epoch' + ${after.readyAtMicros}::bigint * interval '1 microsecond'`;
-  const conditions = jobConditions(filter);
+  const terms = filter.terms.filter((term) => term.type !== "holder");
+  const conditions = [...jobConditions(filter), ...termConditions(orgId, terms, false)];
   const isMatch =
     conditions.length === 0
       ? sql`true`
-      : sql`exists (select 1 from ${jobs} d where d.${j.orgId} = ${orgId}::uuid and d.${j.jobId} = w.job
+      : sql`exists (select 1 from ${jobs} d ${joinRun(orgId, sql`d.${j.jobId}`, false)} where d.${j.orgId} = ${orgId}::uuid and d.${j.jobId} = w.job
           and ${sql.join(conditions, sql` and `)})`;
   // Two ranges of the index a shape: an "or" of both would be a filter over the whole line.
   return tx.execute<{ jobId: string; priority: number; readyAtMicros: string; isMatch: boolean }>(sql`

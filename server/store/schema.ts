@@ -99,6 +99,7 @@ export const jobQueue = muster.table(
     index("job_queue_ready")
       .on(t.orgId, t.shapeId, t.priority.desc().nullsFirst(), t.readyAt, t.jobId)
       .where(sql`state = 3`),
+    index("job_queue_waiting").on(t.orgId, t.state, t.jobId).where(sql`state in (1, 2, 6)`),
     index("job_queue_wake").on(t.orgId, t.wakeAt).where(sql`wake_at is not null`),
     index("job_queue_deadline").on(t.orgId, t.deadline).where(sql`deadline is not null`),
     index("job_queue_leased").on(t.orgId, t.workerId).where(sql`worker_id is not null`),

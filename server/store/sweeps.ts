@@ -140,11 +140,18 @@ export const foldTallies = statement(sql`
   select ${param("org")}::uuid, md5(${param("tally")}::text || minute::text)::uuid, ${t.queue}, minute, ${countColumns}
   from folded`);
 
-/** Drops the changes that are older than `keep` milliseconds, so many at a time. Parameters: org, keep, limit. */
+/**
+ * Drops the changes that are older than `keep` milliseconds, the oldest first, so many at a time. The newest of them
+ * stays: it tells how far the feed was dropped. Parameters: org, keep, limit.
+ */
 export const dropChanges = statement(sql`
-  delete from ${changes} x where x.${ch.orgId} = ${param("org")}::uuid and x.ctid = any(array(
-    select o.ctid from ${changes} o where o.${ch.orgId} = ${param("org")}::uuid
-      and o.${ch.at} < ${clock} - ${param("keep")}::bigint * interval '1 millisecond' limit ${param("limit")}::int))
+  with old as materialized (
+    select o.${ch.xid} as xid, o.${ch.n} as n from ${changes} o where o.${ch.orgId} = ${param("org")}::uuid
+      and o.${ch.at} < ${clock} - ${param("keep")}::bigint * interval '1 millisecond'
+    order by o.${ch.xid}, o.${ch.n} limit ${param("limit")}::int + 1
+  )
+  delete from ${changes} x using old where x.${ch.orgId} = ${param("org")}::uuid and x.${ch.xid} = old.xid
+    and x.${ch.n} = old.n and exists (select 1 from old y where (y.xid, y.n) > (old.xid, old.n))
   returning 1 as dropped`);
 
 /** Drops idempotency keys that have expired, so many at a time. Parameters: org, limit. */

@@ -6,6 +6,7 @@ import { and, asc, eq, gt, sql } from "./drizzle.ts";
 import { clock } from "./names.ts";
 import { jobQueue } from "./schema.ts";
 import { links, workerLosses, workers } from "./schema-fleet.ts";
+import { linkedProjects } from "./schema-routing.ts";
 
 /** Registers a worker. False when the name is taken: then nothing changed. */
 export async function insertWorker(
@@ -111,6 +112,22 @@ export function readWorkers(tx: Tx, orgId: string, selection: WorkerSelection, s
 
 /** A worker with what it does now. */
 export type WorkerRow = Awaited<ReturnType<typeof readWorkers>>[number];
+
+/** The projects that each worker has a working copy of. */
+export async function readLinkedProjects(tx: Tx, orgId: string): Promise<Map<string, string[]>> {
+  const rows = await tx
+    .select({ workerId: linkedProjects.workerId, project: linkedProjects.project })
+    .from(linkedProjects)
+    .where(eq(linkedProjects.orgId, orgId))
+    .orderBy(asc(linkedProjects.project));
+  const projects = new Map<string, string[]>();
+  for (const { workerId, project } of rows) {
+    const known = projects.get(workerId);
+    if (known === undefined) projects.set(workerId, [project]);
+    else known.push(project);
+  }
+  return projects;
+}
 
 /** Counts the workers of an org by state, with the capacity of those that are attached. */
 export async function countWorkers(tx: Tx, orgId: string, staleMs: number): Promise<WorkerCountRow[]> {

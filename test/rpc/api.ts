@@ -3,6 +3,7 @@ import { type Client, createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { type ApiError, readError } from "@muster/client/errors";
 import { Feed } from "../../server/dispatch/feed.ts";
+import { createWatches } from "../../server/dispatch/watches.ts";
 import { createAttentionReader } from "../../server/domain/attention.ts";
 import { createChecker } from "../../server/domain/checks.ts";
 import type { Caller } from "../../server/domain/context.ts";
@@ -88,6 +89,7 @@ export async function openApi(db: TestDatabase, artifacts: ArtifactStore = noArt
   });
   const webhookKey = deriveWebhookKey("secret");
   const system = { ...coordinator, ownerUrl: db.url, appUrl: db.urls.muster_app, host: quietHost };
+  const nowMs = () => performance.now() + aheadMs;
   const routes = apiRoutes({
     coordinator: { ...coordinator, ...keys },
     artifacts: { ...coordinator, artifacts },
@@ -99,7 +101,8 @@ export async function openApi(db: TestDatabase, artifacts: ArtifactStore = noArt
     feed,
     withdrawOffers: async () => 0,
     webhookKey,
-    nowMs: () => performance.now() + aheadMs,
+    watches: createWatches(coordinator, feed, nowMs),
+    nowMs,
     worker: noWorkers(),
     health,
     schema: reflectSchema(apiServices),

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { JobState, Outcome } from "../../server/domain/rules/states.ts";
-import { type JobFilter, readJobIds } from "../../server/store/job-lists.ts";
+import { anyJob, type JobFilter, readJobIds } from "../../server/store/job-lists.ts";
 import { readOrg } from "../../server/store/snapshot.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { insertAttempt, insertJob } from "../support/rows.ts";
@@ -17,29 +17,18 @@ beforeAll(async () => {
 });
 afterAll(() => db.close());
 
-const anything: JobFilter = {
-  states: [],
-  kind: null,
-  queue: null,
-  batchId: null,
-  project: null,
-  labels: {},
-  workerId: null,
-  parentJobId: null,
-};
-
 function page(
   filter: Partial<JobFilter>,
-  options: { before: string | null; limit: number; mostExamined?: number },
+  options: { after: string | null; limit: number; mostExamined?: number },
 ) {
-  return readOrg(db.database.app, orgId, (tx) => readJobIds(tx, orgId, { ...anything, ...filter }, options));
+  return readOrg(db.database.app, orgId, (tx) => readJobIds(tx, orgId, { ...anyJob, ...filter }, options));
 }
 
 describe.each([[{ kind: "rare" }], [{ states: [JobState.dead] }]])(
   "a list whose matches are rare: %j",
   (filter) => {
     test("is found in one page by windows that grow", async () => {
-      expect(await page(filter, { before: null, limit: 2 })).toEqual({ ids: [oldest], next: null });
+      expect(await page(filter, { after: null, limit: 2 })).toEqual({ ids: [oldest], next: null });
     });
 
     test("ends a page that looked at enough, and goes on from there to the end", async () => {
@@ -47,7 +36,7 @@ describe.each([[{ kind: "rare" }], [{ states: [JobState.dead] }]])(
       let before: string | null = null;
       let pages = 0;
       do {
-        const { ids, next } = await page(filter, { before, limit: 2, mostExamined: 15 });
+        const { ids, next } = await page(filter, { after: before, limit: 2, mostExamined: 15 });
         expect(next === null || before === null || next < before).toBe(true);
         found.push(...ids);
         before = next;
@@ -61,7 +50,7 @@ describe.each([[{ kind: "rare" }], [{ states: [JobState.dead] }]])(
 
 test("a list of live states does not count jobs that have ended", async () => {
   const filter = { states: [JobState.ready] };
-  const { ids } = await page(filter, { before: null, limit: 100, mostExamined: 60 });
+  const { ids } = await page(filter, { after: null, limit: 100, mostExamined: 60 });
   expect(ids).toHaveLength(60);
   expect(ids).not.toContain(oldest);
 });

@@ -242,8 +242,8 @@ export declare const WatchJobsResponseSchema: GenMessage<WatchJobsResponse>;
  */
 export declare type WatchReset = Message<"muster.v1.WatchReset"> & {
   /**
-   * Why: `too-old`, `other-epoch`, `behind` (the watcher read too slowly),
-   * `other-list`.
+   * Why: `too-old`, `other-epoch`, `behind` (the watcher read too slowly, or
+   * missed too much), `other-list`, `time` (a filter by age is read anew).
    *
    * @generated from field: string cause = 1;
    */
@@ -344,23 +344,24 @@ export declare const JobsSnapshotEndSchema: GenMessage<JobsSnapshotEnd>;
  */
 export declare type JobsDelta = Message<"muster.v1.JobsDelta"> & {
   /**
-   * Rises from message to message: where to resume.
+   * Never falls from message to message: where to resume.
    *
    * @generated from field: string revision = 1;
    */
   revision: string;
 
   /**
-   * Jobs that match the filter: new, or changed. A job that is not on the page
-   * is sent when its place is within the page, or, on the first page, before
-   * it.
+   * Jobs that are new on the page, or changed, in the order of the list. The
+   * page holds the first jobs that match from where it began, or the last ones
+   * up to there; those that follow fill the room that others leave.
    *
    * @generated from field: repeated muster.v1.Job jobs = 2;
    */
   jobs: Job[];
 
   /**
-   * `job_…` of jobs of the page that no longer match, or are deleted.
+   * `job_…` of jobs that are no longer on the page: they do not match, are
+   * deleted, or were pushed out by others.
    *
    * @generated from field: repeated string left_job_ids = 3;
    */
@@ -372,6 +373,13 @@ export declare type JobsDelta = Message<"muster.v1.JobsDelta"> & {
    * @generated from field: muster.v1.JobCounts counts = 4;
    */
   counts?: JobCounts | undefined;
+
+  /**
+   * As in ListJobsResponse, when either is another than told before.
+   *
+   * @generated from field: muster.v1.PageTokens tokens = 5;
+   */
+  tokens?: PageTokens | undefined;
 };
 
 /**
@@ -379,6 +387,33 @@ export declare type JobsDelta = Message<"muster.v1.JobsDelta"> & {
  * Use `create(JobsDeltaSchema)` to create a new message.
  */
 export declare const JobsDeltaSchema: GenMessage<JobsDelta>;
+
+/**
+ * PageTokens lead to the pages before and after one.
+ *
+ * @generated from message muster.v1.PageTokens
+ */
+export declare type PageTokens = Message<"muster.v1.PageTokens"> & {
+  /**
+   * Empty at the end.
+   *
+   * @generated from field: string next_page_token = 1;
+   */
+  nextPageToken: string;
+
+  /**
+   * Empty at the beginning.
+   *
+   * @generated from field: string previous_page_token = 2;
+   */
+  previousPageToken: string;
+};
+
+/**
+ * Describes the message muster.v1.PageTokens.
+ * Use `create(PageTokensSchema)` to create a new message.
+ */
+export declare const PageTokensSchema: GenMessage<PageTokens>;
 
 /**
  * WatchWorkersRequest asks for a page of workers and what becomes of it.
@@ -565,7 +600,8 @@ export declare const WorkersSnapshotEndSchema: GenMessage<WorkersSnapshotEnd>;
  */
 export declare type WorkersDelta = Message<"muster.v1.WorkersDelta"> & {
   /**
-   * Rises from message to message: where to resume.
+   * Never falls from message to message: where to resume, at the same
+   * coordinator.
    *
    * @generated from field: string revision = 1;
    */
@@ -667,14 +703,15 @@ export declare const ListEventsRequestSchema: GenMessage<ListEventsRequest>;
  */
 export declare type ListEventsResponse = Message<"muster.v1.ListEventsResponse"> & {
   /**
-   * What was known is void: list again.
+   * What was known is void, or more changed at once than an answer holds: list
+   * again.
    *
    * @generated from field: bool reset = 1;
    */
   reset: boolean;
 
   /**
-   * Jobs that changed and match the filter.
+   * Jobs that changed and match the filter, newest first.
    *
    * @generated from field: repeated muster.v1.Job jobs = 2;
    */

@@ -1,0 +1,1 @@
+CREATE INDEX "job_queue_waiting" ON "muster"."job_queue" USING btree ("org_id","state","job_id") WHERE state in (1, 2, 6);
