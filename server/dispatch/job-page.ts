@@ -113,11 +113,11 @@ export class WatchedPage {
     return { jobs, leftIds: [...gone, ...out] };
   }
 
-  /** Reads what a watcher missed that knew the page as far as `knownEnd`, when some jobs changed since. */
+  /** Reads what a watcher missed that knew the page as far as `knownEnd`; `changedIds` are all that changed since. */
   async resume(tx: Tx, changedIds: readonly string[], knownEnd: string | null): Promise<PageChange> {
     const { orgId, filter, direction, limit } = this.#listing;
     const { items } = await this.read(tx);
-    const changed = new Set(changedIds);
+    const changed = new Set(changedIds.filter((id) => this.isBeyondAnchor(id)));
     const isNew = (id: string) => knownEnd !== null && isBefore(direction, knownEnd, id);
     const jobs = items.filter((job) => changed.has(job.jobId) || isNew(job.jobId) || isLeased(job.state));
     // What others pushed out did not change itself.
@@ -132,7 +132,7 @@ export class WatchedPage {
               limit: limit + changed.size,
             })
           ).ids;
-    const left = new Set([...changedIds, ...pushed].filter((id) => !this.#told.has(id)));
+    const left = new Set([...changed, ...pushed].filter((id) => !this.#told.has(id)));
     return { jobs, leftIds: [...left] };
   }
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { JobCountsView } from "../domain/job-counts.ts";
 import { type JobListing, type JobPage, readRevisionOf } from "../domain/job-lists.ts";
-import type { ChangePage } from "../store/changes.ts";
+import { type ChangePage, readSeenChanges } from "../store/changes.ts";
 import type { Tx } from "../store/database.ts";
 import { readOrgByIndex } from "../store/snapshot.ts";
 import type { Following } from "./feed.ts";
@@ -178,21 +178,18 @@ class JobWatch {
     const known = readRevisionOf(listing, resumeRevision);
     if (known === null) return { type: "reset", cause: "other-list" };
     if (this.#isTimed) return { type: "reset", cause: "time" };
-    const changed = new Set<string>();
-    let revision = known.feedRevision;
-    for (;;) {
-      const page = await this.#watches.feed.readSince(listing.orgId, revision);
-      if (page.resetCause !== null) return { type: "reset", cause: page.resetCause };
-      for (const { jobId } of page.changes) if (this.#page.isBeyondAnchor(jobId)) changed.add(jobId);
-      if (changed.size > mostMissed) return { type: "reset", cause: "behind" };
-      if (page.changes.length === 0) break;
-      revision = page.revision;
-    }
-    const change = await this.#read((tx) => this.#page.resume(tx, [...changed], known.end));
+    // All that the page is read with, and no less: what comes later the feed tells.
+    const resumed = await this.#read(async (tx) => {
+      const seen = await readSeenChanges(tx, listing.orgId, known.feedRevision, { limit: mostMissed + 1 });
+      if ("resetCause" in seen) return seen;
+      if (seen.jobIds.length > mostMissed) return { resetCause: "behind" as const };
+      return this.#page.resume(tx, seen.jobIds, known.end);
+    });
+    if ("resetCause" in resumed) return { type: "reset", cause: resumed.resetCause };
     const counts = this.#request.isCounted ? await this.#count() : null;
     const { tokens } = this.#page;
     this.#told = { counts: JSON.stringify(counts), tokens: JSON.stringify(tokens) };
-    return { type: "delta", ...change, revision: this.#revision, counts, tokens };
+    return { type: "delta", ...resumed, revision: this.#revision, counts, tokens };
   }
 
   // Null: there is nothing to tell.

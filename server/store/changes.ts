@@ -89,6 +89,27 @@ export function readChanges(
   });
 }
 
+/**
+ * The jobs of all changes after a revision that the transaction sees, committed below others that still run or not:
+ * at most so many. The cause of a reset when it cannot be told.
+ */
+export async function readSeenChanges(
+  tx: Tx,
+  orgId: string,
+  revision: string,
+  { limit }: { readonly limit: number },
+): Promise<{ readonly jobIds: readonly string[] } | { readonly resetCause: "too-old" | "other-epoch" }> {
+  const { epoch } = await readHorizon(tx);
+  const after = parseRevision(revision);
+  if (after?.epoch !== epoch) return { resetCause: "other-epoch" };
+  if (!(await isKept(tx, orgId, after.xid))) return { resetCause: "too-old" };
+  const rows = await tx.execute<{ id: string }>(sql`
+    select distinct j.id::text as id from ${changes}, unnest(${changes.jobIds}) as j(id)
+    where ${changes.orgId} = ${orgId}::uuid
+      and (${changes.xid}, ${changes.n}) > (${String(after.xid)}::xid8, ${after.n}::smallint) limit ${limit}`);
+  return { jobIds: rows.map(({ id }) => id) };
+}
+
 /** The epoch, and the oldest transaction that still runs: what it and later ones commit comes later. */
 export async function readHorizon(tx: Tx): Promise<{ readonly epoch: number; readonly xmin: string }> {
   const [row] = await tx
