@@ -1,42 +1,28 @@
 import { create } from "@bufbuild/protobuf";
-import { JobState } from "@muster/client/v1/job";
 import {
   CancelJobResponseSchema,
   CancelOutcome,
   GetJobResponseSchema,
   JobService,
   ListAttemptsResponseSchema,
-  ListJobsResponseSchema,
   RetryJobResponseSchema,
 } from "@muster/client/v1/job_service";
 import type { Call } from "../call.ts";
 import type { Cli, MusterCommand } from "../command.ts";
 import { usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
-import { listOption, pairOption, wholeOption } from "../input/options.ts";
-import { didYouMean } from "../input/suggest.ts";
+import { wholeOption } from "../input/options.ts";
 import { sanitize } from "../output/sanitize.ts";
 import { registerJobExplain } from "./job-explain.ts";
+import { registerJobList } from "./job-list.ts";
 import { registerJobPark } from "./job-park.ts";
-import { attemptTable, jobDetail, jobLine, jobTable } from "./job-show.ts";
+import { attemptTable, jobDetail, jobLine } from "./job-show.ts";
 import { registerJobSubmit } from "./job-submit.ts";
 import { waitForJob } from "./job-wait.ts";
 import { whyWaiting } from "./job-waiting.ts";
 import { type LogsOptions, printLogs, printWatch, type WatchOptions } from "./job-watch.ts";
-import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
+import { collectPages } from "./pages.ts";
 import { forEachId } from "./several.ts";
-
-interface ListOptions extends PageOptions {
-  readonly state?: readonly string[];
-  readonly kind?: string;
-  readonly queue?: string;
-  readonly batch?: string;
-  readonly project?: string;
-  readonly label?: Readonly<Record<string, string>>;
-  readonly worker?: string;
-  readonly parent?: string;
-  readonly runnableBy?: string;
-}
 
 const anId = "job_01jd9y3f4k8qkx2m0000000000";
 
@@ -44,7 +30,7 @@ const anId = "job_01jd9y3f4k8qkx2m0000000000";
 export function registerJob(cli: Cli): void {
   const job = cli.program.command("job").alias("jobs").description("Submit, watch and steer jobs.");
   registerJobSubmit(job, cli);
-  registerList(job, cli);
+  registerJobList(job, cli);
   registerGet(job, cli);
   registerJobExplain(job, cli);
   registerFollow(job, cli);
@@ -55,31 +41,6 @@ export function registerJob(cli: Cli): void {
     .description("List the executions of a job, oldest first: where, when, and how each ended.")
     .examples(`muster job attempts ${anId}`)
     .action(cli.action((call, jobId: string) => printAttempts(call, jobId)));
-}
-
-function registerList(job: MusterCommand, cli: Cli): void {
-  withPages(job.command("list").alias("ls"))
-    .description("List jobs, newest first. All conditions must hold.")
-    .examples(
-      "muster job list",
-      "muster job list --state running,offered --kind shell.run",
-      "muster job list --label team=web --all --json",
-      "muster job list --runnable-by gpu-1",
-      "muster job list --state dead -o name | xargs -n 20 muster job retry",
-    )
-    .option("--state <state>", "only in this state; repeat or use commas for more", listOption)
-    .option("--kind <kind>", "only this kind")
-    .option("--queue <name>", "only this queue")
-    .option("--batch <batch>", "only jobs of this batch")
-    .option("--project <name>", "only this project")
-    .option("--label <key=value>", "only with this label; repeat for more", pairOption)
-    .option("--worker <worker>", "only what this worker holds now (its id, wrk_...)")
-    .option("--parent <job>", "only children of this job")
-    .option(
-      "--runnable-by <worker>",
-      "only ready jobs that this worker (name or id) could run if it were free, the first to be offered first",
-    )
-    .action(cli.action((call, options: ListOptions) => printJobs(call, options)));
 }
 
 function registerGet(job: MusterCommand, cli: Cli): void {
@@ -210,32 +171,6 @@ async function cancelJob(
   if (outcome === CancelOutcome.REQUESTED) call.output.note(`${jobId}: its worker was asked to stop.`);
 }
 
-async function printJobs(call: Call, options: ListOptions): Promise<number> {
-  const filter = {
-    states: (options.state ?? []).map(readState),
-    kind: options.kind ?? "",
-    queue: options.queue ?? "",
-    batchId: options.batch ?? "",
-    project: options.project ?? "",
-    labels: { ...options.label },
-    workerId: options.worker ?? "",
-    parentJobId: options.parent ?? "",
-    runnableBy: options.runnableBy ?? "",
-  };
-  const page = await collectPages(options, async (pageSize, pageToken) => {
-    const response = await call.client(JobService).listJobs({ filter, pageSize, pageToken }, call.once());
-    return { rows: response.jobs, nextPageToken: response.nextPageToken };
-  });
-  call.output.print({
-    schema: ListJobsResponseSchema,
-    message: create(ListJobsResponseSchema, { jobs: page.rows, nextPageToken: page.nextPageToken }),
-    text: () => jobTable(page.rows, call.output, call.surroundings.now()),
-    names: () => page.rows.map((one) => one.jobId),
-  });
-  notePage(call.output, page, "jobs");
-  return exitCodes.done;
-}
-
 async function printAttempts(call: Call, jobId: string): Promise<number> {
   const page = await collectPages({ all: true }, async (pageSize, pageToken) => {
     const response = await call.client(JobService).listAttempts({ jobId, pageSize, pageToken }, call.once());
@@ -249,15 +184,4 @@ async function printAttempts(call: Call, jobId: string): Promise<number> {
   });
   if (page.rows.length === 0 && call.output.format === "text") call.output.note("No attempts yet.");
   return exitCodes.done;
-}
-
-function readState(word: string): JobState {
-  const states = Object.entries(JobState).filter(([name]) => /^[A-Z]+$/.test(name) && name !== "UNSPECIFIED");
-  const found = states.find(([name]) => name === word.toUpperCase());
-  if (found !== undefined && typeof found[1] === "number") return found[1];
-  const names = states.map(([name]) => name.toLowerCase());
-  throw usageError(
-    `--state has no state ${JSON.stringify(word)}`,
-    `${didYouMean(word.toLowerCase(), names) ?? ""} States are: ${names.join(", ")}.`.trim(),
-  );
 }

@@ -51,27 +51,35 @@ function registerCreate(worker: MusterCommand, cli: Cli): void {
 function registerLook(worker: MusterCommand, cli: Cli): void {
   withPages(worker.command("list").alias("ls"))
     .description("List workers by name: what they do, hold and can.")
-    .examples("muster worker list", "muster worker list --online --json")
+    .examples(
+      "muster worker list",
+      "muster worker list --online --json",
+      "muster worker list --filter 'state:stale,offline skill:gpu'",
+    )
     .option("--online", "only workers that are attached")
+    .option("--filter <filter>", "terms as in `muster help filter`")
     .action(
-      cli.action(async (call, options: PageOptions & { readonly online?: boolean }) => {
-        const page = await collectPages(options, async (pageSize, pageToken) => {
-          const request = { pageSize, pageToken, online: options.online === true };
-          const response = await call.client(WorkerAdminService).listWorkers(request, call.once());
-          return { rows: response.workers, nextPageToken: response.nextPageToken };
-        });
-        call.output.print({
-          schema: ListWorkersResponseSchema,
-          message: create(ListWorkersResponseSchema, {
-            workers: page.rows,
-            nextPageToken: page.nextPageToken,
-          }),
-          text: () => workerTable(page.rows, call.output, call.surroundings.now()),
-          names: () => page.rows.map((one) => one.workerId),
-        });
-        notePage(call.output, page, "workers");
-        return exitCodes.done;
-      }),
+      cli.action(
+        async (call, options: PageOptions & { readonly online?: boolean; readonly filter?: string }) => {
+          const page = await collectPages(options, async (pageSize, pageToken) => {
+            const online = options.online === true;
+            const request = { pageSize, pageToken, online, filterText: options.filter ?? "" };
+            const response = await call.client(WorkerAdminService).listWorkers(request, call.once());
+            return { rows: response.workers, nextPageToken: response.nextPageToken };
+          });
+          call.output.print({
+            schema: ListWorkersResponseSchema,
+            message: create(ListWorkersResponseSchema, {
+              workers: page.rows,
+              nextPageToken: page.nextPageToken,
+            }),
+            text: () => workerTable(page.rows, call.output, call.surroundings.now()),
+            names: () => page.rows.map((one) => one.workerId),
+          });
+          notePage(call.output, page, "workers");
+          return exitCodes.done;
+        },
+      ),
     );
   worker
     .command("get <worker>")

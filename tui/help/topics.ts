@@ -1,3 +1,4 @@
+import { jobFilterTerms, workerFilterTerms } from "@muster/client/filter";
 import { JobState } from "@muster/client/v1/job";
 import { WorkerState } from "@muster/client/v1/worker";
 import { exitCodeMeanings } from "../exit-codes.ts";
@@ -9,8 +10,38 @@ import { pad, widthOf } from "../output/width.ts";
 export const helpTopics: ReadonlyMap<string, (output: Output) => readonly string[]> = new Map([
   ["exit-codes", exitCodeLines],
   ["environment", environmentLines],
+  ["filter", filterLines],
   ["states", stateLines],
 ]);
+
+function filterLines(): string[] {
+  const terms = (all: typeof jobFilterTerms): string[] =>
+    rows(
+      all.map(({ example, doc, values }) => [
+        example,
+        values.length === 0 ? doc : `${doc}: ${values.join(" ")}`,
+      ]),
+    );
+  return [
+    "A filter is a line of terms; all of them must hold:",
+    "",
+    ...rows([
+      ["state:running skill:gpu", "key and value"],
+      ["kind:shell.run,agent.*", "any of several values; * at the end: whatever begins so"],
+      ["age>10m attempt>=2", "compared: > >= < <="],
+      ["-queue:default", "not"],
+      ['project:"a b" "some text"', "quotes, and text that is looked for anywhere, in any case"],
+    ]),
+    "",
+    "Terms of jobs; text is looked for in title, kind and external id:",
+    "",
+    ...terms(jobFilterTerms),
+    "",
+    "Terms of workers; text is looked for in name, host and id:",
+    "",
+    ...terms(workerFilterTerms),
+  ];
+}
 
 function exitCodeLines(): string[] {
   return [
