@@ -39,7 +39,7 @@ import { withdrawOffers } from "./maintain/gates.ts";
 import { runLoops } from "./maintain/loop.ts";
 import { ReleaseSweep } from "./maintain/releases.ts";
 import { refreshStandingOf } from "./maintain/standing.ts";
-import { pushCancels, sweeps } from "./maintain/sweeps.ts";
+import { pushCancels, reconcileLeases, sweeps } from "./maintain/sweeps.ts";
 import { createArtifactRoute } from "./outbound/artifact-route.ts";
 import { deriveUrlKey, type UrlSigner } from "./outbound/artifact-urls.ts";
 import { openFileArtifacts } from "./outbound/file-artifacts.ts";
@@ -160,6 +160,8 @@ async function start(
       released: (orgId) => void attempt("release dependants", () => releases.drain(orgId, sweeping.signal)),
       changed: (orgId, jobIds) => feed.nudge(orgId, jobIds),
       cancel: (orgId) => void attempt("push cancels", () => pushCancels({ coordinator, dispatcher }, orgId)),
+      revoked: (orgId) =>
+        void attempt("tell revokes", () => reconcileLeases({ coordinator, sessions, nowMs: steadyMs }, orgId)),
       command: (orgId) => {
         void attempt("push commands", () => pushCommands({ coordinator, dispatcher }, orgId));
         void attempt("end links", () => refreshStandingOf({ coordinator, dispatcher }, orgId));

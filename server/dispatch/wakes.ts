@@ -69,6 +69,11 @@ export class PeerWakes implements Wakes {
     this.tell("cancel", orgId);
   }
 
+  revoked(orgId: string): void {
+    this.#options.local.revoked(orgId);
+    this.tell("revoked", orgId);
+  }
+
   command(orgId: string): void {
     this.#options.local.command(orgId);
     this.tell("command", orgId);
@@ -155,6 +160,7 @@ export class PeerWakes implements Wakes {
     if (kind === "ready") local.ready(orgId);
     else if (kind === "changed") local.changed(orgId, jobs?.split(",") ?? []);
     else if (kind === "cancel") local.cancel(orgId);
+    else if (kind === "revoked") local.revoked(orgId);
     else if (kind === "command") local.command(orgId);
     else if (kind === "gates") local.gates(orgId);
     else if (kind === "routes") local.routes(orgId);

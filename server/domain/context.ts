@@ -25,6 +25,8 @@ export interface Wakes {
   changed(orgId: string, jobIds: readonly string[]): void;
   /** A cancel waits for a worker of the org. */
   cancel(orgId: string): void;
+  /** Leases of the org were taken from their workers, who do not know yet. */
+  revoked(orgId: string): void;
   /** A command waits for a worker of the org. */
   command(orgId: string): void;
   /** A gate of the org was changed: what was known of its gates is old, and offers may stand behind a paused one. */

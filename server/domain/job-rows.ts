@@ -36,26 +36,35 @@ export async function writeSettled(
  * Takes the id of a request, so that its repetition finds it taken and changes
  * nothing. True when it was free, and for a request without one. A refusal of
  * the verb gives it back with the transaction.
+ *
+ * @param id of what the verb is about.
+ * @param targetId what a repetition finds under it.
  */
 export async function takeRequest(
   c: Coordinator,
   tx: OrgTx,
   verb: string,
-  jobId: string,
+  id: string,
   requestId: string,
+  targetId: string = id,
 ): Promise<boolean> {
   if (requestId === "") return true;
   const rows = await tx.run(
     call(takeKeys, {
       org: tx.orgId,
       types: ["request"],
-      keys: [`${verb}:${jobId}:${requestId}`],
-      targets: [jobId],
+      keys: [requestKey(verb, id, requestId)],
+      targets: [targetId],
       prints: [""],
       lives: [c.config.idempotencyTtlMs],
     }),
   );
   return rows.length > 0;
+}
+
+/** Under which key the id of a request is kept. */
+export function requestKey(verb: string, id: string, requestId: string): string {
+  return `${verb}:${id}:${requestId}`;
 }
 
 /** The audit row of a call. */

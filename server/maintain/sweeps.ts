@@ -72,7 +72,7 @@ export function sweeps(parts: SweepParts): Loop[] {
     { name: "commands", intervalMs: 1_000, pass: () => pushAllCommands(parts) },
     { name: "standing", intervalMs: 1_000, pass: () => refreshStanding(parts) },
     { name: "cancels", intervalMs: 1_000, pass: () => pushAllCancels(parts) },
-    { name: "leases", intervalMs: 5_000, pass: () => reconcileLeases(parts) },
+    { name: "leases", intervalMs: 5_000, pass: () => reconcileAllLeases(parts) },
     { name: "ready", intervalMs: 1_000, pass: () => refreshReady(parts) },
     { name: "coordinator", intervalMs: 5_000, pass: () => showLife(parts) },
     { name: "partitions", intervalMs: 3_600_000, pass: () => parts.ensurePartitions() },
@@ -136,33 +136,41 @@ async function refreshReady({ dispatcher }: SweepParts): Promise<void> {
   for (const orgId of dispatcher.orgs()) await dispatcher.refresh(orgId);
 }
 
-// What the links here count as held, against the store. Another coordinator may
-// have taken a lease away; a claim may have been committed whose answer was lost.
-async function reconcileLeases({ coordinator, dispatcher, sessions, nowMs }: SweepParts): Promise<void> {
-  for (const orgId of dispatcher.orgs()) {
-    const own = [...sessions].filter((session) => session.link.orgId === orgId);
-    const counted = own.flatMap((session) =>
-      [...session.link.held.values()]
-        .filter((held) => isSettledHere(held) && nowMs() - held.offeredAtMs > 1_000)
-        .map((held) => ({ session, leaseId: held.fence.leaseId })),
-    );
-    const rows = await inOrg(coordinator.db.sweep, orgId, (tx) =>
-      leasesOf(
-        tx,
-        orgId,
-        own.map((session) => session.link.workerId),
-      ),
-    );
-    const stored = new Set(rows.map((row) => row.leaseId));
-    for (const { session, leaseId } of counted) {
-      // A result may have been committed meanwhile: then the link does not hold it any more.
-      const held = session.link.held.get(leaseId);
-      if (held && isSettledHere(held) && !stored.has(leaseId)) session.revoke(leaseId, "superseded");
-    }
-    const byWorker = new Map(own.map((session) => [session.link.workerId, session]));
-    const old = rows.filter((row) => row.ageMs > coordinator.config.offerTtlMs);
-    await Promise.all(old.map((row) => byWorker.get(row.workerId)?.adopt(row)));
+/**
+ * What the links of an org here count as held, against the store. Another coordinator, or an operator, may have taken
+ * a lease away; a claim may have been committed whose answer was lost.
+ */
+export async function reconcileLeases(
+  { coordinator, sessions, nowMs }: Pick<SweepParts, "coordinator" | "sessions" | "nowMs">,
+  orgId: string,
+): Promise<void> {
+  const own = [...sessions].filter((session) => session.link.orgId === orgId);
+  if (own.length === 0) return;
+  const counted = own.flatMap((session) =>
+    [...session.link.held.values()]
+      .filter((held) => isSettledHere(held) && nowMs() - held.offeredAtMs > 1_000)
+      .map((held) => ({ session, leaseId: held.fence.leaseId })),
+  );
+  const rows = await inOrg(coordinator.db.sweep, orgId, (tx) =>
+    leasesOf(
+      tx,
+      orgId,
+      own.map((session) => session.link.workerId),
+    ),
+  );
+  const stored = new Set(rows.map((row) => row.leaseId));
+  for (const { session, leaseId } of counted) {
+    // A result may have been committed meanwhile: then the link does not hold it any more.
+    const held = session.link.held.get(leaseId);
+    if (held && isSettledHere(held) && !stored.has(leaseId)) session.revoke(leaseId, "superseded");
   }
+  const byWorker = new Map(own.map((session) => [session.link.workerId, session]));
+  const old = rows.filter((row) => row.ageMs > coordinator.config.offerTtlMs);
+  await Promise.all(old.map((row) => byWorker.get(row.workerId)?.adopt(row)));
+}
+
+async function reconcileAllLeases(parts: SweepParts): Promise<void> {
+  for (const orgId of parts.dispatcher.orgs()) await reconcileLeases(parts, orgId);
 }
 
 async function showLife({ coordinator, sessions, apiAddress, sawEpoch }: SweepParts): Promise<void> {

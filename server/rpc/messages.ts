@@ -87,6 +87,12 @@ export function readReason(problems: Problems, reason: string): string {
   return reason;
 }
 
+/** The id under which a change may be repeated; empty for none. */
+export function readRequestId(problems: Problems, requestId: string): string {
+  problems.push(...textViolations("requestId", requestId, { min: 0, max: 200 }));
+  return requestId;
+}
+
 /** A key under which a submission may be repeated; null when it is empty. */
 export function readIdempotencyKey(problems: Problems, key: string): string | null {
   if (key === "") return null;

@@ -9,6 +9,7 @@ import { BatchService } from "@muster/client/v1/batch_service";
 import { ExplainService } from "@muster/client/v1/explain_service";
 import { JobService } from "@muster/client/v1/job_service";
 import { KeyService } from "@muster/client/v1/key_service";
+import { LeaseService } from "@muster/client/v1/lease_service";
 import { ProjectService } from "@muster/client/v1/project_service";
 import { QueueService } from "@muster/client/v1/queue_service";
 import { SessionService } from "@muster/client/v1/session_service";
@@ -26,6 +27,7 @@ import { explainService } from "./explain.ts";
 import { type HealthState, healthService } from "./health.ts";
 import { jobService } from "./jobs.ts";
 import { keyService } from "./keys.ts";
+import { leaseService } from "./leases.ts";
 import type { ApiParts } from "./parts.ts";
 import { projectService } from "./projects.ts";
 import { queueService } from "./queues.ts";
@@ -44,6 +46,7 @@ export const apiServices: readonly DescService[] = [
   ExplainService,
   JobService,
   KeyService,
+  LeaseService,
   ProjectService,
   QueueService,
   SessionService,
@@ -73,6 +76,7 @@ export function apiRoutes(parts: ApiRouteParts): (router: ConnectRouter) => void
     router.service(ExplainService, explainService(parts));
     router.service(JobService, jobService(parts));
     router.service(KeyService, keyService(parts));
+    router.service(LeaseService, leaseService(parts));
     router.service(ProjectService, projectService(parts));
     router.service(QueueService, queueService(parts));
     router.service(SessionService, sessionService(parts));

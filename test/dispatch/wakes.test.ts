@@ -47,6 +47,7 @@ function coordinator(coordinatorId: string, url: string) {
       cancel: (orgId) => heard.push(["cancel", orgId]),
       command: (orgId) => heard.push(["command", orgId]),
       gates: (orgId) => heard.push(["gates", orgId]),
+      revoked: (orgId) => heard.push(["revoked", orgId]),
       routes: (orgId) => heard.push(["routes", orgId]),
     },
     hasPeers: async () => state.hasPeers,
@@ -65,6 +66,7 @@ test("what happens at one acts there at once and at the other soon, and does not
   a.wakes.command("two");
   a.wakes.gates("two");
   a.wakes.routes("two");
+  a.wakes.revoked("two");
   a.wakes.changed("two", ["x", "y"]);
   const all: Heard[] = [
     ["ready", "one"],
@@ -72,12 +74,13 @@ test("what happens at one acts there at once and at the other soon, and does not
     ["command", "two"],
     ["gates", "two"],
     ["routes", "two"],
+    ["revoked", "two"],
     ["changed", "two", ["x", "y"]],
   ];
   expect(a.heard).toEqual(all);
   await expect.poll(() => b.heard, { timeout: 5_000 }).toEqual(all);
   b.wakes.ready("three");
-  await expect.poll(() => a.heard, { timeout: 5_000 }).toHaveLength(7);
+  await expect.poll(() => a.heard, { timeout: 5_000 }).toHaveLength(8);
   expect(a.heard.at(-1)).toEqual(["ready", "three"]);
   expect(b.heard.filter(([, orgId]) => orgId === "three")).toHaveLength(1);
 });

@@ -194,6 +194,7 @@ function leaseMoves(
   }
   happen("offer timeout", { type: "offer-timed-out" }, plain);
   happen("withdrawal", { type: "withdrawn" }, plain);
+  happen("revoke", { type: "revoked" });
   happen("loss", { type: "lost", isFleetEvent: false }, plain);
 }
 
@@ -213,6 +214,7 @@ const fenced: readonly JobEvent[] = [
   { type: "declined", coolDownMs: 1 },
   { type: "offer-timed-out" },
   { type: "withdrawn" },
+  { type: "revoked" },
   { type: "lost", isFleetEvent: false },
 ];
 
@@ -231,13 +233,14 @@ interface Happened {
   readonly violation: Violation | null;
 }
 
-// What the table makes of an event under the fence that is current, with the counters anywhere. Empty: refused.
+// What the table makes of an event under the fence that is current, with the counters anywhere, where it does not
+// refuse. Empty: refused.
 function outcomes(job: JobPart, event: JobEvent, rules: Rules): Happened[] {
   const found = new Map<string, Happened>();
   for (const [index, counts] of counters.entries()) {
     for (const readyInMs of [null, 1_000]) {
       const decision = rules.transit(factsOf(job, counts, readyInMs), event, 0.5);
-      if (isRefused(decision)) return [];
+      if (isRefused(decision)) continue;
       const happened = apply(job, event, decision, rules, index === 0);
       found.set(JSON.stringify(happened.to), found.get(JSON.stringify(happened.to)) ?? happened);
     }

@@ -11,6 +11,7 @@ import {
   type Fence,
 } from "../../server/domain/leases.ts";
 import { parkJob, unparkJob } from "../../server/domain/parking.ts";
+import { revokeLease } from "../../server/domain/revokes.ts";
 import { isTerminal, JobState, Outcome, stateName } from "../../server/domain/rules/states.ts";
 import {
   type EventType,
@@ -110,6 +111,9 @@ const acts: Readonly<Partial<Record<EventType, readonly Act[]>>> = {
   succeeded: [result({ type: "succeeded" }), result({ type: "succeeded" }, "https://example.com/pull/1")],
   failed: [failed(true), failed(false)],
   released: [result({ type: "released" })],
+  revoked: [
+    ({ caller, fence }) => revokeLease(c, caller, { leaseId: fence.leaseId, reason: "", requestId: "" }),
+  ],
   cancelled: [result({ type: "cancelled" })],
   parked: [result({ type: "parked", wakeAfterMs: null })],
   lost: [ending({ type: "lost", isFleetEvent: false }), ending({ type: "lost", isFleetEvent: true })],

@@ -100,6 +100,7 @@ export function testCoordinator(
     released: (orgId) => woken.push(["released", orgId]),
     changed: (orgId, jobIds) => woken.push(["changed", orgId, jobIds]),
     cancel: (orgId) => woken.push(["cancel", orgId]),
+    revoked: (orgId) => woken.push(["revoked", orgId]),
     command: (orgId) => woken.push(["command", orgId]),
     gates: (orgId) => woken.push(["gates", orgId]),
     routes: (orgId) => woken.push(["routes", orgId]),

@@ -42,6 +42,10 @@ export function transit(job: JobFacts, event: JobEvent, random: number): Decisio
   if (event.type.startsWith("dependency-") && job.waitingOn === 0) {
     return { refused: "not-possible", state: job.state };
   }
+  // Its worker may have begun, and may go on: that would be twice.
+  if (event.type === "revoked" && job.isAtMostOnce && !job.isCancelRequested) {
+    return { refused: "not-possible", state: job.state };
+  }
   const base = unchanged(job);
   switch (event.type) {
     case "dependency-succeeded":

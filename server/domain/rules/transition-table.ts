@@ -45,6 +45,8 @@ export const transitionTable = {
   succeeded: { line: "T8", moves: from(leased, [succeeded]) },
   failed: { line: "T9, T10", moves: from(leased, [scheduled, dead, cancelled]) },
   released: { line: "T11", moves: from(leased, [ready, scheduled, cancelled]) },
+  // An operator takes it back from its worker: at once, however often.
+  revoked: { line: "T11", moves: from(leased, [ready, cancelled]) },
   // The worker stopped: by request, or else of its own accord, which is a release.
   cancelled: { line: "T11, T15", moves: from(leased, [ready, scheduled, cancelled]) },
   parked: { line: "T12", moves: from(leased, [parked, cancelled]) },

@@ -34,6 +34,8 @@ export type LeaseEvent =
     }
   | { readonly type: "cancelled" }
   | { readonly type: "released" }
+  /** An operator took the lease from its worker. */
+  | { readonly type: "revoked" }
   | {
       readonly type: "parked";
       readonly wakeAfterMs: number | null;
@@ -90,6 +92,9 @@ export const freeReleases = 5;
 /** How long a job that was lost is not offered to the worker that lost it. */
 export const lostCoolDownMs = 10 * 60_000;
 
+/** How long a job that was revoked is not offered to the worker that had it: it has to stop first. */
+export const revokedCoolDownMs = 30_000;
+
 /** Decides what an event makes of a leased job. `random` is uniform in [0, 1). */
 export function decide(job: LeasedJob, event: LeaseEvent, random: number): Decision {
   const kept = { failures: job.failures, losses: job.losses, releases: job.releases };
@@ -137,6 +142,12 @@ export function decide(job: LeasedJob, event: LeaseEvent, random: number): Decis
       if (releases <= freeReleases) return { ...base, outcome: Outcome.released, releases };
       const wakeInMs = backoffDelayMs(releases - freeReleases, job.backoff, random);
       return { ...base, state: JobState.scheduled, outcome: Outcome.released, releases, wakeInMs };
+    }
+    case "revoked": {
+      const releases = job.releases + 1;
+      if (job.isCancelRequested) return { ...end(JobState.cancelled, Outcome.released), releases };
+      const returned = { ...base, outcome: Outcome.released, releases };
+      return { ...returned, wakeInMs: revokedCoolDownMs, avoidsWorker: true };
     }
     case "parked":
       if (job.isCancelRequested) return end(JobState.cancelled, Outcome.parked);

@@ -179,6 +179,13 @@ describe("the life of a job", () => {
     ["a decline of what runs", job(running), { type: "declined", coolDownMs: 1 }, "superseded"],
     ["an offer timeout of what runs", job(running), { type: "offer-timed-out" }, "superseded"],
     ["a withdrawal of what runs", job(running), { type: "withdrawn" }, "superseded"],
+    ["a revoke of what waits", job(ready), { type: "revoked" }, "superseded"],
+    [
+      "a revoke of what runs at most once",
+      job(running, { isAtMostOnce: true }),
+      { type: "revoked" },
+      "not-possible",
+    ],
     ["a park of a run", job(running), held, "not-possible"],
     ["a park of what is parked", job(parked), held, "not-possible"],
     ["a claim of what is offered", job(offered), { type: "claimed" }, "not-possible"],
@@ -245,8 +252,8 @@ const events: fc.Arbitrary<JobEvent> = fc.oneof(
   fc.record({ type: fc.constant("dependency-ended" as const), policy: fc.constantFrom("cancel", "release") }),
   fc.record({ type: fc.constant("cancel-requested" as const), isForced: fc.boolean() }),
   fc.record({ type: fc.constant("held" as const), wakeAfterMs: fc.option(fc.nat(100)) }),
-  ...(["succeeded", "cancelled", "released", "offer-timed-out", "withdrawn"] as const).map((type) =>
-    fc.constant<JobEvent>({ type }),
+  ...(["succeeded", "cancelled", "released", "revoked", "offer-timed-out", "withdrawn"] as const).map(
+    (type) => fc.constant<JobEvent>({ type }),
   ),
   fc.record({
     type: fc.constant("failed" as const),
@@ -287,7 +294,9 @@ describe("any sequence of events on one job", () => {
     const before = record.facts;
     const answer = transit(before, event, 0.5);
     if (isRefused(answer)) {
-      expect(refusal(before.state, event.type) !== null || event.type.startsWith("dependency-")).toBe(true);
+      const isOnce = event.type === "revoked" && before.isAtMostOnce;
+      const hasCause = isOnce || event.type.startsWith("dependency-");
+      expect(refusal(before.state, event.type) !== null || hasCause).toBe(true);
       return;
     }
     const { state } = answer;
@@ -299,7 +308,7 @@ describe("any sequence of events on one job", () => {
     expect(grown("failures")).toBe(event.type === "failed" ? 1 : 0);
     expect(grown("losses")).toBe(event.type === "lost" && !event.isFleetEvent ? 1 : 0);
     const isStop = event.type === "cancelled" && !before.isCancelRequested;
-    expect(grown("releases")).toBe(event.type === "released" || isStop ? 1 : 0);
+    expect(grown("releases")).toBe(["released", "revoked"].includes(event.type) || isStop ? 1 : 0);
     if (answer.deadCause === "failures") expect(answer.failures).toBe(before.maxAttempts);
     // The attempt number grows by one with a lease, and with an end that had none; a replay keeps it.
     const endsWithoutLease = isTerminal(state) && !isLeased(before.state);

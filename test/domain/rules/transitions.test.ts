@@ -87,6 +87,25 @@ describe("the table of transitions", () => {
       { state: JobState.scheduled, releases: freeReleases + 1, wakeInMs: 1_000 },
     ],
     [
+      "T11 a revoke goes elsewhere at once, also after the sixth",
+      { releases: freeReleases },
+      { type: "revoked" },
+      {
+        state: JobState.ready,
+        outcome: Outcome.released,
+        releases: freeReleases + 1,
+        losses: 0,
+        avoidsWorker: true,
+        renewsReadyAt: false,
+      },
+    ],
+    [
+      "T11 a revoke after a cancel request is a cancel",
+      { isCancelRequested: true },
+      { type: "revoked" },
+      { state: JobState.cancelled, outcome: Outcome.released, releases: 1 },
+    ],
+    [
       "T12 parking spends nothing",
       {},
       { type: "parked", wakeAfterMs: 5 },
@@ -193,6 +212,7 @@ describe("the table of transitions", () => {
     }),
     fc.constant<LeaseEvent>({ type: "cancelled" }),
     fc.constant<LeaseEvent>({ type: "released" }),
+    fc.constant<LeaseEvent>({ type: "revoked" }),
     fc.record({ type: fc.constant("parked" as const), wakeAfterMs: fc.option(fc.nat(1_000)) }),
     fc.record({ type: fc.constant("declined" as const), coolDownMs: fc.nat(1_000) }),
     fc.constant<LeaseEvent>({ type: "offer-timed-out" }),
