@@ -67,14 +67,17 @@ export const noRelease: Release = { transitions: [], calls: [], ready: [], leave
 /**
  * Decides what becomes of those that depend on jobs that end in this transaction, and locks them. The caller holds
  * the locks of the jobs themselves.
+ *
+ * @param own jobs that end in this transaction by themselves, whoever waits for whom: they are left alone.
  */
 export async function releaseDependants(
   c: DependantsContext,
   tx: OrgTx,
   ended: readonly EndedJob[],
+  own: ReadonlySet<string> = new Set(),
 ): Promise<Release> {
   if (ended.length === 0) return noRelease;
-  const reach = new Reach(c, tx);
+  const reach = new Reach(c, tx, own);
   await reach.follow(ended);
   return reach.release();
 }
@@ -181,11 +184,13 @@ class Reach {
   readonly #children = new Map<string, Child>();
   readonly #done: string[] = [];
   readonly #left: EndedJob[] = [];
+  readonly #own: ReadonlySet<string>;
   #budget = maxReached;
 
-  constructor(c: DependantsContext, tx: OrgTx) {
+  constructor(c: DependantsContext, tx: OrgTx, own: ReadonlySet<string> = new Set()) {
     this.#c = c;
     this.#tx = tx;
+    this.#own = own;
   }
 
   /** Goes on from jobs that end to who depends on them, level by level. */
@@ -214,7 +219,8 @@ class Reach {
   }
 
   /** Ends have come to children. Answers those that ended by it and are waited for themselves. */
-  async reached(edges: readonly Edge[]): Promise<EndedJob[]> {
+  async reached(all: readonly Edge[]): Promise<EndedJob[]> {
+    const edges = all.filter(({ child }) => !this.#own.has(child));
     const unlocked = new Set(edges.map((edge) => edge.child).filter((child) => !this.#children.has(child)));
     const jobs = [...unlocked].sort();
     if (jobs.length > 0) {

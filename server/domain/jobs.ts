@@ -1,22 +1,21 @@
 import { createHash } from "node:crypto";
-import { lockAsked, readFinal, releaseDeadLetters, requestCancel, reviveJob } from "../store/job-changes.ts";
+import { callOfJobs, lockAsked, requestCancels } from "../store/job-changes.ts";
 import { call, type OrgTx, transact, transactAgain } from "../store/statement.ts";
 import type { JobTemplate, NewJob } from "../store/submit.ts";
-import { insertAuditRows, insertNewShapes } from "../store/submit.ts";
-import { appendTallies, type TallyDelta, tallyOf } from "../store/tallies.ts";
+import { insertAuditRows } from "../store/submit.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { announceRelease, drainReleases, isReleasing, noRelease, releaseDependants } from "./dependants.ts";
 import { parentsOf } from "./dependencies.ts";
 import { DomainError, failedPrecondition, notFound } from "./errors.ts";
+import { type FinalRun, finalsOf, reviveRuns } from "./final-runs.ts";
 import { encodeId } from "./ids.ts";
 import { auditRow, lockOne, takeRequest, writeSettled } from "./job-rows.ts";
-import { checkedState } from "./job-views.ts";
 import type { LockedJob } from "./locked-job.ts";
 import { type NamedProject, requireProjects } from "./project-names.ts";
 import type { JobRequest } from "./rules/job-spec.ts";
 import type { JobEvent } from "./rules/lifecycle.ts";
-import { internShape, type ShapeTarget, shapeTarget } from "./rules/shapes.ts";
-import { isTerminal, type JobState, stateName } from "./rules/states.ts";
+import { internShape, type ShapeTarget } from "./rules/shapes.ts";
+import { isLeased, isTerminal, type JobState, stateName } from "./rules/states.ts";
 import { refusal } from "./rules/transition-table.ts";
 import { isSettled, noRemains, settle } from "./settle.ts";
 import type { Lease, Submission, SubmitKey } from "./submit.ts";
@@ -128,7 +127,7 @@ export async function retryJob(
     let job = await lockOne(tx, jobId);
     if (!job) {
       // Two that replay at once take turns: the second finds the run of the first.
-      await tx.run(call(lockAsked, { org: tx.orgId, job: jobId }));
+      await tx.run(callOfJobs(lockAsked, tx.orgId, [jobId]));
       job = await lockOne(tx, jobId);
       // Who depends on the new run is not to be taken for one of the old: that one's end goes its way first.
       if (!job && (await isReleasing(tx, jobId))) return "releasing";
@@ -145,15 +144,7 @@ export async function retryJob(
     }
     const final = await finalOf(tx, jobId);
     if (refusal(final.state, "replayed")) throw notReplayable(jobId, final.state);
-    const shape = internShape(final.shape);
-    const values = { org: tx.orgId, job: jobId, attempt: final.attempt, generation: final.generation + 1 };
-    await Promise.all([
-      tx.run(insertNewShapes(tx.orgId, [shape])),
-      tx.run(call(reviveJob, { ...values, shape: shape.shapeId.toString(), state: final.state })),
-      tx.run(call(releaseDeadLetters, { org: tx.orgId, jobs: [jobId] })),
-      tx.run(appendTallies(tx.orgId, c.newId(), uncounted(shape.queue, final.state))),
-      tx.run(audited),
-    ]);
+    await Promise.all([...reviveRuns(c, tx.orgId, [final], 1), audited].map((one) => tx.run(one)));
     return "done";
   };
   while ((await transact(c.db.hot, caller.orgId, replay)) === "releasing") {
@@ -170,8 +161,9 @@ async function endJob(
   eventOf: (job: LockedJob) => Extract<JobEvent, { type: "cancel-requested" | "deadline-passed" }> | null,
 ): Promise<CancelOutcome> {
   let release = noRelease;
+  let isFenced = false;
   const outcome = await transactAgain(c.db.hot, caller.orgId, async (tx): Promise<CancelOutcome> => {
-    release = noRelease;
+    [release, isFenced] = [noRelease, false];
     const job = await lockOne(tx, jobId);
     if (lease && (job?.leaseId !== lease.leaseId || job.attempt !== lease.attempt)) {
       throw superseded(lease, job?.attempt ?? (await finalOf(tx, jobId)).attempt);
@@ -192,14 +184,17 @@ async function endJob(
       const ended = job.hasDependants ? [answer.transition] : [];
       release = await releaseDependants(c, tx, ended);
       await writeSettled(c, tx, answer, [audited], release);
+      isFenced = isLeased(job.state);
       return "cancelled";
     }
-    await Promise.all([tx.run(call(requestCancel, { org: tx.orgId, job: jobId, reason })), tx.run(audited)]);
+    const asked = call(requestCancels, { org: tx.orgId, jobs: [jobId], reason, n: 1 });
+    await Promise.all([tx.run(asked), tx.run(audited)]);
     return "requested";
   });
   if (outcome !== "already-terminal") {
     c.wakes.changed(caller.orgId, [jobId]);
     c.wakes.cancel(caller.orgId);
+    if (isFenced) c.wakes.revoked(caller.orgId);
     announceRelease(c, caller.orgId, release);
   }
   return outcome;
@@ -355,28 +350,8 @@ function notReplayable(jobId: string, state: JobState): DomainError {
   return failedPrecondition("JOB_NOT_REPLAYABLE", { jobId: encodeId("job", jobId), state: stateName(state) });
 }
 
-async function finalOf(tx: OrgTx, jobId: string) {
-  const [row] = await tx.run(call(readFinal, { org: tx.orgId, job: jobId }));
-  if (!row) throw notFound("JOB_NOT_FOUND", encodeId("job", jobId));
-  return {
-    attempt: Number(row["attempt"]),
-    generation: Number(row["generation"]),
-    state: checkedState(Number(row["state"])),
-    shape: {
-      kind: String(row["kind"]),
-      queue: String(row["queue"]),
-      skills: Array.isArray(row["skills"]) ? [...new Set(row["skills"].map(String))].sort() : [],
-      points: Number(row["points"]),
-      pool: row["pool"] === null ? null : String(row["pool"]),
-      project: row["project"] === null || row["opens"] !== true ? null : String(row["project"]),
-      target: shapeTarget(row["target"] === null ? null : String(row["target"])),
-      avoid: [],
-      isAlone: false,
-    },
-  };
-}
-
-// A run that is replayed has not ended, after all.
-function uncounted(queue: string, state: JobState): Map<string, TallyDelta> {
-  return new Map([[queue, { [tallyOf[state]]: -1, ready: 1 }]]);
+async function finalOf(tx: OrgTx, jobId: string): Promise<FinalRun> {
+  const final = (await finalsOf(tx, [jobId])).get(jobId);
+  if (!final) throw notFound("JOB_NOT_FOUND", encodeId("job", jobId));
+  return final;
 }

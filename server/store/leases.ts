@@ -147,6 +147,11 @@ export const lockJobs = statement(sql`
   where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(${param("jobs")}::uuid[])
   order by x.${q.jobId} for update of x`);
 
+/** The same without locks: for what only looks. Parameters: org, jobs uuid[], low, high. */
+export const peekJobs = statement(sql`
+  select ${decisionColumns} from ${jobQueue} x ${decisionSources}
+  where x.${q.orgId} = ${param("org")}::uuid and x.${q.jobId} = any(${param("jobs")}::uuid[])`);
+
 /** What became of attempts that are no longer current. Parameters: org, jobs uuid[], low, high. */
 export const readAttempts = statement(sql`
   select x.${a.jobId} as job, x.${a.attempt} as attempt, x.${a.resultId} as result_id, x.${a.leaseId} as lease,

@@ -15,7 +15,10 @@ import {
   uuid,
 } from "./drizzle.ts";
 
-/** What was asked; never updated. Partitioned by range of job_id, which is its submit time. */
+/**
+ * What was asked; people may edit priority, title and labels while it lives. Partitioned by range of job_id, which is
+ * its submit time.
+ */
 export const jobs = muster.table(
   "jobs",
   {

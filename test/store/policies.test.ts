@@ -1,10 +1,12 @@
 import { sql } from "drizzle-orm";
 import postgres from "postgres";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { JobState, Outcome } from "../../server/domain/rules/states.ts";
 import { inOrg, type Role } from "../../server/store/database.ts";
 import { readOrg } from "../../server/store/snapshot.ts";
 import { setOrg } from "../../server/store/statement.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { insertAttempt, insertJob } from "../support/rows.ts";
 
 const roles: readonly Role[] = ["muster_app", "muster_hot", "muster_sweep"];
 
@@ -50,14 +52,14 @@ describe("the catalogue", () => {
         c.relrowsecurity and c.relforcerowsecurity
         and exists (select from pg_policy p where p.polrelid = c.oid and p.polcmd = '*')
         and not exists (select from pg_policy p where p.polrelid = c.oid and p.polqual is null)
-        and not exists (select from pg_policy p where p.polrelid = c.oid and p.polcmd <> 'r' and p.polwithcheck is null))`;
+        and not exists (select from pg_policy p where p.polrelid = c.oid and p.polcmd not in ('r', 'd') and p.polwithcheck is null))`;
     expect(offenders.map((row) => row["name"])).toEqual([]);
   });
 
   test("has no other policies than those that are meant", async () => {
     const rows = await db.admin`
       select distinct polname as name from pg_policy where polname not in ('one_org', 'named_orgs')`;
-    expect(rows.map((row) => row["name"]).sort()).toEqual(["by_key_id", "sweep_lists"]);
+    expect(rows.map((row) => row["name"]).sort()).toEqual(["after_its_job", "by_key_id", "sweep_lists"]);
   });
 
   test("lets the login roles own nothing, bypass nothing, and become nobody else", async () => {
@@ -81,12 +83,30 @@ describe("the catalogue", () => {
     expect(open).toHaveLength(0);
   });
 
-  test("lets nobody but the owner rewrite history or the audit log", async () => {
+  test("lets nobody but the owner rewrite history or the audit log, and requests remove history", async () => {
     const rows = await db.admin`
-      select role, relname from pg_class cross join unnest(${[...roles]}::text[]) role
+      select role, relname, privilege from pg_class cross join unnest(${[...roles]}::text[]) role
+        cross join unnest(array['update', 'delete', 'truncate']) privilege
       where relnamespace = 'muster'::regnamespace and relname in ('attempts', 'audit_log')
-        and has_table_privilege(role, pg_class.oid, 'update, delete, truncate')`;
-    expect(rows).toHaveLength(0);
+        and has_table_privilege(role, pg_class.oid, privilege)`;
+    expect(rows.map((row) => ({ ...row }))).toEqual([
+      { role: "muster_app", relname: "attempts", privilege: "delete" },
+    ]);
+  });
+
+  test("keeps history from requests as long as its job is there", async () => {
+    const org = await db.orgId();
+    const { jobId } = await insertJob(db, org, { state: JobState.succeeded });
+    await insertAttempt(db, org, jobId, { outcome: Outcome.succeeded, state: JobState.succeeded });
+    const remove = (isJobGone: boolean) =>
+      inOrg(db.database.app, org, async (tx) => {
+        if (isJobGone)
+          await tx.execute(sql`delete from muster.jobs where org_id = ${org} and job_id = ${jobId}`);
+        return (await tx.execute(sql`delete from muster.attempts where job_id = ${jobId} returning 1`))
+          .length;
+      });
+    expect(await remove(false)).toBe(0);
+    expect(await remove(true)).toBe(1);
   });
 });
 

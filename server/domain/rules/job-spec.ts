@@ -79,7 +79,7 @@ export function jobViolations(
     ...(job.pool === null ? [] : nameOf(at("pool"), job.pool)),
     ...(job.externalId === null ? [] : keyViolations(at("externalId"), job.externalId)),
     ...targetOf(at, job),
-    ...labelsOf(at("labels"), job.labels),
+    ...labelViolations(at("labels"), job.labels),
     ...timesOf(at, job),
     ...dependencyViolations(job, path),
     ...settingViolations(job, limits).map(({ setting, message }) => ({
@@ -87,6 +87,17 @@ export function jobViolations(
       message,
     })),
   ];
+}
+
+/** What is wrong with labels. */
+export function labelViolations(field: string, labels: Readonly<Record<string, string>>): JobViolation[] {
+  const entries = Object.entries(labels);
+  if (entries.length > listMax) return [{ field, message: `must have at most ${listMax} entries` }];
+  return entries.flatMap(([key, value]) => {
+    const [wrongKey] = textViolations(field, key, { min: 1, max: 63 });
+    if (wrongKey !== undefined) return [{ field, message: `has a key that ${wrongKey.message}` }];
+    return textViolations(`${field}["${key}"]`, value, { min: 0, max: 255 });
+  });
 }
 
 /** What is wrong with an external id or an idempotency key. */
@@ -113,16 +124,6 @@ function nameOf(field: string, name: string): JobViolation[] {
 function namesOf(field: string, names: readonly string[]): JobViolation[] {
   if (names.length > listMax) return [{ field, message: `must have at most ${listMax} entries` }];
   return names.flatMap((name, index) => nameOf(`${field}[${index}]`, name));
-}
-
-function labelsOf(field: string, labels: Readonly<Record<string, string>>): JobViolation[] {
-  const entries = Object.entries(labels);
-  if (entries.length > listMax) return [{ field, message: `must have at most ${listMax} entries` }];
-  return entries.flatMap(([key, value]) => {
-    const [wrongKey] = textViolations(field, key, { min: 1, max: 63 });
-    if (wrongKey !== undefined) return [{ field, message: `has a key that ${wrongKey.message}` }];
-    return textViolations(`${field}["${key}"]`, value, { min: 0, max: 255 });
-  });
 }
 
 function targetOf(at: (field: string) => string, { target, project }: JobRequest): JobViolation[] {
