@@ -1,7 +1,13 @@
 import { inOrg } from "../store/database.ts";
-import { deleteDeadLetter, readDeadLetters } from "../store/dead-letters.ts";
+import {
+  deleteDeadLetter,
+  hasMoreThanGrouped,
+  readDeadLetterGroups,
+  readDeadLetters,
+} from "../store/dead-letters.ts";
 import { readJobs } from "../store/job-views.ts";
 import { readOrg } from "../store/snapshot.ts";
+import type { StoredError } from "../store/transition.ts";
 import { audit } from "./audit.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { invalidArgument, notFound } from "./errors.ts";
@@ -58,6 +64,43 @@ export async function listDeadLetters(
     nextPageToken:
       rows.length > limit && last !== undefined ? writePageToken(identity, [last.position, last.jobId]) : "",
   };
+}
+
+/** Dead letters of one kind with equal errors. */
+export interface DeadLetterGroup {
+  readonly fingerprint: string;
+  readonly kind: string;
+  readonly count: number;
+  /** Of the latest; null when its job is being removed. */
+  readonly error: StoredError | null;
+  readonly firstAt: Date;
+  readonly lastAt: Date;
+  /** The latest. */
+  readonly sampleJobId: string;
+  /** How many died in each of the last 24 hours, the present one last. */
+  readonly hourly: readonly number[];
+}
+
+/** Groups the newest 100,000 dead letters by equal errors, largest group first; `kind` null for all kinds. */
+export async function listDeadLetterGroups(
+  c: Coordinator,
+  caller: Caller,
+  { kind, pageSize }: { readonly kind: string | null; readonly pageSize: number },
+): Promise<{ readonly groups: readonly DeadLetterGroup[]; readonly isTruncated: boolean }> {
+  const { orgId } = caller;
+  const violations = kind === null ? [] : nameViolations("kind", kind, slugRule);
+  if (violations.length > 0) throw invalidArgument(violations);
+  const limit = pageRows({ pageSize, pageToken: "" });
+  return readOrg(c.db.app, orgId, async (tx) => {
+    const rows = await readDeadLetterGroups(tx, orgId, { kind, limit });
+    const ids = rows.map((row) => row.sampleJobId);
+    const jobs = await readJobs(tx, orgId, ids, { isFull: false });
+    const errors = new Map(jobs.map((job) => [job.asked.jobId, jobView(job).error]));
+    return {
+      groups: rows.map((row) => ({ ...row, error: errors.get(row.sampleJobId) ?? null })),
+      isTruncated: await hasMoreThanGrouped(tx, orgId, kind),
+    };
+  });
 }
 
 /** Takes a dead letter off the list without running it again; the job stays dead. */

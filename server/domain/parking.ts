@@ -29,13 +29,18 @@ export async function parkJob(
   caller: Caller,
   { until, ...request }: ParkRequest & { readonly until: Date | null },
 ): Promise<JobView> {
-  return steer(c, caller, "park", request, ({ readAtMs }) => {
-    const wakeAfterMs = until === null ? null : Math.round(until.getTime() - readAtMs);
-    if (wakeAfterMs !== null && !(wakeAfterMs > 0 && wakeAfterMs <= longestParkMs)) {
-      throw invalidArgument([{ field: "until", message: "must lie ahead, and not more than a year" }]);
-    }
-    return { type: "held", wakeAfterMs };
-  });
+  return steer(c, caller, "park", request, ({ readAtMs }) => ({
+    type: "held",
+    wakeAfterMs: parkWakeMs(until, readAtMs),
+  }));
+}
+
+/** How long a park takes that ends at `until`, seen from `nowMs`; null for one without an end. */
+export function parkWakeMs(until: Date | null, nowMs: number): number | null {
+  if (until === null) return null;
+  const wakeAfterMs = Math.round(until.getTime() - nowMs);
+  if (wakeAfterMs > 0 && wakeAfterMs <= longestParkMs) return wakeAfterMs;
+  throw invalidArgument([{ field: "until", message: "must lie ahead, and not more than a year" }]);
 }
 
 /** T3: lets a parked job go on where it was: to its dependencies, its time or a worker. Resolves after commit. */

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { StoredError, Transition } from "../store/transition.ts";
 import type { LockedJob } from "./locked-job.ts";
+import { errorPattern } from "./rules/fingerprints.ts";
 import { isRefused, type JobEvent, transit } from "./rules/lifecycle.ts";
 import {
   avoidWorker,
@@ -142,8 +143,8 @@ function avoids({ avoid }: Shape, decision: Decision): boolean {
   return decision.state === JobState.ready && avoid.length > 0;
 }
 
-// Equal errors share it, whatever numbers they mention.
+// Equal errors share it, whatever numbers, ids and paths they mention.
 function fingerprint(kind: string, error: StoredError | null, cause: string): string {
-  const text = `${kind}\n${cause}\n${error?.code ?? ""}\n${(error?.message ?? "").replace(/[0-9a-f]{8,}|\d+/gi, "#")}`;
+  const text = `${kind}\n${cause}\n${error?.code ?? ""}\n${errorPattern(error?.message ?? "")}`;
   return createHash("sha256").update(text).digest("hex").slice(0, 12);
 }

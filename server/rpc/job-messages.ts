@@ -1,8 +1,9 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { AttemptEventSchema } from "@muster/client/v1/event";
 import type { AttemptSchema, DeadLetterSchema, JobErrorSchema, JobSchema } from "@muster/client/v1/job";
+import type { DeadLetterGroupSchema } from "@muster/client/v1/job_service";
 import type { AttemptView } from "../domain/attempts.ts";
-import type { DeadLetterView } from "../domain/dead-letters.ts";
+import type { DeadLetterGroup, DeadLetterView } from "../domain/dead-letters.ts";
 import type { JobView } from "../domain/job-views.ts";
 import type { RecordedEvent } from "../domain/rules/event-record.ts";
 import { writeJobSpec } from "./job-specs.ts";
@@ -72,6 +73,22 @@ export function attemptMessage(attempt: AttemptView): MessageInitShape<typeof At
 export function deadLetterMessage(letter: DeadLetterView): MessageInitShape<typeof DeadLetterSchema> {
   const { job, cause, fingerprint, deadAt } = letter;
   return { job: jobMessage(job), cause, fingerprint, deadTime: writeTime(deadAt) };
+}
+
+/** Dead letters with equal errors. */
+export function deadLetterGroupMessage(
+  group: DeadLetterGroup,
+): MessageInitShape<typeof DeadLetterGroupSchema> {
+  return {
+    fingerprint: group.fingerprint,
+    kind: group.kind,
+    count: BigInt(group.count),
+    error: errorMessage(group.error),
+    firstTime: writeTime(group.firstAt),
+    lastTime: writeTime(group.lastAt),
+    sampleJobId: writeId("job", group.sampleJobId),
+    hourly: [...group.hourly],
+  };
 }
 
 /** Something that an attempt said. */

@@ -5,18 +5,27 @@ import {
   type LeaseRef,
   JobView as View,
 } from "@muster/client/v1/job_service";
+import { actOnJobs } from "../domain/acts.ts";
 import { listAttempts } from "../domain/attempts.ts";
-import { discardDeadLetter, listDeadLetters } from "../domain/dead-letters.ts";
+import { discardDeadLetter, listDeadLetterGroups, listDeadLetters } from "../domain/dead-letters.ts";
 import { listJobEvents } from "../domain/event-views.ts";
+import { updateJob } from "../domain/job-edits.ts";
 import { getJob } from "../domain/job-views.ts";
 import { type CancelOutcome as Cancelled, cancelJob, retryJob, submitJob } from "../domain/jobs.ts";
 import { parkJob, unparkJob } from "../domain/parking.ts";
-import { textViolations } from "../domain/rules/texts.ts";
+import { deleteJob } from "../domain/removals.ts";
 import type { Lease } from "../domain/submit.ts";
+import { actMessage, readAct } from "./acts.ts";
 import { callerOf } from "./auth.ts";
 import { checkDependencies } from "./dependencies.ts";
 import { listJobs } from "./job-lists.ts";
-import { attemptMessage, deadLetterMessage, eventMessage, jobMessage } from "./job-messages.ts";
+import {
+  attemptMessage,
+  deadLetterGroupMessage,
+  deadLetterMessage,
+  eventMessage,
+  jobMessage,
+} from "./job-messages.ts";
 import { readJobSpec } from "./job-specs.ts";
 import { readCursor, waitJob, watchJob, writeCursor } from "./job-watch.ts";
 import {
@@ -29,6 +38,7 @@ import {
   readLease,
   readOptionalId,
   readReason,
+  readRequestId,
   readTime,
   refuseProblems,
   required,
@@ -39,6 +49,7 @@ import type { ApiParts } from "./parts.ts";
 /** `muster.v1.JobService`. */
 export function jobService(parts: ApiParts): ServiceImpl<typeof JobService> {
   const { coordinator: c } = parts;
+  const removal = { ...c, artifacts: parts.artifacts.artifacts };
   return {
     async submitJob(request, context) {
       const problems: Problems = [];
@@ -127,6 +138,27 @@ export function jobService(parts: ApiParts): ServiceImpl<typeof JobService> {
       return { deadLetters: items.map(deadLetterMessage), nextPageToken };
     },
 
+    async listDeadLetterGroups({ kind, pageSize }, context) {
+      const asked = { kind: orNull(kind), pageSize };
+      const { groups, isTruncated } = await listDeadLetterGroups(c, callerOf(context), asked);
+      return { groups: groups.map(deadLetterGroupMessage), truncated: isTruncated };
+    },
+
+    async updateJob(request, context) {
+      const { priority = null, title = null, labels } = request;
+      const edit = { ...readChange(request), priority, title, labels };
+      return { job: jobMessage(await updateJob(c, callerOf(context), edit)) };
+    },
+
+    async deleteJob(request, context) {
+      await deleteJob(removal, callerOf(context), readChange(request));
+      return {};
+    },
+
+    async actOnJobs(request, context) {
+      return actMessage(await actOnJobs(removal, callerOf(context), readAct(request)));
+    },
+
     async discardDeadLetter(request, context) {
       await discardDeadLetter(c, callerOf(context), readChange(request));
       return {};
@@ -156,10 +188,9 @@ function readChange(
   request: { readonly jobId: string; readonly reason: string; readonly requestId?: string },
   problems: Problems = [],
 ): { readonly jobId: string; readonly reason: string; readonly requestId: string } {
-  const { requestId = "" } = request;
   const jobId = readId(problems, "job", request.jobId, "jobId") ?? "";
   const reason = readReason(problems, request.reason);
-  problems.push(...textViolations("requestId", requestId, { min: 0, max: 200 }));
+  const requestId = readRequestId(problems, request.requestId ?? "");
   refuseProblems(problems);
   return { jobId, reason, requestId };
 }

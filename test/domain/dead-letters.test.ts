@@ -1,5 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { discardDeadLetter, listDeadLetters } from "../../server/domain/dead-letters.ts";
+import {
+  discardDeadLetter,
+  listDeadLetterGroups,
+  listDeadLetters,
+} from "../../server/domain/dead-letters.ts";
 import { encodeId } from "../../server/domain/ids.ts";
 import { getJob } from "../../server/domain/job-views.ts";
 import { JobState, Outcome } from "../../server/domain/rules/states.ts";
@@ -118,5 +122,39 @@ describe("discarding a dead letter", () => {
       violations: [{ field: "reason" }],
     });
     expect(await db.admin`select 1 from muster.dead_letters where job_id = ${jobId}`).toHaveLength(1);
+  });
+});
+
+describe("dead letters by equal errors", () => {
+  test("are counted, the largest group first, with the latest as the sample", async () => {
+    const orgId = await db.orgId();
+    const caller = testCaller(orgId);
+    const die = async (fingerprint: string, kind: string, hoursAgo: number, message: string) => {
+      const { jobId } = await insertJob(db, orgId, { state: JobState.dead, kind });
+      const error = { code: "E", message };
+      await insertAttempt(db, orgId, jobId, { outcome: Outcome.failed, state: JobState.dead, error });
+      await db.admin`insert into muster.dead_letters (org_id, job_id, generation, cause, fingerprint, kind, dead_at)
+        values (${orgId}, ${jobId}, 1, 'failures', ${fingerprint}, ${kind},
+          muster.muster_clock() - ${hoursAgo} * interval '1 hour')`;
+      return jobId;
+    };
+    await die("one", "index.repo", 30, "old");
+    await die("one", "index.repo", 1.5, "middle");
+    const latest = await die("one", "index.repo", 0, "new");
+    await die("two", "render.frame", 2.5, "CUDA");
+    const { groups, isTruncated } = await listDeadLetterGroups(c, caller, { kind: null, pageSize: 0 });
+    expect(isTruncated).toBe(false);
+    expect(groups.map(({ fingerprint, count }) => [fingerprint, count])).toEqual([
+      ["one", 3],
+      ["two", 1],
+    ]);
+    expect(groups[0]).toMatchObject({ kind: "index.repo", sampleJobId: latest, error: { message: "new" } });
+    const [{ firstAt, lastAt, hourly } = { firstAt: new Date(), lastAt: new Date(), hourly: [] }] = groups;
+    expect(Math.round((lastAt.getTime() - firstAt.getTime()) / 3_600_000)).toBe(30);
+    expect([hourly.length, ...hourly.slice(-3)]).toEqual([24, 0, 1, 1]);
+    const ofKind = await listDeadLetterGroups(c, caller, { kind: "render.frame", pageSize: 1 });
+    expect(ofKind.groups.map((one) => one.fingerprint)).toEqual(["two"]);
+    const none = await listDeadLetterGroups(c, testCaller(await db.orgId()), { kind: null, pageSize: 0 });
+    expect(none).toEqual({ groups: [], isTruncated: false });
   });
 });
