@@ -26,6 +26,8 @@ export interface NodeTransportOptions {
   readonly interceptors?: readonly Interceptor[];
   /** PEM of the authority that signed the server's certificate. */
   readonly ca?: string;
+  /** PEM of a certificate to show to the server, and of its private key. */
+  readonly certificate?: { readonly cert: string; readonly key: string };
 }
 
 /** Makes a transport for any service of `@muster/client/v1/*`. */
@@ -38,7 +40,9 @@ export function createMusterTransport(options: NodeTransportOptions): Transport 
     // Fields that this client does not know yet are skipped in binary, and an error in JSON.
     useBinaryFormat: true,
     ...(options.timeoutMs === undefined ? {} : { defaultTimeoutMs: options.timeoutMs }),
-    ...(options.ca === undefined ? {} : { nodeOptions: { ca: options.ca } }),
+    ...(options.ca === undefined && options.certificate === undefined
+      ? {}
+      : { nodeOptions: { ...(options.ca === undefined ? {} : { ca: options.ca }), ...options.certificate } }),
   };
   // One HTTP/2 connection is kept; a ping notices a dead peer also while a quiet stream is open.
   const http2 = { httpVersion: "2" as const, pingIntervalMs: 30_000, pingIdleConnection: true };

@@ -192,6 +192,7 @@ export function configEntries(): readonly (readonly [ConfigName, Field<unknown>]
 /** Variables `MUSTER_*` of the command line and of workers, which may stand beside those of a coordinator. */
 export const clientVariables: readonly string[] = [
   ..."CONTEXT ADDRESS ORG API_KEY API_KEY_FILE KEY KEY_FILE OUTPUT NO_COLOR TRANSPORT STATE_DIR".split(" "),
+  ..."CLIENT_CONFIG CLIENT_TLS_CA CLIENT_TLS_CERT CLIENT_TLS_KEY READ_ONLY".split(" "),
 ].map((name) => `MUSTER_${name}`);
 
 function host(key: string, byDefault: string, description: string): Field<string> {

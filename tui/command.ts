@@ -1,8 +1,7 @@
-import { Command, Help, Option } from "commander";
-import { type Call, type GlobalOptions, prepareCall } from "./call.ts";
+import { Command, Help } from "commander";
+import type { Call } from "./call.ts";
 import type { Context } from "./context.ts";
-import { usageError } from "./errors.ts";
-import { durationOption } from "./input/options.ts";
+import { givenGlobals } from "./global-options.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /** A command whose help starts with what it does and how it is used, and ends with the options of all commands. */
@@ -38,7 +37,16 @@ export interface Cli {
   /** Makes the action of a command from its body, which answers with the exit code. */
   readonly action: <Args extends unknown[]>(
     body: (call: Call, ...args: Args) => Promise<number>,
+    needs?: ActionNeeds,
   ) => (...args: Args) => Promise<void>;
+}
+
+/** What a command does without. */
+export interface ActionNeeds {
+  /** The configuration is not read before: what is wrong with it must not stop this command. */
+  readonly noConfig?: boolean;
+  /** What is wrong with the configuration leaves it out: this command says so itself. */
+  readonly toleratesConfig?: boolean;
 }
 
 /** What is known of a run at its end. */
@@ -59,76 +67,40 @@ export function makeCli(
     program,
     surroundings,
     action:
-      (body) =>
+      (body, needs = {}) =>
       async (...args) => {
         const command = args.findLast((value) => value instanceof Command);
-        const globals = command === undefined ? {} : globalOptions(command);
-        const call = prepareCall(surroundings, globals, argv, (context) => {
+        const given = command === undefined ? {} : givenGlobals(command);
+        // What a call needs takes its time to load, and help needs none of it.
+        const { startCall } = await import("./start-call.ts");
+        const call = await startCall({ surroundings, given, argv, needs }, (context) => {
           state.context = context;
         });
+        if (command !== undefined && namesThings(command)) {
+          const { resolveIds } = await import("./input/ids.ts");
+          args.splice(0, args.length, ...asGiven<typeof args>(await resolveIds(call, command, args)));
+        }
         state.exitCode = await body(call, ...args);
       },
   };
 }
 
-/** Gives a command and all below it the options that every command takes; its own win. */
-export function addGlobalOptions(command: Command): void {
-  for (const option of makeGlobalOptions()) {
-    const isTaken = command.options.some(
-      ({ long, short }) => long === option.long || (short && short === option.short),
-    );
-    if (!isTaken) command.addOption(option.helpGroup("Options of all commands:"));
-  }
-  for (const inner of command.commands) addGlobalOptions(inner);
-}
+const namingValue = /[<[](job|batch|worker|session)(\.\.\.)?[>\]]/;
 
-// The options of all commands as a command got them, at whatever level they were given.
-function globalOptions(command: Command): GlobalOptions {
-  const levels: GlobalOptions[] = [];
-  for (let level: Command | null = command; level !== null; level = level.parent) {
-    levels.unshift(givenOptions(level));
-  }
-  return Object.assign({}, ...levels);
-}
-
-/** Whether every command has the option of this name. */
-export function isGlobalOption(name: string): boolean {
-  return makeGlobalOptions().some((option) => option.attributeName() === name);
-}
-
-// A default (--no-color has one) must not hide what a level above was given.
-function givenOptions(command: Command): GlobalOptions {
-  const options = command.opts<Record<string, unknown>>();
-  return Object.fromEntries(
-    Object.entries(options).filter(([name]) => command.getOptionValueSource(name) !== "default"),
+// Whether an argument or an option that was given is the id of something.
+function namesThings(command: Command): boolean {
+  return (
+    command.registeredArguments.some((argument) => namingValue.test(`<${argument.name()}>`)) ||
+    command.options.some(
+      (option) =>
+        namingValue.test(option.flags) && command.getOptionValue(option.attributeName()) !== undefined,
+    )
   );
 }
 
-function makeGlobalOptions(): Option[] {
-  return [
-    new Option("-o, --output <format>", "how to print the answer: text, json, jsonl, name"),
-    new Option("--json", "the same as -o json: the proto3 JSON of the answer"),
-    new Option("-q, --quiet", "no messages, only data and errors"),
-    new Option("--timeout <duration>", "how long a call or a wait may take (calls: 30s)").argParser(
-      durationOption,
-    ),
-    new Option("--address <url>", "the coordinator (MUSTER_ADDRESS; http://127.0.0.1:7070)"),
-    new Option("--api-key-file <path>", "file that holds the key (MUSTER_API_KEY_FILE, MUSTER_API_KEY)"),
-    new Option("--no-color", "no colours (NO_COLOR)"),
-    new Option("-y, --yes", "yes to the question before a dangerous act").hideHelp(),
-    new Option("--confirm <name|count>", "the name or count that a severe act asks for").hideHelp(),
-    new Option("--no-input", "ask nothing; what would have to be asked is an error").hideHelp(),
-    new Option("--ascii", "no characters beyond ASCII of ours").hideHelp(),
-    new Option("-v, --verbose", "show where an unexpected error came from").hideHelp(),
-    new Option("--api-key <key>").argParser(refuseKey).hideHelp(),
-  ];
-}
-
-function refuseKey(): never {
-  throw usageError(
-    "--api-key is refused: everybody on this machine can read a command line",
-    "Put the key into a file and use --api-key-file, or set MUSTER_API_KEY.",
-  );
+// The same arguments with other texts in the place of texts: what commander hands over has no type of its own.
+function asGiven<Args extends unknown[]>(args: unknown[]): Args {
+  return args as Args;
 }
 
 // Order: what it does, examples, usage, its commands, its options; the options of all commands come last, and only

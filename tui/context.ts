@@ -1,44 +1,82 @@
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { CliError, usageError } from "./errors.ts";
-import { exitCodes } from "./exit-codes.ts";
+import { type ChosenContext, chooseContext, expandHome } from "./config/choose.ts";
+import { type ClientConfig, emptyConfig } from "./config/files.ts";
+import { findKey } from "./config/keys.ts";
+import { normalizeAddress } from "./config/settings.ts";
+import { usageError } from "./errors.ts";
 import { systemReason } from "./input/files.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 /** Which coordinator is called, and with which key. */
 export interface Context {
+  /** Its name in the configuration; undefined when none was used. */
+  readonly name: string | undefined;
   /** URL of the API, without a trailing slash. */
   readonly address: string;
-  /** ` --address <url>` if the command line named it, else empty: for commands that are suggested. */
+  /** Who named the address, for messages: `--address`, `MUSTER_ADDRESS`, `context prod`, `default`. */
+  readonly addressSource: string;
+  /** ` --address <url>` or ` -c <name>` if the command line named it, else empty: for commands that are suggested. */
   readonly addressFlag: string;
   readonly key: string | undefined;
   /** Where the key came from, for messages; undefined without one. */
   readonly keySource: string | undefined;
+  /** Calls that change something are refused. */
+  readonly isReadOnly: boolean;
+  /** PEM texts for https addresses. */
+  readonly tls: {
+    readonly ca?: string;
+    readonly certificate?: { readonly cert: string; readonly key: string };
+  };
   /** Things to tell the user that do not stop the command. */
   readonly warnings: readonly string[];
 }
 
 /** What the command line says about it. */
 export interface ContextOptions {
+  readonly context?: string | undefined;
   readonly address?: string | undefined;
   readonly apiKeyFile?: string | undefined;
+  readonly readOnly?: boolean | undefined;
+  readonly tlsCa?: string | undefined;
+  readonly tlsCert?: string | undefined;
+  readonly tlsKey?: string | undefined;
 }
 
 /** The address when none is given: where `muster dev` and `muster server` listen. */
 export const defaultAddress = "http://127.0.0.1:7070";
 
 /**
- * Finds address and key: flags, then environment, then the local default; without a key the admin key that the
- * `muster dev` or `muster server` of this user at that very address left. It goes to this machine only.
+ * Finds address and key: flags, then environment, then the context of the project, of the user, of the machine, then
+ * the local default; without a key the admin key that the `muster dev` or `muster server` of this user at that very
+ * address left. It goes to this machine only. Throws usage errors.
  */
-export function findContext(options: ContextOptions, surroundings: Surroundings): Context {
+export function findContext(
+  options: ContextOptions,
+  surroundings: Surroundings,
+  config: ClientConfig = emptyConfig,
+): Context {
   const { env } = surroundings;
-  const address = readAddress(
-    options.address ?? (env["MUSTER_ADDRESS"] || defaultAddress),
-    options.address === undefined ? "MUSTER_ADDRESS" : "--address",
-  );
-  const addressFlag = options.address === undefined ? "" : ` --address ${quote(address)}`;
-  return { address, addressFlag, ...findKey(address, options, surroundings) };
+  const chosen = chooseContext(options, surroundings, config);
+  const { address: written, source } = chooseAddress(options, env, chosen);
+  const address = readAddress(written, source);
+  const key = findKey({ address, options, chosen, config, surroundings });
+  const addressFlag =
+    options.address !== undefined
+      ? ` --address ${quote(address)}`
+      : chosen.source === "flag"
+        ? ` -c ${chosen.name}`
+        : "";
+  return {
+    name: chosen.name,
+    address,
+    addressSource: source,
+    addressFlag,
+    ...key,
+    isReadOnly: isReadOnly(options, env, config, chosen),
+    tls: readTls(options, surroundings, chosen),
+    warnings: [...config.warnings, ...key.warnings],
+  };
 }
 
 /** The file where a coordinator of this user and this address leaves its admin key for the commands of this user. */
@@ -62,18 +100,71 @@ export function isLoopback(address: string): boolean {
   return /^(127(\.\d{1,3}){3}|\[::1\]|localhost)$/i.test(host);
 }
 
-type Key = Pick<Context, "key" | "keySource" | "warnings">;
+// A context on the command line is stronger than an address in the environment.
+function chooseAddress(
+  options: ContextOptions,
+  env: Surroundings["env"],
+  chosen: ChosenContext,
+): { readonly address: string; readonly source: string } {
+  if (options.address !== undefined) return { address: options.address, source: "--address" };
+  const fromEnv = env["MUSTER_ADDRESS"];
+  if (fromEnv && chosen.source !== "flag") return { address: fromEnv, source: "MUSTER_ADDRESS" };
+  if (chosen.name === undefined) return { address: defaultAddress, source: "default" };
+  return { address: String(chosen.settings.get("address")), source: `context ${chosen.name}` };
+}
 
-function findKey(address: string, options: ContextOptions, surroundings: Surroundings): Key {
-  const { env } = surroundings;
-  const path = options.apiKeyFile ?? (env["MUSTER_API_KEY"] ? undefined : env["MUSTER_API_KEY_FILE"]);
-  if (path) {
-    const flag = options.apiKeyFile === undefined ? "MUSTER_API_KEY_FILE" : "--api-key-file";
-    return keyFromFile(path, flag, surroundings);
+// Nobody can take it back: what any of them forbids is forbidden.
+function isReadOnly(
+  options: ContextOptions,
+  env: Surroundings["env"],
+  config: ClientConfig,
+  chosen: ChosenContext,
+): boolean {
+  const fromEnv = env["MUSTER_READ_ONLY"];
+  return (
+    options.readOnly === true ||
+    (fromEnv !== undefined && !["", "0", "false"].includes(fromEnv)) ||
+    config.files.some(({ settings }) => settings.get("readOnly") === true) ||
+    chosen.settings.get("readOnly") === true
+  );
+}
+
+function readTls(options: ContextOptions, surroundings: Surroundings, chosen: ChosenContext): Context["tls"] {
+  const { env, cwd } = surroundings;
+  const read = (flag: string, given: string | undefined, variable: string, setting: string) => {
+    const ofContext = chosen.settings.get(setting);
+    if (given !== undefined) return readPem(resolve(cwd, given), flag);
+    if (env[variable]) return readPem(resolve(cwd, env[variable]), variable);
+    if (typeof ofContext !== "string") return undefined;
+    return readPem(expandHome(ofContext, chosen, surroundings), `${setting} of context ${chosen.name}`);
+  };
+  const ca = read("--tls-ca", options.tlsCa, "MUSTER_CLIENT_TLS_CA", "tlsCa");
+  const cert = read("--tls-cert", options.tlsCert, "MUSTER_CLIENT_TLS_CERT", "tlsCert");
+  const key = read("--tls-key", options.tlsKey, "MUSTER_CLIENT_TLS_KEY", "tlsKey");
+  if ((cert === undefined) !== (key === undefined)) {
+    throw usageError(
+      "a certificate needs its key, and a key its certificate",
+      "Give both of --tls-cert, --tls-key.",
+    );
   }
-  const key = env["MUSTER_API_KEY"];
-  if (key) return { key: readKey(key, "MUSTER_API_KEY"), keySource: "MUSTER_API_KEY", warnings: [] };
-  return localKey(address, surroundings);
+  return {
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined || key === undefined ? {} : { certificate: { cert, key } }),
+  };
+}
+
+function readPem(path: string, source: string): string {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (cause) {
+    throw usageError(
+      `${source}: cannot read ${path}: ${systemReason(cause)}`,
+      "Check the path, and who may read it.",
+    );
+  }
+  if (text.includes("-----BEGIN ")) return text;
+  throw usageError(`${source}: ${path} is not a PEM file`, "It must hold -----BEGIN ... lines.");
 }
 
 // Safe to copy into a shell: a path may hold what it would read as its own.
@@ -81,54 +172,11 @@ function quote(address: string): string {
   return /^[\w.:/-]+$/.test(address) ? address : `'${address.replaceAll("'", "%27")}'`;
 }
 
-function readAddress(text: string, source: string): string {
-  const full = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`;
-  const url = URL.parse(full);
-  const isPlain = url !== null && /^https?:$/.test(url.protocol) && url.search === "" && url.hash === "";
-  if (!isPlain || url.username !== "" || url.password !== "") {
-    throw usageError(
-      `${source} is not the address of a coordinator: ${JSON.stringify(text)}`,
-      "Write it like http://127.0.0.1:7070.",
-    );
-  }
-  return `${url.origin}${url.pathname.replace(/\/+$/, "")}`;
-}
-
-function keyFromFile(path: string, source: string, surroundings: Surroundings): Key {
-  const full = resolve(surroundings.cwd, path);
-  try {
-    const warnings =
-      (statSync(full).mode & 0o077) === 0
-        ? []
-        : [`the key file ${path} can be read by others on this machine; run: chmod 600 ${path}`];
-    return { key: readKey(readFileSync(full, "utf8"), path), keySource: path, warnings };
-  } catch (cause) {
-    if (cause instanceof CliError) throw cause;
-    throw usageError(
-      `${source}: cannot read ${path}: ${systemReason(cause)}`,
-      "Check the path, and who may read it.",
-    );
-  }
-}
-
-function localKey(address: string, surroundings: Surroundings): Key {
-  const none = { key: undefined, keySource: undefined, warnings: [] };
-  if (!isLoopback(address)) return none;
-  const path = localKeyPath(address, surroundings);
-  try {
-    return { key: readKey(readFileSync(path, "utf8"), path), keySource: path, warnings: [] };
-  } catch (cause) {
-    if (cause instanceof CliError) throw cause;
-    return none;
-  }
-}
-
-function readKey(text: string, source: string): string {
-  const key = text.trim();
-  if (/^[\u0021-\u007e]+$/.test(key)) return key;
-  throw new CliError(`${source} does not hold a key`, {
-    reason: "KEY_MALFORMED",
-    exitCode: exitCodes.notAllowed,
-    suggestion: "A key is one word, like mk_api_...; write it to the file again.",
-  });
+function readAddress(written: string, source: string): string {
+  const address = normalizeAddress(written);
+  if (address !== undefined) return address;
+  throw usageError(
+    `${source} is not the address of a coordinator: ${JSON.stringify(written)}`,
+    "Write it like http://127.0.0.1:7070.",
+  );
 }

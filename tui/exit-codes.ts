@@ -1,5 +1,3 @@
-import { Code } from "@connectrpc/connect";
-
 /** Every exit code of the program; scripts may rely on them. */
 export const exitCodes = {
   done: 0,
@@ -12,6 +10,7 @@ export const exitCodes = {
   timedOut: 7,
   jobFailed: 9,
   limit: 10,
+  checkFailed: 11,
   partFailed: 12,
   noWork: 20,
   config: 78,
@@ -31,40 +30,10 @@ export const exitCodeMeanings: readonly (readonly [code: number, meaning: string
   [exitCodes.timedOut, "timed out: a call, or the --timeout of a wait"],
   [exitCodes.jobFailed, "the job or batch itself failed or was cancelled (--wait, wait, --exit-status)"],
   [exitCodes.limit, "over a quota, a rate or a size limit"],
+  [exitCodes.checkFailed, "doctor found something that does not work"],
   [exitCodes.partFailed, "a part failed; the messages say which"],
   [exitCodes.noWork, "worker run --once, work check: there was nothing to do"],
-  [exitCodes.config, "server, dev: the configuration is not valid"],
-  [exitCodes.interrupted, "ended by Ctrl-C (SIGINT)"],
+  [exitCodes.config, "the configuration of the server, or of this program, is not valid"],
+  [exitCodes.interrupted, "ended by Ctrl-C (SIGINT), or answered no"],
   [exitCodes.terminated, "ended by SIGTERM"],
 ];
-
-/** The exit code for the status code of a call. */
-export function exitCodeOfStatus(code: Code): number {
-  switch (code) {
-    case Code.InvalidArgument:
-    case Code.OutOfRange:
-      return exitCodes.usage;
-    case Code.NotFound:
-      return exitCodes.notFound;
-    case Code.Unauthenticated:
-    case Code.PermissionDenied:
-      return exitCodes.notAllowed;
-    case Code.FailedPrecondition:
-    case Code.Aborted:
-    case Code.AlreadyExists:
-      return exitCodes.conflict;
-    case Code.Unavailable:
-      return exitCodes.unreachable;
-    case Code.DeadlineExceeded:
-      return exitCodes.timedOut;
-    case Code.ResourceExhausted:
-      return exitCodes.limit;
-    case Code.Canceled:
-      return exitCodes.interrupted;
-    case Code.Internal:
-    case Code.Unknown:
-    case Code.DataLoss:
-    case Code.Unimplemented:
-      return exitCodes.unexpected;
-  }
-}

@@ -1,31 +1,11 @@
 import { CommanderError } from "commander";
-import { addGlobalOptions, MusterCommand, makeCli, type RunState } from "./command.ts";
-import { registerArtifact } from "./commands/artifact.ts";
-import { registerAttention } from "./commands/attention.ts";
-import { registerAudit } from "./commands/audit.ts";
-import { registerBatch } from "./commands/batch.ts";
-import { registerDev } from "./commands/dev.ts";
-import { registerDlq } from "./commands/dlq.ts";
-import { registerFind } from "./commands/find.ts";
-import { registerHelp } from "./commands/help.ts";
-import { registerJob } from "./commands/job.ts";
-import { registerKey } from "./commands/key.ts";
-import { registerProject } from "./commands/project.ts";
-import { registerProto } from "./commands/proto.ts";
-import { registerQueues } from "./commands/queue.ts";
-import { registerServer } from "./commands/server.ts";
-import { registerSession } from "./commands/session.ts";
-import { registerStatus } from "./commands/status.ts";
-import { registerSystem } from "./commands/system.ts";
-import { registerTop } from "./commands/top.ts";
-import { registerVersion } from "./commands/version.ts";
-import { registerWhoAmI } from "./commands/whoami.ts";
-import { registerWork } from "./commands/work.ts";
-import { registerWorker } from "./commands/worker.ts";
-import { CliError, renderReport, renderReportJson, reportError, usageError } from "./errors.ts";
+import { type Cli, MusterCommand, makeCli, type RunState } from "./command.ts";
+import { CliError, usageError } from "./errors.ts";
 import { exitCodes } from "./exit-codes.ts";
-import { paintFor, paintLevel } from "./output/paint.ts";
+import { addGlobalOptions, makeGlobalOptions } from "./global-options.ts";
+import { type Noun, nouns } from "./nouns.ts";
 import { interruption, type Surroundings } from "./surroundings.ts";
+import { readVersion } from "./version.ts";
 
 /**
  * Runs one command line (without the program's name) and answers with the exit code. Never throws; errors are
@@ -34,6 +14,7 @@ import { interruption, type Surroundings } from "./surroundings.ts";
 export async function runProgram(argv: readonly string[], surroundings: Surroundings): Promise<number> {
   const state: RunState = { exitCode: exitCodes.done, context: undefined };
   try {
+    if (argv[0] === "__complete") return await printCompletion(argv.slice(1), surroundings, state);
     const program = await makeProgram(argv, surroundings, state);
     if (argv.length === 0) {
       surroundings.stdout.write(`${program.helpInformation()}\n${firstSteps}\n`);
@@ -44,8 +25,23 @@ export async function runProgram(argv: readonly string[], surroundings: Surround
       ? interruption(surroundings.signal).exitCode
       : state.exitCode;
   } catch (error) {
-    return reportFailure(error, state, argv, surroundings);
+    return await reportFailure(error, state, argv, surroundings);
   }
+}
+
+// What the scripts of `muster completion` call: `--line <line up to the cursor>`, or `-- <words>`.
+async function printCompletion(
+  argv: readonly string[],
+  surroundings: Surroundings,
+  state: RunState,
+): Promise<number> {
+  const { complete, completionLines } = await import("./completion/complete.ts");
+  const { wordsOfLine } = await import("./completion/words.ts");
+  const words = argv[0] === "--line" ? wordsOfLine(argv[1] ?? "") : argv.slice(1);
+  const program = await makeProgram(words.slice(0, -1), surroundings, state);
+  const found = await complete(program, words, surroundings);
+  surroundings.stdout.write(`${completionLines(found).join("\n")}\n`);
+  return exitCodes.done;
 }
 
 const firstSteps = "Nothing is running yet? Start with: muster dev";
@@ -77,48 +73,57 @@ async function makeProgram(
       "muster job submit shell.run --wait -- date    # submit a job and wait for its result",
       "muster top                                    # watch it all",
     );
-  const cli = makeCli(program, surroundings, argv, state);
-  program.commandsGroup("Run:");
-  registerDev(cli);
-  await registerServer(cli, argv);
-  program.commandsGroup("Work:");
-  registerJob(cli);
-  registerBatch(cli);
-  registerDlq(cli);
-  registerWorker(cli);
-  registerWork(cli);
-  registerQueues(cli);
-  registerProject(cli);
-  registerSession(cli);
-  registerArtifact(cli);
-  program.commandsGroup("Look:");
-  registerStatus(cli);
-  registerAttention(cli);
-  registerFind(cli);
-  registerAudit(cli);
-  registerSystem(cli);
-  registerTop(cli);
-  program.commandsGroup("More:");
-  registerWhoAmI(cli);
-  registerKey(cli);
-  registerProto(cli);
-  registerVersion(cli);
-  registerHelp(cli);
+  program.version(`muster ${readVersion()}`, "-V, --version", "show the version");
+  await addNouns(program, makeCli(program, surroundings, argv, state), argv);
   addGlobalOptions(program);
   return program;
 }
 
-function reportFailure(
+// Loads the nouns that the command line speaks of; of the others the list of commands needs name and description.
+async function addNouns(program: MusterCommand, cli: Cli, argv: readonly string[]): Promise<void> {
+  const asked = askedNouns(argv);
+  const loads = new Set(asked.map(({ load }) => load));
+  for (const [heading, below] of nouns) {
+    program.commandsGroup(heading);
+    for (const { name, aliases = [], description, load } of below) {
+      if (loads.delete(load)) await (await load())(cli, argv);
+      const there = program.commands.find((one) => one.name() === name);
+      const command = there ?? program.command(name).description(description);
+      for (const alias of aliases) if (!command.aliases().includes(alias)) command.alias(alias);
+    }
+  }
+}
+
+function askedNouns(argv: readonly string[]): Noun[] {
+  const [first, second] = plainWords(argv);
+  const words = first === "help" ? [first, second] : [first];
+  return nouns
+    .flatMap(([, below]) => below)
+    .filter(({ name, aliases = [] }) => words.some((word) => word === name || aliases.includes(word ?? "")));
+}
+
+/** The words of a command line that are neither options nor values of the options of all commands. */
+export function plainWords(argv: readonly string[]): string[] {
+  const withValue = new Set(
+    makeGlobalOptions().flatMap(({ required, long, short }) => (required ? [long, short] : [])),
+  );
+  const own = ownArguments(argv);
+  return own.filter((word, at) => !word.startsWith("-") && !withValue.has(own[at - 1] ?? ""));
+}
+
+async function reportFailure(
   error: unknown,
   { context }: RunState,
   argv: readonly string[],
   surroundings: Surroundings,
-): number {
+): Promise<number> {
   const { signal, stderr, env } = surroundings;
   if (error instanceof CommanderError && isHelp(error)) {
     return error.code === "commander.help" ? exitCodes.usage : exitCodes.done;
   }
   if (signal.aborted && !(error instanceof CliError)) return interruption(signal).exitCode;
+  const { reportError, renderReport, renderReportJson } = await import("./report.ts");
+  const { paintFor, paintLevel } = await import("./output/paint.ts");
   const report = reportError(error instanceof CommanderError ? readableUsage(error) : error, context);
   if (wantsJson(argv)) stderr.write(renderReportJson(report));
   else {

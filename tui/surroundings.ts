@@ -22,6 +22,8 @@ export interface Surroundings {
   readonly cwd: string;
   /** The user's home directory. */
   readonly home: string;
+  /** The configuration for everybody on this machine; /etc/muster/config.yaml when absent. */
+  readonly systemConfig?: string | undefined;
   /** Milliseconds since 1970, by the clock of this machine. */
   readonly now: () => number;
   /** Calls back when the process is told to read its files again, until the answer is called. */

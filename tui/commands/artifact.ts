@@ -10,7 +10,6 @@ import type { Cli } from "../command.ts";
 import { usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { layTable } from "../output/table.ts";
-import { showAge } from "../output/time.ts";
 import { downloadToFile, downloadToOutput } from "../stream/download.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
 
@@ -68,7 +67,7 @@ async function printArtifacts(call: Call, jobId: string, options: PageOptions): 
     String(one.attempt),
     String(one.sizeBytes),
     one.contentType,
-    showAge(one.createTime, call.surroundings.now()),
+    call.output.age(one.createTime, call.surroundings.now()),
     one.name,
   ];
   call.output.print({

@@ -94,7 +94,7 @@ function itemTable(items: readonly AttentionItem[], output: Output, nowMs: numbe
     severityWord(item),
     causeWord(item.cause),
     item.target,
-    showAge(item.since, nowMs),
+    output.age(item.since, nowMs),
     String(item.jobs),
     item.summary,
     item.fix,

@@ -10,7 +10,7 @@ import { durationFromMs } from "../input/values.ts";
 import type { Output } from "../output/output.ts";
 import { jobLooks } from "../output/states.ts";
 import { layFacts } from "../output/table.ts";
-import { showCount, showTimeAndAge } from "../output/time.ts";
+import { showCount } from "../output/time.ts";
 import { waitUntilDone } from "./job-wait.ts";
 
 /**
@@ -49,7 +49,7 @@ export function batchFacts(batch: Batch | undefined, output: Output, nowMs: numb
     [
       ["batch", batch.batchId],
       ["title", batch.title],
-      ["submitted", showTimeAndAge(batch.createTime, nowMs)],
+      ["submitted", output.timeAndAge(batch.createTime, nowMs)],
       ["jobs", showCount(batch.total)],
       ["pending", showCount(batch.pending)],
       ["succeeded", showCount(batch.succeeded)],

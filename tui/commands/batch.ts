@@ -7,7 +7,7 @@ import {
 import type { Cli } from "../command.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { layTable } from "../output/table.ts";
-import { showAge, showCount } from "../output/time.ts";
+import { showCount } from "../output/time.ts";
 import { batchFacts, waitForBatch } from "./batch-wait.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
 
@@ -69,7 +69,7 @@ export function registerBatch(cli: Cli): void {
               page.rows.map((one) => [
                 one.batchId,
                 ...[one.total, one.pending, one.succeeded, one.cancelled, one.dead].map(showCount),
-                showAge(one.createTime, call.surroundings.now()),
+                call.output.age(one.createTime, call.surroundings.now()),
                 one.title,
               ]),
               call.output.layout,

@@ -8,7 +8,6 @@ import type { Cli } from "../command.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { sanitize } from "../output/sanitize.ts";
 import { layTable } from "../output/table.ts";
-import { showAge } from "../output/time.ts";
 import { retryJob } from "./job.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
 import { forEachId } from "./several.ts";
@@ -54,7 +53,7 @@ export function registerDlq(cli: Cli): void {
                 one.job?.spec?.kind ?? "",
                 one.cause,
                 one.fingerprint,
-                showAge(one.deadTime, call.surroundings.now()),
+                call.output.age(one.deadTime, call.surroundings.now()),
                 one.job?.error === undefined ? "" : `${one.job.error.code}: ${one.job.error.message}`,
               ]),
               call.output.layout,

@@ -13,17 +13,49 @@ export function registerHelp(cli: Cli): void {
     .description("Show help on a command or a topic.")
     .examples("muster help job submit", ...topics.map((topic) => `muster help ${topic}`))
     .action(
-      cli.action(async (call, words: string[]) => {
-        const topic = words.length === 1 ? helpTopics.get(words[0] ?? "") : undefined;
-        if (topic !== undefined) {
-          for (const line of topic(call.output)) call.output.data(line);
+      cli.action(
+        async (call, words: string[]) => {
+          const topic = words.length === 1 ? helpTopics.get(words[0] ?? "") : undefined;
+          if (topic !== undefined) {
+            for (const line of topic(call.output)) call.output.data(line);
+            return exitCodes.done;
+          }
+          call.output.data(findCommand(cli.program, words, topics).helpInformation().trimEnd());
+          if (words.length === 0)
+            call.output.data(`\nTopics: ${topics.map((one) => `muster help ${one}`).join(", ")}`);
           return exitCodes.done;
-        }
-        call.output.data(findCommand(cli.program, words, topics).helpInformation().trimEnd());
-        if (words.length === 0)
-          call.output.data(`\nTopics: ${topics.map((one) => `muster help ${one}`).join(", ")}`);
-        return exitCodes.done;
-      }),
+        },
+        { noConfig: true },
+      ),
+    );
+}
+
+/** Registers `muster docs`: what `muster help` has, to read or to keep. */
+export function registerDocs(cli: Cli): void {
+  const topics = [...helpTopics.keys()];
+  cli.program
+    .command("docs [topic]")
+    .description("Print the topics of the help, one or all.")
+    .examples("muster docs", "muster docs filter", "muster docs > muster.txt")
+    .action(
+      cli.action(
+        async (call, name: string | undefined) => {
+          const found = name === undefined ? topics : topics.filter((topic) => topic === name);
+          if (found.length === 0) {
+            throw usageError(
+              `there is no topic ${JSON.stringify(name)}`,
+              didYouMean(name ?? "", topics) ?? `There are ${topics.join(", ")}.`,
+            );
+          }
+          for (const [at, topic] of found.entries()) {
+            if (at > 0) call.output.data("");
+            if (name === undefined) call.output.data(`${topic}\n${"=".repeat(topic.length)}`);
+            for (const line of helpTopics.get(topic)?.(call.output) ?? []) call.output.data(line);
+          }
+          return exitCodes.done;
+        },
+        { noConfig: true },
+      ),
     );
 }
 

@@ -11,7 +11,7 @@ import type { Output } from "../output/output.ts";
 import { sanitize } from "../output/sanitize.ts";
 import { type Look, showLook } from "../output/states.ts";
 import { type Cell, layFacts, layTable } from "../output/table.ts";
-import { showCount, showTimeAndAge } from "../output/time.ts";
+import { showCount } from "../output/time.ts";
 
 const anId = "job_01jd9y3f4k8qkx2m0000000000";
 
@@ -68,7 +68,7 @@ function explanation(found: ExplainJobResponse, output: Output, nowMs: number, i
   const shown = isAll ? workers : workers.slice(0, workersShown);
   const facts: [string, Cell | undefined][] = [
     ["ahead of it", jobsAhead === 0 ? undefined : showJobs(jobsAhead)],
-    ["starts", showTimeAndAge(found.estimatedStartTime, nowMs)],
+    ["starts", output.timeAndAge(found.estimatedStartTime, nowMs)],
     ["workers", countsOf(found.workerCounts)],
   ];
   return [

@@ -8,7 +8,7 @@ import type { Output } from "../output/output.ts";
 import { sanitize, sanitizeLines } from "../output/sanitize.ts";
 import { lookOfJob, outcomeWord } from "../output/states.ts";
 import { type Cell, layFacts, layTable } from "../output/table.ts";
-import { durationToMs, showAge, showCounted, showDuration, showTimeAndAge } from "../output/time.ts";
+import { durationToMs, showAge, showCounted, showDuration } from "../output/time.ts";
 
 /** A table of jobs. */
 export function jobTable(jobs: readonly Job[], output: Output, nowMs: number): string[] {
@@ -29,7 +29,7 @@ export function jobTable(jobs: readonly Job[], output: Output, nowMs: number): s
     showPriority(job.spec?.priority),
     String(job.attempt),
     job.workerName,
-    showAge(job.createTime, nowMs),
+    output.age(job.createTime, nowMs),
     aboutJob(job),
   ]);
   return layTable(columns, rows, output.layout);
@@ -64,11 +64,11 @@ export function jobDetail(job: Job, output: Output, nowMs: number): string[] {
       ["attempt", attemptText(job)],
       ["worker", job.workerName === "" ? job.workerId : `${job.workerName} (${job.workerId})`],
       ["lease", job.leaseId],
-      ["submitted", showTimeAndAge(job.createTime, nowMs)],
-      ["started", showTimeAndAge(job.startTime, nowMs)],
-      ["ended", showTimeAndAge(job.endTime, nowMs)],
-      ["next try", showTimeAndAge(job.wakeTime, nowMs)],
-      ["deadline", showTimeAndAge(spec?.deadline, nowMs)],
+      ["submitted", output.timeAndAge(job.createTime, nowMs)],
+      ["started", output.timeAndAge(job.startTime, nowMs)],
+      ["ended", output.timeAndAge(job.endTime, nowMs)],
+      ["next try", output.timeAndAge(job.wakeTime, nowMs)],
+      ["deadline", output.timeAndAge(spec?.deadline, nowMs)],
       ["soft timeout", duration(spec?.softTimeout)],
       ["hard timeout", duration(spec?.hardTimeout)],
       ["progress", progressText(job)],
@@ -103,7 +103,7 @@ export function attemptTable(attempts: readonly Attempt[], output: Output, nowMs
     outcomeWord(one.outcome) + (one.final ? " (final)" : ""),
     one.workerName || one.workerId || "-",
     ...(attempts.some(({ sessionId }) => sessionId !== "") ? [one.sessionId || "-"] : []),
-    showTimeAndAge(one.startTime, nowMs) || "-",
+    output.timeAndAge(one.startTime, nowMs) || "-",
     tookText(one, nowMs),
     one.error === undefined ? "" : `${one.error.code}: ${one.error.message}`,
   ]);

@@ -3,11 +3,12 @@ import { ConnectError } from "@connectrpc/connect";
 import { BatchService, SubmitBatchResponseSchema } from "@muster/client/v1/batch_service";
 import { type JobSpec, JobSpecSchema } from "@muster/client/v1/job";
 import type { Call } from "../call.ts";
-import { CliError, reportError, usageError, type Violation } from "../errors.ts";
+import { CliError, usageError, type Violation } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { readText, sourceName } from "../input/files.ts";
 import { type JobsFile, readJobsFile } from "../input/jobs-file.ts";
 import { showCount, showCounted } from "../output/time.ts";
+import { reportError } from "../report.ts";
 import { waitForBatch } from "./batch-wait.ts";
 import type { SubmitOptions } from "./job-submit.ts";
 

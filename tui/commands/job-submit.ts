@@ -1,26 +1,27 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import type {
+import {
   DependencyPolicy,
-  DependencySchema,
-  JobSpecSchema,
-  JobTargetSchema,
+  type DependencySchema,
+  type JobSpecSchema,
+  type JobTargetSchema,
 } from "@muster/client/v1/job";
 import { JobService, SubmitJobResponseSchema } from "@muster/client/v1/job_service";
 import type { Call } from "../call.ts";
-import { type Cli, isGlobalOption, type MusterCommand } from "../command.ts";
+import type { Cli, MusterCommand } from "../command.ts";
 import { usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
+import { isGlobalOption } from "../global-options.ts";
 import {
   durationOption,
   listOption,
+  orThrow,
   pairOption,
-  policyOption,
   priorityOption,
   timeOption,
   wholeOption,
 } from "../input/options.ts";
 import { readPayload } from "../input/payload.ts";
-import { durationFromMs, timeFromMs } from "../input/values.ts";
+import { durationFromMs, readPolicy, timeFromMs } from "../input/values.ts";
 import { submitFile } from "./job-submit-file.ts";
 import { waitForJob } from "./job-wait.ts";
 import { printWatch } from "./job-watch.ts";
@@ -274,4 +275,10 @@ function checkFileOptions(
     throw usageError(`${flags.join(", ")} cannot be used with -f`, "Write it into the file, for each job.");
   }
   return options;
+}
+
+function policyOption(text: string): DependencyPolicy {
+  return orThrow(readPolicy(text)) === "DEPENDENCY_POLICY_RELEASE"
+    ? DependencyPolicy.RELEASE
+    : DependencyPolicy.CANCEL;
 }

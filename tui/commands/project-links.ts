@@ -8,7 +8,6 @@ import type { Cli, MusterCommand } from "../command.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { Output } from "../output/output.ts";
 import { layTable } from "../output/table.ts";
-import { showAge } from "../output/time.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
 
 /** Registers `muster project links`. */
@@ -55,7 +54,7 @@ function linkTable(links: readonly WorkerProject[], output: Output, nowMs: numbe
   const rows = links.map(({ workerName, linkedProject: linked }) => [
     linked?.project ?? "",
     workerName,
-    showAge(linked?.linkTime, nowMs),
+    output.age(linked?.linkTime, nowMs),
     linked?.linkedBy || "-",
     linked?.remoteUrl || "-",
     linked?.root || "-",

@@ -13,7 +13,6 @@ import { didYouMean } from "../input/suggest.ts";
 import type { Output } from "../output/output.ts";
 import { sanitize } from "../output/sanitize.ts";
 import { layTable } from "../output/table.ts";
-import { showAge } from "../output/time.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
 import { forEachId } from "./several.ts";
 
@@ -128,8 +127,8 @@ function pullTable(pulls: readonly PullRequest[], output: Output, nowMs: number)
     one.url,
     one.counted ? stateWord(one) : `${stateWord(one)}, not counted`,
     one.project,
-    showAge(one.createTime, nowMs),
-    showAge(one.updateTime, nowMs),
+    output.age(one.createTime, nowMs),
+    output.age(one.updateTime, nowMs),
     one.jobId,
   ]);
   return layTable(columns, rows, output.layout);

@@ -2,7 +2,7 @@ import type { Queue } from "@muster/client/v1/queue_service";
 import type { Output } from "../output/output.ts";
 import { sanitize } from "../output/sanitize.ts";
 import { type Cell, layFacts, layTable } from "../output/table.ts";
-import { durationToMs, showAge, showCount, showDuration, showTimeAndAge } from "../output/time.ts";
+import { durationToMs, showCount, showDuration, showTimeAndAge } from "../output/time.ts";
 
 /** A table of queues, kinds or pools. */
 export function queueTable(queues: readonly Queue[], noun: string, output: Output, nowMs: number): string[] {
@@ -24,7 +24,7 @@ export function queueTable(queues: readonly Queue[], noun: string, output: Outpu
   const rows = queues.map((one): Cell[] => [
     one.name,
     stateCell(one),
-    ...(hasCounts ? countCells(one, nowMs) : []),
+    ...(hasCounts ? countCells(one, output, nowMs) : []),
     leasedOf(one),
     showLimit(one),
     showRate(one) ?? "-",
@@ -42,13 +42,16 @@ export function queueFacts(queue: Queue, noun: string, output: Output, nowMs: nu
       [noun, queue.name],
       ["state", stateCell(queue)],
       ["why", queue.pauseReason],
-      ["paused", showTimeAndAge(queue.pauseTime, nowMs)],
-      ["resumes", queue.paused ? showTimeAndAge(queue.resumeTime, nowMs) || "when it is resumed" : undefined],
+      ["paused", output.timeAndAge(queue.pauseTime, nowMs)],
+      [
+        "resumes",
+        queue.paused ? output.timeAndAge(queue.resumeTime, nowMs) || "when it is resumed" : undefined,
+      ],
       ["leased", leasedOf(queue)],
       ["limit", showLimit(queue)],
       ["rate", showRate(queue) ?? "-"],
       ["ready", of(counts?.ready)],
-      ["oldest ready", showTimeAndAge(queue.oldestReadyTime, nowMs)],
+      ["oldest ready", output.timeAndAge(queue.oldestReadyTime, nowMs)],
       ["blocked", of(counts?.blocked)],
       ["scheduled", of(counts?.scheduled)],
       ["parked", of(counts?.parked)],
@@ -90,12 +93,12 @@ function whyPaused(queue: Queue, nowMs: number): string {
   return [queue.pauseReason, until].filter((part) => part !== "").join("; ");
 }
 
-function countCells({ counts, oldestReadyTime }: Queue, nowMs: number): Cell[] {
+function countCells({ counts, oldestReadyTime }: Queue, output: Output, nowMs: number): Cell[] {
   const waiting = counts && counts.blocked + counts.scheduled + counts.parked;
   return [
     counts === undefined ? "-" : showCount(counts.ready),
     waiting === undefined ? "-" : showCount(waiting),
-    showAge(oldestReadyTime, nowMs),
+    output.age(oldestReadyTime, nowMs),
   ];
 }
 

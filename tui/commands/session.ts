@@ -15,7 +15,7 @@ import { exitCodes } from "../exit-codes.ts";
 import type { Output } from "../output/output.ts";
 import { sanitize } from "../output/sanitize.ts";
 import { type Cell, layFacts, layTable } from "../output/table.ts";
-import { showAge, showCounted, showTimeAndAge } from "../output/time.ts";
+import { showCounted, showTimeAndAge } from "../output/time.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
 import { forEachId } from "./several.ts";
 
@@ -197,7 +197,7 @@ function sessionTable(sessions: readonly Session[], output: Output, nowMs: numbe
     one.workerName || one.workerId,
     one.agent || "-",
     SessionState[one.state] ?? "UNKNOWN",
-    showAge(one.activeTime, nowMs),
+    output.age(one.activeTime, nowMs),
     usableCell(one),
   ]);
   return layTable(columns, rows, output.layout);
@@ -218,9 +218,9 @@ function sessionFacts(session: Session, waitingJobs: number, call: Call): string
       ["agent session", session.agentSessionId],
       ["role", session.role],
       ["terminal", session.terminalTarget],
-      ["active", showTimeAndAge(session.activeTime, nowMs)],
+      ["active", call.output.timeAndAge(session.activeTime, nowMs)],
       ["archived", archivedText(session, nowMs)],
-      ["registered", showTimeAndAge(session.registerTime, nowMs)],
+      ["registered", call.output.timeAndAge(session.registerTime, nowMs)],
     ],
     call.output.layout,
   );

@@ -1,6 +1,7 @@
 import type { Call } from "../call.ts";
-import { CliError, reportError } from "../errors.ts";
+import { CliError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
+import { reportError } from "../report.ts";
 
 /**
  * Does the same with each id. One that fails does not stop the others: with several ids the failures are told

@@ -1,11 +1,9 @@
-import { readFileSync } from "node:fs";
 import type { Cli } from "../command.ts";
 import { exitCodes } from "../exit-codes.ts";
-import { findUpward } from "./package-files.ts";
+import { readVersion } from "../version.ts";
 
-/** Registers `muster version` and `--version`. */
+/** Registers `muster version`. */
 export function registerVersion(cli: Cli): void {
-  cli.program.version(`muster ${readVersion()}`, "-V, --version", "show the version");
   cli.program
     .command("version")
     .description("Show the version of this program.")
@@ -20,12 +18,4 @@ export function registerVersion(cli: Cli): void {
         return exitCodes.done;
       }),
     );
-}
-
-/** The version of this package. */
-export function readVersion(): string {
-  const path = findUpward("package.json");
-  const text: unknown = path === undefined ? undefined : JSON.parse(readFileSync(path, "utf8"));
-  const isObject = typeof text === "object" && text !== null && "version" in text;
-  return isObject ? String(text.version) : "unknown";
 }

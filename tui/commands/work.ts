@@ -5,7 +5,7 @@ import { listOption, wholeOption } from "../input/options.ts";
 import { showPriority } from "../input/values.ts";
 import type { Output } from "../output/output.ts";
 import { type Cell, layTable } from "../output/table.ts";
-import { showAge, showCount } from "../output/time.ts";
+import { showCount } from "../output/time.ts";
 
 /** Ready jobs that the coordinator counts at most. */
 const mostCounted = 10_000;
@@ -66,7 +66,7 @@ export function lineTable(lines: readonly ReadyLine[], output: Output, nowMs: nu
     line.kind,
     line.queue,
     line.ready >= mostCounted ? `${showCount(mostCounted)}+` : showCount(line.ready),
-    showAge(line.readyTime, nowMs),
+    output.age(line.readyTime, nowMs),
     showPriority(line.priority),
     String(line.points),
     line.requiredSkills.join(" ") || "-",

@@ -16,7 +16,7 @@ import { systemReason } from "../input/files.ts";
 import type { Output } from "../output/output.ts";
 import { workerLooks } from "../output/states.ts";
 import { type Cell, layFacts, layTable } from "../output/table.ts";
-import { showAge, showTimeAndAge } from "../output/time.ts";
+import { showTimeAndAge } from "../output/time.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
 import { registerDisable } from "./worker-disable.ts";
 import { registerDrain, workerName } from "./worker-drain.ts";
@@ -154,7 +154,7 @@ export function workerTable(workers: readonly Worker[], output: Output, nowMs: n
     workerStateCell(one, output),
     `${one.leases}/${one.capacity?.slots ?? 0}`,
     `${one.pointsUsed}/${one.capacity?.points ?? 0}`,
-    showAge(one.seenTime, nowMs),
+    output.age(one.seenTime, nowMs),
     one.version || "-",
     one.skills.map(({ name }) => name).join(" "),
     ...(workers.some(whyHeld) ? [whyHeld(one) ?? ""] : []),
@@ -175,7 +175,7 @@ function workerFacts(worker: Worker, output: Output, nowMs: number): string[] {
       [
         "suspect",
         worker.suspectSince &&
-          `leaves a cancel unanswered since ${showTimeAndAge(worker.suspectSince, nowMs)}`,
+          `leaves a cancel unanswered since ${output.timeAndAge(worker.suspectSince, nowMs)}`,
       ],
       ["jobs", isKnown ? `${worker.leases} of ${worker.capacity?.slots ?? 0} slots` : undefined],
       ["points", isKnown ? `${worker.pointsUsed} of ${worker.capacity?.points ?? 0}` : undefined],
@@ -185,8 +185,8 @@ function workerFacts(worker: Worker, output: Output, nowMs: number): string[] {
       ["host", worker.host],
       ["version", worker.version],
       ["transport", worker.transport],
-      ["registered", showTimeAndAge(worker.createTime, nowMs)],
-      ["last seen", showTimeAndAge(worker.seenTime, nowMs)],
+      ["registered", output.timeAndAge(worker.createTime, nowMs)],
+      ["last seen", output.timeAndAge(worker.seenTime, nowMs)],
     ],
     output.layout,
   );

@@ -1,53 +1,26 @@
-import { jobFilterTerms, workerFilterTerms } from "@muster/client/filter";
 import { JobState } from "@muster/client/v1/job";
 import { WorkerState } from "@muster/client/v1/worker";
 import { exitCodeMeanings } from "../exit-codes.ts";
 import type { Output } from "../output/output.ts";
 import { cancellingLook, jobLooks, type Look, retryLook, workerLooks } from "../output/states.ts";
-import { pad, widthOf } from "../output/width.ts";
+import { configurationLines, filterLines, formattingLines, optionLines, pairLines } from "./more-topics.ts";
 
 /** The lines of each topic of `muster help`, by its name. */
 export const helpTopics: ReadonlyMap<string, (output: Output) => readonly string[]> = new Map([
   ["exit-codes", exitCodeLines],
   ["environment", environmentLines],
+  ["configuration", configurationLines],
   ["filter", filterLines],
+  ["formatting", formattingLines],
+  ["options", optionLines],
   ["states", stateLines],
 ]);
-
-function filterLines(): string[] {
-  const terms = (all: typeof jobFilterTerms): string[] =>
-    rows(
-      all.map(({ example, doc, values }) => [
-        example,
-        values.length === 0 ? doc : `${doc}: ${values.join(" ")}`,
-      ]),
-    );
-  return [
-    "A filter is a line of terms; all of them must hold:",
-    "",
-    ...rows([
-      ["state:running skill:gpu", "key and value"],
-      ["kind:shell.run,agent.*", "any of several values; * at the end: whatever begins so"],
-      ["age>10m attempt>=2", "compared: > >= < <="],
-      ["-queue:default", "not"],
-      ['project:"a b" "some text"', "quotes, and text that is looked for anywhere, in any case"],
-    ]),
-    "",
-    "Terms of jobs; text is looked for in title, kind and external id:",
-    "",
-    ...terms(jobFilterTerms),
-    "",
-    "Terms of workers; text is looked for in name, host and id:",
-    "",
-    ...terms(workerFilterTerms),
-  ];
-}
 
 function exitCodeLines(): string[] {
   return [
     "What the exit codes mean:",
     "",
-    ...rows(exitCodeMeanings.map(([code, meaning]) => [String(code).padStart(3), meaning])),
+    ...pairLines(exitCodeMeanings.map(([code, meaning]) => [String(code).padStart(3), meaning])),
   ];
 }
 
@@ -55,15 +28,23 @@ function environmentLines(): string[] {
   return [
     "Environment variables; a flag is stronger than its variable:",
     "",
-    ...rows([
+    ...pairLines([
+      ["MUSTER_CONTEXT", "the context to use; as --context"],
       ["MUSTER_ADDRESS", "URL of the coordinator (http://127.0.0.1:7070); as --address"],
       ["MUSTER_API_KEY_FILE", "file that holds the API key; as --api-key-file"],
       ["MUSTER_API_KEY", "the API key itself"],
+      ["MUSTER_CLIENT_TLS_CA", "file of the authority (PEM) that signed the certificate; as --tls-ca"],
+      ["MUSTER_CLIENT_TLS_CERT", "file of the certificate (PEM) to show; as --tls-cert"],
+      ["MUSTER_CLIENT_TLS_KEY", "file of the key (PEM) of that certificate; as --tls-key"],
+      ["MUSTER_READ_ONLY", "set to 1: refuse every call that changes something; as --read-only"],
+      ["MUSTER_OUTPUT", "how answers are printed; as --output"],
+      ["MUSTER_CLIENT_CONFIG", "your configuration file, instead of the one below XDG_CONFIG_HOME"],
       ["MUSTER_WORKER_KEY_FILE", "worker run: file that holds the worker's key; as --key-file"],
       ["MUSTER_WORKER_KEY", "worker run: the worker's key itself"],
-      ["NO_COLOR", "set to anything: no colours; as --no-color"],
+      ["NO_COLOR", "set to anything: no colours; as --no-color, MUSTER_NO_COLOR"],
       ["FORCE_COLOR", "set to 1: colours also where output is no terminal"],
       ["NODE_EXTRA_CA_CERTS", "file of further authorities (PEM) that https addresses may be signed by"],
+      ["XDG_CONFIG_HOME", "where muster/config.yaml and muster/credentials.yaml are (~/.config)"],
       ["XDG_STATE_HOME", "where muster/ keeps its state (~/.local/state)"],
     ]),
     "",
@@ -81,11 +62,11 @@ function stateLines(output: Output): string[] {
   return [
     "States of a job:",
     "",
-    ...rows(jobMeanings.map(([look, meaning]) => line(look, meaning))),
+    ...pairLines(jobMeanings.map(([look, meaning]) => line(look, meaning))),
     "",
     "States of a worker:",
     "",
-    ...rows(workerMeanings.map(([look, meaning]) => line(look, meaning))),
+    ...pairLines(workerMeanings.map(([look, meaning]) => line(look, meaning))),
   ];
 }
 
@@ -112,8 +93,3 @@ const workerMeanings: readonly (readonly [Look, string])[] = [
   [workerLooks[WorkerState.OFFLINE], "not attached"],
   [workerLooks[WorkerState.DISABLED], "may not attach"],
 ];
-
-function rows(pairs: readonly (readonly string[])[]): string[] {
-  const width = Math.max(...pairs.map(([left]) => widthOf(left ?? "")));
-  return pairs.map(([left, right]) => `  ${pad(left ?? "", width)}  ${right ?? ""}`);
-}

@@ -1,11 +1,9 @@
-import { DependencyPolicy } from "@muster/client/v1/job";
 import { InvalidArgumentError } from "commander";
 import {
   type Rate,
   type Reading,
   readDuration,
   readPair,
-  readPolicy,
   readPriority,
   readRate,
   readTime,
@@ -42,13 +40,6 @@ export function rateOption(text: string): Rate | "none" {
   return text === "none" ? "none" : orThrow(readRate(text));
 }
 
-/** Parses the value of an option that says what becomes of a job when one that it depends on dies. */
-export function policyOption(text: string): DependencyPolicy {
-  return orThrow(readPolicy(text)) === "DEPENDENCY_POLICY_RELEASE"
-    ? DependencyPolicy.RELEASE
-    : DependencyPolicy.CANCEL;
-}
-
 /** Collects the values of an option that may be repeated; commas separate too. */
 export function listOption(text: string, before: readonly string[] = []): string[] {
   const parts = text.split(",").map((part) => part.trim());
@@ -64,7 +55,8 @@ export function pairOption(
   return { ...before, [key]: value };
 }
 
-function orThrow<Value>(reading: Reading<Value>): Value {
+/** The value that was read; commander tells the user what is wrong with another. */
+export function orThrow<Value>(reading: Reading<Value>): Value {
   if (reading.kind === "wrong") throw new InvalidArgumentError(`It ${reading.message}`);
   return reading.value;
 }

@@ -1,5 +1,4 @@
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { nearest } from "./suggest.ts";
 
 /** What reading a value gave: the value, or what is wrong with it, to be read after its name. */
@@ -96,7 +95,12 @@ export function durationFromMs(ms: number): Pick<Duration, "seconds" | "nanos"> 
 
 /** The timestamp message of so many milliseconds since 1970. */
 export function timeFromMs(ms: number): Timestamp {
-  return timestampFromMs(ms);
+  const seconds = Math.floor(ms / 1000);
+  return {
+    $typeName: "google.protobuf.Timestamp",
+    seconds: BigInt(seconds),
+    nanos: Math.round(ms - seconds * 1000) * 1_000_000,
+  };
 }
 
 /** The word of a priority where it has one: `high`, else the number. */

@@ -36,10 +36,14 @@ export function paintFor(level: PaintLevel): Paint {
 export function paintLevel(options: {
   readonly isTty: boolean;
   readonly noColor: boolean;
+  /** Colours wherever it goes. */
+  readonly isForced?: boolean;
   readonly env: Readonly<Record<string, string | undefined>>;
 }): PaintLevel {
   const forced = options.env["FORCE_COLOR"];
-  if (options.noColor || options.env["NO_COLOR"]) return options.isTty ? "mono" : "none";
+  const isRefused = options.env["NO_COLOR"] || options.env["MUSTER_NO_COLOR"];
+  if (options.isForced === true) return "colour";
+  if (options.noColor || isRefused) return options.isTty ? "mono" : "none";
   if (forced !== undefined && forced !== "" && forced !== "0") return "colour";
   if (!options.isTty) return "none";
   return options.env["TERM"] === "dumb" || forced === "0" ? "mono" : "colour";

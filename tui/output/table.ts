@@ -11,6 +11,8 @@ export interface Column {
   readonly align?: "left" | "right";
   /** May be left out where the terminal is too narrow: the lowest number goes first. */
   readonly drop?: number;
+  /** Is there with `-o wide` alone. */
+  readonly isWide?: boolean;
 }
 
 /** How the table is going to be shown. */
@@ -18,6 +20,10 @@ export interface TableOptions {
   /** Width of the terminal; undefined when it is not one: then cells are separated by tabs and never cut. */
   readonly columns: number | undefined;
   readonly paint: Paint;
+  /** Every column, also those for `-o wide` alone, and nothing cut. */
+  readonly isWide?: boolean;
+  /** Rows alone, without their titles. */
+  readonly noHeaders?: boolean;
 }
 
 /**
@@ -29,30 +35,22 @@ export function layTable(
   rows: readonly Cell[][],
   options: TableOptions,
 ): string[] {
-  const safe = rows.map((row) => columns.map((_, at) => safeCell(row[at] ?? "")));
+  const isWide = options.isWide === true;
+  const kept = columns.flatMap((column, at) => (column.isWide === true && !isWide ? [] : [{ column, at }]));
+  const titles = kept.map(({ column }): SafeCell => ({ text: column.title, style: "dim" }));
+  const safe = rows.map((row) => kept.map(({ at }) => safeCell(row[at] ?? "")));
+  const head = options.noHeaders === true ? [] : [titles];
   if (options.columns === undefined) {
-    const texts = safe.map((row) => row.map(({ text }) => text));
-    return [columns.map(({ title }) => title), ...texts].map((row) => row.join("\t"));
+    return [...head, ...safe].map((row) => row.map(({ text }) => text).join("\t"));
   }
-  const widths = columns.map(({ title }, at) =>
-    Math.max(title.length, ...safe.map((row) => widthOf(row[at]?.text ?? ""))),
+  const room = isWide ? Number.POSITIVE_INFINITY : options.columns;
+  const lay = rowLayout(
+    kept.map(({ column }) => column),
+    [...head, ...safe],
+    room,
+    options.paint,
   );
-  const shown = fittingColumns(columns, widths, options.columns);
-  const last = shown.at(-1) ?? 0;
-  const before = shown.slice(0, -1).reduce((sum, at) => sum + (widths[at] ?? 0) + gap, 0);
-  const lastRoom = Math.max(minLastCells, options.columns - before);
-  const lay = (row: readonly SafeCell[]): string =>
-    shown
-      .map((at) => {
-        const { text, style } = row[at] ?? { text: "", style: "plain" };
-        const align = columns[at]?.align ?? "left";
-        if (at === last && align === "left") return options.paint(style, truncate(text, lastRoom));
-        return options.paint(style, pad(text, widths[at] ?? 0, align));
-      })
-      .join(" ".repeat(gap))
-      .trimEnd();
-  const titles = columns.map(({ title }): SafeCell => ({ text: title, style: "dim" }));
-  return [titles, ...safe].map(lay);
+  return [...head, ...safe].map(lay);
 }
 
 /** Lays out facts, a line each: the name, then the value. Facts without a value are left out. */
@@ -73,6 +71,29 @@ export function layFacts(
 
 const gap = 2;
 const minLastCells = 10;
+
+function rowLayout(
+  columns: readonly Column[],
+  rows: readonly (readonly SafeCell[])[],
+  room: number,
+  paint: Paint,
+): (row: readonly SafeCell[]) => string {
+  const widths = columns.map((_, at) => Math.max(0, ...rows.map((row) => widthOf(row[at]?.text ?? ""))));
+  const shown = fittingColumns(columns, widths, room);
+  const last = shown.at(-1) ?? 0;
+  const before = shown.slice(0, -1).reduce((sum, at) => sum + (widths[at] ?? 0) + gap, 0);
+  const lastRoom = Math.max(minLastCells, room - before);
+  return (row) =>
+    shown
+      .map((at) => {
+        const { text, style } = row[at] ?? { text: "", style: "plain" };
+        const align = columns[at]?.align ?? "left";
+        if (at === last && align === "left") return paint(style, truncate(text, lastRoom));
+        return paint(style, pad(text, widths[at] ?? 0, align));
+      })
+      .join(" ".repeat(gap))
+      .trimEnd();
+}
 
 interface SafeCell {
   readonly text: string;

@@ -20,9 +20,20 @@ export function showDuration(ms: number): string {
   return `${Math.floor(hours / 24)}d${hours % 24}h`;
 }
 
-/** How long ago a time was: `12s`; `-` for none, `0s` for one to come. */
-export function showAge(time: Timestamp | undefined, nowMs: number): string {
+/** How points in time are shown: how long ago, in RFC 3339, or in seconds since 1970. */
+export type TimeStyle = "relative" | "iso" | "raw";
+
+/** Every style, for help and checks. */
+export const timeStyles: readonly TimeStyle[] = ["relative", "iso", "raw"];
+
+/** How long ago a time was: `12s`; `-` for none, `0s` for one to come. In the other styles the time itself. */
+export function showAge(
+  time: Timestamp | undefined,
+  nowMs: number,
+  style: TimeStyle | undefined = "relative",
+): string {
   if (time === undefined) return "-";
+  if (style !== "relative") return showPoint(time, style);
   return showDuration(Math.max(0, Math.floor((nowMs - timestampMs(time)) / 1000) * 1000));
 }
 
@@ -32,11 +43,20 @@ export function showTime(time: Timestamp | undefined): string {
 }
 
 /** A time with how long ago, or until, it is: `2026-11-22T13:20:00.000Z (4m05s ago)`; empty for none. */
-export function showTimeAndAge(time: Timestamp | undefined, nowMs: number): string {
+export function showTimeAndAge(
+  time: Timestamp | undefined,
+  nowMs: number,
+  style: TimeStyle | undefined = "relative",
+): string {
   if (time === undefined) return "";
+  if (style !== "relative") return showPoint(time, style);
   const ms = timestampMs(time);
   const distance = showDuration(Math.abs(Math.round((nowMs - ms) / 1000) * 1000));
   return `${isoTime(ms)} (${ms <= nowMs ? `${distance} ago` : `in ${distance}`})`;
+}
+
+function showPoint(time: Timestamp, style: "iso" | "raw"): string {
+  return style === "iso" ? isoTime(timestampMs(time)) : (timestampMs(time) / 1000).toFixed(3);
 }
 
 /** The time of day by the clock of this machine, `13:20:00`; of a time of the server, or of now. */
