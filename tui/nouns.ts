@@ -54,6 +54,12 @@ export const nouns: readonly (readonly [heading: string, nouns: readonly Noun[]]
         load: () => import("./commands/dlq.ts").then((one) => one.registerDlq),
       },
       {
+        name: "lease",
+        aliases: ["leases"],
+        description: "See which worker holds which job, and take jobs back.",
+        load: () => import("./commands/lease.ts").then((one) => one.registerLease),
+      },
+      {
         name: "worker",
         aliases: ["workers"],
         description: "Run and look after workers.",

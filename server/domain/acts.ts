@@ -57,7 +57,7 @@ export async function actOnJobs(c: RemovalContext, caller: Caller, request: ActR
   const { act, target, pageToken, isDryRun, confirmed } = request;
   const identity = identityOf(orgId, request);
   const [cursor = null] = readPageToken(identity, { pageSize: 0, pageToken }, [uuidForm]) ?? [];
-  const key = request.requestId === "" || isDryRun ? null : keyOf(identity, cursor);
+  const key = request.requestId === "" || isDryRun ? null : keyOf(identity, request.requestId, cursor);
   const before = key === null ? null : await storedAnswer(c, orgId, key);
   if (before) return before;
   const start = cursor ?? c.newId();
@@ -224,16 +224,15 @@ function checkRequest({ act, target, requestId, pageToken, confirmed }: ActReque
   if ("ids" in target && pageToken !== "") throw new DomainError("PAGE_TOKEN_INVALID");
 }
 
-function identityOf(
-  orgId: string,
-  { act, target, isDryRun, requestId, confirmed }: ActRequest,
-): ListIdentity {
+function identityOf(orgId: string, { act, target, isDryRun, confirmed }: ActRequest): ListIdentity {
   const jobs = "ids" in target ? target.ids : target.text;
-  return { list: "acts", orgId, filter: [act, jobs, isDryRun, requestId, confirmed] };
+  return { list: "acts", orgId, filter: [act, jobs, isDryRun, confirmed] };
 }
 
-function keyOf(identity: ListIdentity, cursor: string | null): string {
-  const digest = createHash("sha256").update(JSON.stringify(identity)).digest("base64url");
+function keyOf(identity: ListIdentity, requestId: string, cursor: string | null): string {
+  const digest = createHash("sha256")
+    .update(JSON.stringify([identity, requestId]))
+    .digest("base64url");
   return `act:${digest}:${cursor ?? "first"}`;
 }
 

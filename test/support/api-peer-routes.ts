@@ -44,6 +44,7 @@ import {
 import { StatusSchema, StatusService } from "@muster/client/v1/status_service";
 import { type Worker, WorkerSchema, WorkerState } from "@muster/client/v1/worker";
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
+import { actRoutes, addLeaseRoutes } from "./api-peer-acts.ts";
 import { addQueueRoutes, type PeerQueues } from "./api-peer-queues.ts";
 
 /** How routes hear of changes, and tell them. */
@@ -132,6 +133,7 @@ export function addRoutes(router: ConnectRouter, api: Api, signals: Signals): vo
   addJobRoutes(router, api, signals);
   addBatchRoutes(router, api, signals);
   addQueueRoutes(router, api.queues);
+  addLeaseRoutes(router, api);
   router.service(WorkerAdminService, {
     createWorker: ({ name }) => {
       const worker = create(WorkerSchema, { workerId: newId("wrk"), name, state: WorkerState.OFFLINE });
@@ -226,6 +228,7 @@ export function addRoutes(router: ConnectRouter, api: Api, signals: Signals): vo
 
 function addJobRoutes(router: ConnectRouter, api: Api, signals: Signals): void {
   router.service(JobService, {
+    ...actRoutes(api),
     submitJob: (request) => {
       api.submitted.push(request);
       return { jobId: store(api, request.job).jobId };

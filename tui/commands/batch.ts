@@ -4,11 +4,14 @@ import {
   GetBatchResponseSchema,
   ListBatchesResponseSchema,
 } from "@muster/client/v1/batch_service";
+import { JobAction } from "@muster/client/v1/job_service";
 import type { Cli } from "../command.ts";
 import { exitCodes } from "../exit-codes.ts";
+import { quote } from "../input/confirm.ts";
 import { layTable } from "../output/table.ts";
 import { showCount } from "../output/time.ts";
 import { batchFacts, waitForBatch } from "./batch-wait.ts";
+import { actOnMany, reasonWords } from "./job-acts.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
 
 /** Registers `muster batch`. */
@@ -38,6 +41,25 @@ export function registerBatch(cli: Cli): void {
     .description("Wait until all jobs of a batch have ended. Exits with 9 if any of them did not succeed.")
     .examples("muster batch wait bat_01jd9y3f4k8qkx2m0000000000 --timeout 10m")
     .action(cli.action((call, batchId: string) => waitForBatch(call, batchId)));
+  batch
+    .command("cancel <batch>")
+    .description("Cancel all jobs of a batch that have not ended.")
+    .examples(
+      "muster batch cancel bat_01jd9y3f4k8qkx2m0000000000 --dry-run",
+      "muster batch cancel bat_01jd9y3f4k8qkx2m0000000000 --confirm 480",
+    )
+    .option("--dry-run", "only count and check")
+    .option("--force", "do not wait for workers: end running jobs now")
+    .option("--reason <text>", "for people")
+    .action(
+      cli.action((call, batchId: string, options: { dryRun?: boolean; force?: boolean; reason?: string }) => {
+        const { reason, force, dryRun: isDryRun = false } = options;
+        const jobs = { filter: `batch:${batchId} ${liveFilter}` };
+        const flags = [...(force === true ? ["--force"] : []), ...reasonWords(reason)];
+        const command = ["muster batch cancel", quote(batchId), ...flags].join(" ");
+        return actOnMany(call, { action: JobAction.CANCEL, jobs, reason, force, isDryRun, command });
+      }),
+    );
   withPages(batch.command("list").alias("ls"))
     .description("List batches, newest first.")
     .examples("muster batch list", "muster batch list --all --json")
@@ -81,3 +103,5 @@ export function registerBatch(cli: Cli): void {
       }),
     );
 }
+
+const liveFilter = "-state:succeeded,cancelled,dead";

@@ -1,18 +1,12 @@
 import { create } from "@bufbuild/protobuf";
-import {
-  DiscardDeadLetterResponseSchema,
-  JobService,
-  ListDeadLettersResponseSchema,
-} from "@muster/client/v1/job_service";
+import { JobService, ListDeadLettersResponseSchema } from "@muster/client/v1/job_service";
 import type { Cli } from "../command.ts";
 import { exitCodes } from "../exit-codes.ts";
-import { sanitize } from "../output/sanitize.ts";
 import { layTable } from "../output/table.ts";
-import { retryJob } from "./job.ts";
+import { registerDlqActs } from "./dlq-acts.ts";
+import { registerDlqExport } from "./dlq-export.ts";
+import { registerDlqGroups } from "./dlq-groups.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
-import { forEachId } from "./several.ts";
-
-const anId = "job_01jd9y3f4k8qkx2m0000000000";
 
 /** Registers `muster dlq`. */
 export function registerDlq(cli: Cli): void {
@@ -64,36 +58,7 @@ export function registerDlq(cli: Cli): void {
         return exitCodes.done;
       }),
     );
-  dlq
-    .command("retry <job...>")
-    .description("Run dead letters again, with all their attempts anew.")
-    .examples(
-      `muster dlq retry ${anId} --reason "rotated token"`,
-      "muster dlq list -o name | xargs -n 20 muster dlq retry",
-    )
-    .option("--reason <text>", "for people")
-    .action(
-      cli.action((call, jobIds: string[], options: { reason?: string }) =>
-        forEachId(call, jobIds, (jobId) => retryJob(call, jobId, options.reason ?? "")),
-      ),
-    );
-  dlq
-    .command("discard <job...>")
-    .description("Take dead letters off the list without running them again. The jobs stay DEAD.")
-    .examples(`muster dlq discard ${anId} --reason "obsolete"`)
-    .option("--reason <text>", "for people")
-    .action(
-      cli.action((call, jobIds: string[], options: { reason?: string }) =>
-        forEachId(call, jobIds, async (jobId) => {
-          const request = { jobId, reason: options.reason ?? "" };
-          const response = await call.client(JobService).discardDeadLetter(request, call.once());
-          call.output.printOne({
-            schema: DiscardDeadLetterResponseSchema,
-            message: response,
-            text: () => [`${sanitize(jobId)}\tdiscarded`],
-            names: () => [jobId],
-          });
-        }),
-      ),
-    );
+  registerDlqGroups(dlq, cli);
+  registerDlqActs(dlq, cli);
+  registerDlqExport(dlq, cli);
 }

@@ -1,16 +1,21 @@
 import type { Job } from "@muster/client/v1/job";
-import { JobService, ParkJobResponseSchema, UnparkJobResponseSchema } from "@muster/client/v1/job_service";
+import {
+  JobAction,
+  JobService,
+  ParkJobResponseSchema,
+  UnparkJobResponseSchema,
+} from "@muster/client/v1/job_service";
 import type { Call } from "../call.ts";
 import type { Cli, MusterCommand } from "../command.ts";
 import { usageError } from "../errors.ts";
 import { durationOption, timeOption } from "../input/options.ts";
 import { timeFromMs } from "../input/values.ts";
 import { sanitize } from "../output/sanitize.ts";
+import { actOnMany, commandOf, type ManyOptions, namedJobs, reasonWords, withMany } from "./job-acts.ts";
 import { jobLine } from "./job-show.ts";
 import { forEachId } from "./several.ts";
 
-interface ParkOptions {
-  readonly reason?: string;
+interface ParkOptions extends ManyOptions {
   readonly until?: number;
   readonly for?: number;
 }
@@ -19,8 +24,7 @@ const anId = "job_01jd9y3f4k8qkx2m0000000000";
 
 /** Registers `muster job park` and `muster job unpark`. */
 export function registerJobPark(job: MusterCommand, cli: Cli): void {
-  job
-    .command("park <job...>")
+  withMany(job.command("park [job...]"))
     .description(
       "Hold jobs that wait, without spending an attempt: until a time, or until they are unparked.",
     )
@@ -31,25 +35,31 @@ export function registerJobPark(job: MusterCommand, cli: Cli): void {
     )
     .option("--until <time>", "go on by itself then: RFC 3339, or 'in 10m'", timeOption(cli.surroundings.now))
     .option("--for <duration>", "go on by itself after this long, like 10m", durationOption)
-    .option("--reason <text>", "for people")
     .action(
       cli.action((call, jobIds: string[], options: ParkOptions) => {
         const until = untilOf(options, cli.surroundings.now());
-        return forEachId(call, jobIds, (jobId) => parkJob(call, jobId, options.reason ?? "", until));
+        const { jobs, isTogether } = namedJobs(jobIds, options, `muster job park ${anId}`);
+        const { reason, dryRun: isDryRun = false } = options;
+        if (!isTogether) return forEachId(call, jobIds, (jobId) => parkJob(call, jobId, reason ?? "", until));
+        const time = until === null ? [] : ["--until", new Date(until).toISOString()];
+        const command = commandOf("job park", jobs, [...time, ...reasonWords(reason)]);
+        return actOnMany(call, { action: JobAction.PARK, jobs, reason, until, isDryRun, command });
       }),
     );
-  job
-    .command("unpark <job...>")
+  withMany(job.command("unpark [job...]"))
     .description("Let parked jobs go on: to what they depend on, to their time, or to a worker.")
     .examples(
       `muster job unpark ${anId}`,
       "muster job list --state parked -o name | xargs -n 20 muster job unpark",
     )
-    .option("--reason <text>", "for people")
     .action(
-      cli.action((call, jobIds: string[], options: { reason?: string }) =>
-        forEachId(call, jobIds, (jobId) => unparkJob(call, jobId, options.reason ?? "")),
-      ),
+      cli.action((call, jobIds: string[], options: ManyOptions) => {
+        const { jobs, isTogether } = namedJobs(jobIds, options, `muster job unpark ${anId}`);
+        const { reason, dryRun: isDryRun = false } = options;
+        if (!isTogether) return forEachId(call, jobIds, (jobId) => unparkJob(call, jobId, reason ?? ""));
+        const command = commandOf("job unpark", jobs, reasonWords(reason));
+        return actOnMany(call, { action: JobAction.UNPARK, jobs, reason, isDryRun, command });
+      }),
     );
 }
 

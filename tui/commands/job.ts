@@ -3,6 +3,7 @@ import {
   CancelJobResponseSchema,
   CancelOutcome,
   GetJobResponseSchema,
+  JobAction,
   JobService,
   ListAttemptsResponseSchema,
   RetryJobResponseSchema,
@@ -13,6 +14,8 @@ import { usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { wholeOption } from "../input/options.ts";
 import { sanitize } from "../output/sanitize.ts";
+import { actOnMany, commandOf, type ManyOptions, namedJobs, reasonWords, withMany } from "./job-acts.ts";
+import { registerJobEdit } from "./job-edit.ts";
 import { registerJobExplain } from "./job-explain.ts";
 import { registerJobList } from "./job-list.ts";
 import { registerJobPark } from "./job-park.ts";
@@ -36,6 +39,7 @@ export function registerJob(cli: Cli): void {
   registerFollow(job, cli);
   registerSteer(job, cli);
   registerJobPark(job, cli);
+  registerJobEdit(job, cli);
   job
     .command("attempts <job>")
     .description("List the executions of a job, oldest first: where, when, and how each ended.")
@@ -108,29 +112,40 @@ function registerFollow(job: MusterCommand, cli: Cli): void {
 }
 
 function registerSteer(job: MusterCommand, cli: Cli): void {
-  job
-    .command("cancel <job...>")
+  withMany(job.command("cancel [job...]"))
     .description("Cancel jobs: at once where they wait, by asking the worker where they run.")
-    .examples(`muster job cancel ${anId} --reason "wrong branch"`)
-    .option("--reason <text>", "for people")
+    .examples(
+      `muster job cancel ${anId} --reason "wrong branch"`,
+      "muster job cancel --filter 'kind:agent.* state:ready' --dry-run",
+      "muster job cancel --filter 'kind:agent.* state:ready' --confirm 1204",
+    )
     .option("--force", "do not wait for the worker: end the job now, refuse what its worker still sends")
     .action(
-      cli.action((call, jobIds: string[], options: { reason?: string; force?: boolean }) =>
-        forEachId(call, jobIds, (jobId) => cancelJob(call, jobId, options)),
-      ),
+      cli.action((call, jobIds: string[], options: ManyOptions & { force?: boolean }) => {
+        const { jobs, isTogether } = namedJobs(jobIds, options, `muster job cancel ${anId}`);
+        if (!isTogether) return forEachId(call, jobIds, (jobId) => cancelJob(call, jobId, options));
+        const { reason, force } = options;
+        const words = [...(force === true ? ["--force"] : []), ...reasonWords(reason)];
+        const isDryRun = options.dryRun === true;
+        const command = commandOf("job cancel", jobs, words);
+        return actOnMany(call, { action: JobAction.CANCEL, jobs, reason, force, isDryRun, command });
+      }),
     );
-  job
-    .command("retry <job...>")
+  withMany(job.command("retry [job...]"))
     .description("Run dead or cancelled jobs again, or try waiting ones now instead of after their delay.")
     .examples(
       `muster job retry ${anId}`,
       "muster job list --state dead -o name | xargs -n 20 muster job retry",
+      "muster job retry --filter 'state:cancelled queue:renders age<1h' --dry-run",
     )
-    .option("--reason <text>", "for people")
     .action(
-      cli.action((call, jobIds: string[], options: { reason?: string }) =>
-        forEachId(call, jobIds, (jobId) => retryJob(call, jobId, options.reason ?? "")),
-      ),
+      cli.action((call, jobIds: string[], options: ManyOptions) => {
+        const { jobs, isTogether } = namedJobs(jobIds, options, `muster job retry ${anId}`);
+        const { reason, dryRun: isDryRun = false } = options;
+        if (!isTogether) return forEachId(call, jobIds, (jobId) => retryJob(call, jobId, reason ?? ""));
+        const command = commandOf("job retry", jobs, reasonWords(reason));
+        return actOnMany(call, { action: JobAction.RETRY, jobs, reason, isDryRun, command });
+      }),
     );
 }
 
