@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ActRequest, actOnJobs } from "../../server/domain/acts.ts";
 import { getBatch } from "../../server/domain/batches.ts";
+import { encodeId } from "../../server/domain/ids.ts";
 import { readJobFilterText } from "../../server/domain/job-lists.ts";
 import { getJob } from "../../server/domain/job-views.ts";
 import { cancelJob, submitBatch, submitJob } from "../../server/domain/jobs.ts";
@@ -287,6 +288,19 @@ describe("an act on jobs by a filter", () => {
     discard: [0, 4],
     delete: [0, 4],
   };
+
+  test("reaches what the command line names: letters of a group, any letters, what lives of a batch", async () => {
+    const { act, batch, caller, ended, statesOf } = await org();
+    const [letter, other] = [await ended(dead), await ended(dead)];
+    await db.admin`update muster.dead_letters set fingerprint = 'g0' where job_id = ${other}`;
+    const { batchId, jobIds } = await batch([{}, {}]);
+    await cancelJob(c, caller, { jobId: jobIds[0] ?? "", reason: "", isForced: false });
+    const live = `batch:${encodeId("batch", batchId)} -state:succeeded,cancelled,dead`;
+    expect(await act("cancel", live)).toMatchObject({ done: 1, skipped: 0 });
+    expect(await act("retry", "fingerprint:f")).toMatchObject({ done: 1, skipped: 0 });
+    expect(await statesOf([letter, other])).toEqual([ready, dead]);
+    expect(await act("discard", "kind:shell.run fingerprint:*")).toMatchObject({ done: 1, skipped: 0 });
+  });
 
   test("is refused when more match than were confirmed, and goes on when fewer do", async () => {
     const { act, statesOf, submit } = await many(2);
