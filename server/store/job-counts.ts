@@ -3,8 +3,8 @@ import type { Tx } from "./database.ts";
 import { eq, sql } from "./drizzle.ts";
 import type { JobFilter } from "./job-lists.ts";
 import { joinRun, runConditions, scanOf, windowOf } from "./job-scans.ts";
-import { attemptNames as a, jobNames as j, queueNames as q } from "./names.ts";
-import { jobs, tallies } from "./schema.ts";
+import { attemptNames as a, queueNames as q } from "./names.ts";
+import { tallies } from "./schema.ts";
 import { tallyOf } from "./tallies.ts";
 
 /** Jobs of a queue by state. */
@@ -69,13 +69,8 @@ export async function countStates(
     ];
     const window = windowOf(orgId, { ...scan, source }, { rows: mostExamined + 1, isDown: true, within: [] });
     const rows = await tx.execute<{ state: number; count: number; examined: number }>(sql`
-      with w as materialized (${window}), bounds as materialized (
-        select min(id::text)::uuid as low, max(id::text)::uuid as high from w
-      ), counted as (
-        select ${state} as state, count(*)::int as count from w
-        join ${jobs} d on d.${j.orgId} = ${orgId}::uuid and d.${j.jobId} = w.id
-          and d.${j.jobId} >= (select low from bounds) and d.${j.jobId} <= (select high from bounds)
-        ${joinRun(orgId, sql`w.id`, hasPast)}
+      with w as materialized (${window}), counted as (
+        select ${state} as state, count(*)::int as count from w ${joinRun(orgId, sql`w.id`, hasPast)}
         where ${sql.join(conditions, sql` and `)} group by 1
       )
       select state, count, 0 as examined from counted

@@ -1,12 +1,12 @@
 import type { SQL } from "drizzle-orm";
 import type { TextMatch } from "../domain/rules/filter.ts";
 import type { JobState } from "../domain/rules/states.ts";
+import { writeArray } from "./arrays.ts";
 import type { Tx } from "./database.ts";
 import { sql } from "./drizzle.ts";
 import { type JobScan, joinRun, runConditions, scanOf, windowOf } from "./job-scans.ts";
 import type { IdRange, JobTerm } from "./job-terms.ts";
 import { jobNames as j } from "./names.ts";
-import { jobs } from "./schema.ts";
 
 /** A term on the worker that holds the job: by name, or by id. */
 export interface WorkerTerm {
@@ -115,12 +115,9 @@ export async function readMatchingIds(
 ): Promise<string[]> {
   const scan = jobIds.length === 0 ? null : await scanOf(tx, orgId, filter);
   if (scan === null) return [];
-  const ids = [...jobIds].sort();
   const rows = await tx.execute<{ id: string }>(sql`
-    select d.${j.jobId}::text as id from ${jobs} d ${joinRun(orgId, sql`d.${j.jobId}`, true)}
-    where d.${j.orgId} = ${orgId}::uuid and d.${j.jobId} = any(${`{${ids.join()}}`}::uuid[])
-      and d.${j.jobId} >= ${ids[0]}::uuid and d.${j.jobId} <= ${ids.at(-1)}::uuid
-      ${and(runConditions(orgId, scan, true))}`);
+    select w.id::text as id from unnest(${writeArray(jobIds)}::uuid[]) w(id) ${joinRun(orgId, sql`w.id`, true)}
+    where true ${and(runConditions(orgId, scan, true))}`);
   return rows.map(({ id }) => id);
 }
 
@@ -144,15 +141,10 @@ async function readWindow(
   const order = isDown ? sql`desc` : sql`asc`;
   const hasPast = scan.source === "all" || scan.source === "dead-letters";
   const [window] = await tx.execute<{ ids: string[]; examined: number; last: string | null }>(sql`
-    with w as materialized (${windowOf(orgId, scan, { rows, isDown, within })}), bounds as materialized (
-      select min(id::text)::uuid as low, max(id::text)::uuid as high from w
-    )
+    with w as materialized (${windowOf(orgId, scan, { rows, isDown, within })})
     select (select count(*)::int from w) as examined,
-      (select ${isDown ? sql`low` : sql`high`}::text from bounds) as last, array(
-      select w.id::text from w
-      join ${jobs} d on d.${j.orgId} = ${orgId}::uuid and d.${j.jobId} = w.id
-        and d.${j.jobId} >= (select low from bounds) and d.${j.jobId} <= (select high from bounds)
-      ${joinRun(orgId, sql`w.id`, hasPast)}
+      (select ${isDown ? sql`min` : sql`max`}(id::text) from w) as last, array(
+      select w.id::text from w ${joinRun(orgId, sql`w.id`, hasPast)}
       where true ${and(runConditions(orgId, scan, hasPast))}
       order by w.id ${order} limit ${matches}
     ) as ids`);

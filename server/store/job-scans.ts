@@ -66,12 +66,19 @@ export function windowOf(
     sql`select x.${j.jobId} as id from ${table} x where ${sql.join([...conditions, ...more], sql` and `)} ${limits}`;
   if (source === "leased") {
     const holders = terms.flatMap((term) => (term.type === "worker" && !term.isNegated ? [term.ids] : []));
-    return select([
-      // As in the index of leases.
-      sql`x.${q.workerId} is not null`,
-      ...(filter.workerId === null ? [] : [sql`x.${q.workerId} = ${filter.workerId}::uuid`]),
-      ...holders.map((ids) => sql`x.${q.workerId} = any(${writeArray(ids)}::uuid[])`),
-    ]);
+    // Sorted after all leases were found: in the order of the ids there is no index of them.
+    const leased = sql.join(
+      [
+        ...conditions,
+        // As in the index of leases.
+        sql`x.${q.workerId} is not null`,
+        ...(filter.workerId === null ? [] : [sql`x.${q.workerId} = ${filter.workerId}::uuid`]),
+        ...holders.map((ids) => sql`x.${q.workerId} = any(${writeArray(ids)}::uuid[])`),
+      ],
+      sql` and `,
+    );
+    return sql`select x.id from (select x.${j.jobId} as id from ${jobQueue} x where ${leased} offset 0) x
+      order by x.id ${isDown ? sql`desc` : sql`asc`} limit ${rows}`;
   }
   if (source !== "waiting" || states === null) return select([]);
   // A range of the index each, and the first of all of them.
@@ -81,11 +88,23 @@ export function windowOf(
   return sql`select x.id from (${sql.join(ranges, sql` union all `)}) x order by x.id ${isDown ? sql`desc` : sql`asc`} limit ${rows}`;
 }
 
-/** Joins the live row `q` of a job `d`, and, with `hasPast`, the last attempt `l` of one that has ended. */
+/**
+ * Joins the row `d` of jobs, its live row `q`, and, with `hasPast`, the last attempt `l` of one that has ended, of the
+ * jobs with some ids. Each is looked up by its id, whatever the planner believes of their number.
+ */
 export function joinRun(orgId: string, jobId: SQL, hasPast: boolean): SQL {
-  const live = sql`join ${jobQueue} q on q.${q.orgId} = ${orgId}::uuid and q.${q.jobId} = ${jobId}`;
-  if (!hasPast) return live;
-  return sql`left ${live}
+  return sql`cross join lateral (
+      select d.* from ${jobs} d where d.${j.orgId} = ${orgId}::uuid and d.${j.jobId} = ${jobId} limit 1
+    ) d ${joinLive(orgId, jobId, hasPast)}`;
+}
+
+/** The same without the row `d`. */
+export function joinLive(orgId: string, jobId: SQL, hasPast: boolean): SQL {
+  const live = sql`lateral (
+      select q.* from ${jobQueue} q where q.${q.orgId} = ${orgId}::uuid and q.${q.jobId} = ${jobId} limit 1
+    ) q`;
+  if (!hasPast) return sql`cross join ${live}`;
+  return sql`left join ${live} on true
     left join lateral (
       select e.${a.state}, e.${a.attempt}, e.${a.sessionId} from ${attempts} e
       where e.${a.orgId} = ${orgId}::uuid and e.${a.jobId} = ${jobId} and q.${q.jobId} is null

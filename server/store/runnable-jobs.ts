@@ -2,7 +2,7 @@ import { JobState } from "../domain/rules/states.ts";
 import type { Tx } from "./database.ts";
 import { sql } from "./drizzle.ts";
 import type { JobFilter } from "./job-lists.ts";
-import { jobConditions, joinRun } from "./job-scans.ts";
+import { jobConditions, joinLive } from "./job-scans.ts";
 import { termConditions } from "./job-terms.ts";
 import { jobNames as j, queueNames as q } from "./names.ts";
 import { jobQueue, jobs } from "./schema.ts";
@@ -91,7 +91,7 @@ async function readWindow(
   const isMatch =
     conditions.length === 0
       ? sql`true`
-      : sql`exists (select 1 from ${jobs} d ${joinRun(orgId, sql`d.${j.jobId}`, false)} where d.${j.orgId} = ${orgId}::uuid and d.${j.jobId} = w.job
+      : sql`exists (select 1 from ${jobs} d ${joinLive(orgId, sql`d.${j.jobId}`, false)} where d.${j.orgId} = ${orgId}::uuid and d.${j.jobId} = w.job
           and ${sql.join(conditions, sql` and `)})`;
   // Two ranges of the index a shape: an "or" of both would be a filter over the whole line.
   return tx.execute<{ jobId: string; priority: number; readyAtMicros: string; isMatch: boolean }>(sql`

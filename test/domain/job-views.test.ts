@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { encodeId } from "../../server/domain/ids.ts";
-import { getJob, type JobView, listJobs } from "../../server/domain/job-views.ts";
+import { createJobCountsReader } from "../../server/domain/job-counts.ts";
+import { listJobs } from "../../server/domain/job-lists.ts";
+import { getJob, type JobView } from "../../server/domain/job-views.ts";
 import { JobState, Outcome } from "../../server/domain/rules/states.ts";
-import type { JobFilter } from "../../server/store/job-lists.ts";
+import { anyJob, type JobFilter } from "../../server/store/job-lists.ts";
 import {
   createTestDatabase,
   type TestCoordinator,
@@ -21,16 +23,13 @@ beforeAll(async () => {
 afterAll(() => db.close());
 
 const text = (bytes: Uint8Array | null) => (bytes === null ? null : Buffer.from(bytes).toString());
-const anything: JobFilter = {
-  states: [],
-  kind: null,
-  queue: null,
-  batchId: null,
-  project: null,
-  labels: {},
-  workerId: null,
-  parentJobId: null,
-};
+
+/** A page, newest first. */
+function listed(orgId: string, filter: Partial<JobFilter>, page = { pageSize: 0, pageToken: "" }) {
+  const list = { order: "newest-first", isLastPage: false, isCounted: false } as const;
+  const counts = createJobCountsReader(c);
+  return listJobs(c, testCaller(orgId), { ...page, ...list, filter: { ...anyJob, ...filter } }, counts);
+}
 
 function read(orgId: string, jobId: string, isFull = true): Promise<JobView> {
   return getJob(c, testCaller(orgId), { jobId, externalId: null, isFull });
@@ -279,9 +278,7 @@ describe("reading a job", () => {
     const orgId = await db.orgId();
     const { jobId } = await insertJob(db, orgId, { state: JobState.succeeded });
     await expect(read(orgId, jobId)).rejects.toMatchObject({ reason: "JOB_NOT_FOUND" });
-    expect(
-      (await listJobs(c, testCaller(orgId), { filter: anything, pageSize: 0, pageToken: "" })).items,
-    ).toEqual([]);
+    expect((await listed(orgId, {})).items).toEqual([]);
   });
 });
 
@@ -320,7 +317,7 @@ describe("listing jobs", () => {
   });
 
   const list = async (filter: Partial<JobFilter>, page = { pageSize: 0, pageToken: "" }) => {
-    const answer = await listJobs(c, testCaller(orgId), { filter: { ...anything, ...filter }, ...page });
+    const answer = await listed(orgId, filter, page);
     const names = Object.fromEntries(Object.entries(ids).map(([name, id]) => [id, name]));
     return { ...answer, names: answer.items.map((job) => names[job.jobId] ?? job.jobId) };
   };

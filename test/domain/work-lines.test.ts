@@ -3,7 +3,7 @@ import { encodeId } from "../../server/domain/ids.ts";
 import { JobState } from "../../server/domain/rules/states.ts";
 import { listRunnableJobs } from "../../server/domain/runnable-jobs.ts";
 import { checkWork, explainWorker } from "../../server/domain/work-lines.ts";
-import type { JobFilter } from "../../server/store/job-lists.ts";
+import { anyJob, type JobFilter } from "../../server/store/job-lists.ts";
 import { createTestDatabase, type TestDatabase, testCoordinator } from "../support/database.ts";
 import { insertAble, insertGate, insertSession, insertShaped } from "../support/routed-rows.ts";
 
@@ -185,16 +185,7 @@ describe("work for somebody", () => {
 });
 
 describe("the jobs that a worker could run", () => {
-  const none: JobFilter = {
-    states: [],
-    kind: null,
-    queue: null,
-    batchId: null,
-    project: null,
-    labels: {},
-    workerId: null,
-    parentJobId: null,
-  };
+  const none: JobFilter = anyJob;
   const list = (orgId: string, filter: Partial<JobFilter> = {}, pageSize = 0, pageToken = "") =>
     listRunnableJobs(
       testCoordinator(db),

@@ -3,7 +3,8 @@ import { encodeId } from "../../server/domain/ids.ts";
 import { authenticate, createKeyContext, derivePepper, type KeyContext } from "../../server/domain/keys.ts";
 import { JobState } from "../../server/domain/rules/states.ts";
 import { WorkerState } from "../../server/domain/rules/worker-states.ts";
-import { createWorker, getWorker, listWorkers } from "../../server/domain/workers.ts";
+import { listWorkers } from "../../server/domain/worker-lists.ts";
+import { createWorker, getWorker } from "../../server/domain/workers.ts";
 import {
   createTestDatabase,
   type TestCoordinator,
@@ -13,7 +14,7 @@ import {
 } from "../support/database.ts";
 import { insertJob, insertWorkerRow } from "../support/rows.ts";
 
-const firstPage = { pageSize: 0, pageToken: "", isOnline: false };
+const firstPage = { pageSize: 0, pageToken: "", isOnline: false, text: "", field: "filterText" };
 
 let db: TestDatabase;
 let c: TestCoordinator;

@@ -2,7 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { JobState } from "@muster/client/v1/job";
 import { JobOrder, JobService, type ListJobsRequestSchema } from "@muster/client/v1/job_service";
-import { WatchService } from "@muster/client/v1/watch_service";
+import { WatchService, type WatchWorkersResponse } from "@muster/client/v1/watch_service";
 import { WorkerState } from "@muster/client/v1/worker";
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
 import fc from "fast-check";
@@ -386,17 +386,21 @@ describe("watched workers", () => {
     const request = { filter: "name:a-*", interval: { nanos: 200_000_000 } };
     const watch = client.of(WatchService);
     const messages = watch.watchWorkers(request, { signal: stop.signal })[Symbol.asyncIterator]();
-    const next = async () => (await messages.next()).value?.body;
-    expect((await next())?.case).toBe("snapshotBegin");
+    const next = async (): Promise<WatchWorkersResponse["body"]> => {
+      const { value, done } = await messages.next();
+      if (done === true) throw new TypeError("the watch ended");
+      return value.body;
+    };
+    expect((await next()).case).toBe("snapshotBegin");
     const rows = await next();
-    expect(rows?.case === "rows" ? rows.value.workers.map(({ name }) => name) : rows).toEqual(["a-1", "a-2"]);
+    expect(rows.case === "rows" ? rows.value.workers.map(({ name }) => name) : rows).toEqual(["a-1", "a-2"]);
     const end = await next();
-    if (end?.case !== "snapshotEnd") throw new TypeError("no end");
+    if (end.case !== "snapshotEnd") throw new TypeError("no end");
     expect(end.value.counts).toMatchObject([{ state: WorkerState.IDLE, count: 2n }]);
     await db.admin`update muster.workers set disabled_at = muster.muster_clock()
       where org_id = ${client.orgId} and name = 'a-2'`;
     const delta = await next();
-    if (delta?.case !== "delta") throw new TypeError("no delta");
+    if (delta.case !== "delta") throw new TypeError("no delta");
     expect(delta.value.workers).toMatchObject([{ name: "a-2", state: WorkerState.DISABLED }]);
     expect(delta.value.counts).toHaveLength(2);
     stop.abort();

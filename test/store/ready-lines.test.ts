@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Tx } from "../../server/store/database.ts";
 import { sql } from "../../server/store/drizzle.ts";
-import type { JobFilter } from "../../server/store/job-lists.ts";
+import { anyJob, type JobFilter } from "../../server/store/job-lists.ts";
 import {
   countAhead,
   countReady,
@@ -52,16 +52,7 @@ async function looked(read: (tx: Tx) => Promise<unknown>): Promise<{ indexed: nu
   });
 }
 
-const none: JobFilter = {
-  states: [],
-  kind: null,
-  queue: null,
-  batchId: null,
-  project: null,
-  labels: {},
-  workerId: null,
-  parentJobId: null,
-};
+const none: JobFilter = anyJob;
 
 const reads: readonly (readonly [
   name: string,

@@ -2,11 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import type { Job } from "@muster/client/v1/job";
 import type { ListJobsRequestSchema } from "@muster/client/v1/job_service";
-import type {
-  WatchJobsRequestSchema,
-  WatchJobsResponse,
-  WatchService,
-} from "@muster/client/v1/watch_service";
+import type { WatchJobsResponse, WatchService } from "@muster/client/v1/watch_service";
 
 /** A watcher of a page of jobs that knows nothing but what it is told. */
 export class ListWatcher {
@@ -29,7 +25,7 @@ export class ListWatcher {
   }
 
   /** Opens the stream; it goes on where the last one ended. */
-  open(more: MessageInitShape<typeof WatchJobsRequestSchema> = {}): void {
+  open(more: { readonly resumeRevision?: string } = {}): void {
     this.#stop = new AbortController();
     const request = {
       list: this.#list,

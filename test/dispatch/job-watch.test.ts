@@ -1,0 +1,132 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Feed } from "../../server/dispatch/feed.ts";
+import { type JobWatchEvent, watchJobs } from "../../server/dispatch/job-watch.ts";
+import { createWatches, type Watches } from "../../server/dispatch/watches.ts";
+import { listingOf } from "../../server/domain/job-lists.ts";
+import type { Database } from "../../server/store/database.ts";
+import { anyJob } from "../../server/store/job-lists.ts";
+import { createTestDatabase, type TestDatabase, testCoordinator } from "../support/database.ts";
+import { insertJob } from "../support/rows.ts";
+
+let db: TestDatabase;
+beforeAll(async () => {
+  db = await createTestDatabase();
+});
+afterAll(() => db.close());
+
+/** Watches over a feed whose reading can be followed, and a clock that moves by hand. */
+function open() {
+  let atMs = 0;
+  const feed = new Feed(db.database);
+  const watches = createWatches(testCoordinator(db), feed, () => atMs);
+  const advance = (ms: number) => {
+    atMs += ms;
+  };
+  return { feed, watches, advance };
+}
+
+function start(watches: Watches, orgId: string, pageSize: number) {
+  const stop = new AbortController();
+  const list = { filter: anyJob, order: "newest-first", isLastPage: false, pageToken: "", pageSize } as const;
+  const listing = listingOf(orgId, list);
+  const request = { listing, isCounted: false, resumeRevision: "", intervalMs: 50 };
+  const events = watchJobs(watches, request, stop.signal);
+  const next = async (): Promise<JobWatchEvent> => {
+    const { value, done } = await events.next();
+    if (done === true) throw new TypeError("the watch ended");
+    return value;
+  };
+  return { next, stop: () => stop.abort() };
+}
+
+/** Inserts ready jobs, tells the feed of them, and resolves when it has told its followers. */
+async function submit(feed: Feed, orgId: string, count: number): Promise<string[]> {
+  const ids: string[] = [];
+  for (let n = 0; n < count; n++) ids.push((await insertJob(db, orgId)).jobId);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const told = new Set<string>();
+  const following = await feed.follow(orgId, {
+    changed: ({ changes }) => {
+      for (const { jobId } of changes) told.add(jobId);
+      if (ids.every((id) => told.has(id))) resolve();
+    },
+    failed: () => resolve(),
+  });
+  await db.admin`insert into muster.changes (org_id, n, job_ids, states, attempts, worker_ids)
+    values (${orgId}, 1, ${ids}, ${ids.map(() => 3)}, ${ids.map(() => 0)}, ${ids})`;
+  feed.nudge(orgId, []);
+  await promise;
+  following.leave();
+  return ids;
+}
+
+describe("a watcher that does not read", () => {
+  test("is told in one message what its page has become, however much happened", async () => {
+    const { feed, watches } = open();
+    const orgId = await db.orgId();
+    const { next, stop } = start(watches, orgId, 5);
+    expect((await next()).type).toBe("snapshot");
+    const ids = await submit(feed, orgId, 300);
+    const delta = await next();
+    if (delta.type !== "delta") throw new TypeError(delta.type);
+    expect(delta.jobs.map((job) => job.jobId)).toEqual(ids.slice(-5).reverse());
+    expect(delta.leftIds).toEqual([]);
+    stop();
+  });
+
+  test("starts anew when it missed more than is kept and took too long", async () => {
+    const { feed, watches, advance } = open();
+    const orgId = await db.orgId();
+    const { next, stop } = start(watches, orgId, 5);
+    expect((await next()).type).toBe("snapshot");
+    const ids = await submit(feed, orgId, 300);
+    advance(6_000);
+    expect(await next()).toEqual({ type: "reset", cause: "behind" });
+    const snapshot = await next();
+    if (snapshot.type !== "snapshot") throw new TypeError(snapshot.type);
+    expect(snapshot.page.items.map((job) => job.jobId)).toEqual(ids.slice(-5).reverse());
+    stop();
+  });
+});
+
+test("the feed of an org is read once, however many watch", async () => {
+  const { watches } = open();
+  const orgId = await db.orgId();
+  let readings = 0;
+  // Each reading of the feed begins a transaction.
+  const counting: Database = {
+    ...db.database,
+    app: new Proxy(db.database.app, {
+      get(target, name) {
+        if (name === "transaction") readings++;
+        const value: unknown = Reflect.get(target, name);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    }),
+  };
+  const feed = new Feed(counting);
+  const many = Array.from({ length: 30 }, () => start({ ...watches, feed }, orgId, 5));
+  await Promise.all(many.map(({ next }) => next()));
+  readings = 0;
+  await submit(feed, orgId, 3);
+  const deltas = await Promise.all(many.map(({ next }) => next()));
+  expect(deltas.every((one) => one.type === "delta" && one.jobs.length === 3)).toBe(true);
+  // One for what came, and those that look whether there is more; not one a watcher.
+  expect(readings).toBeLessThan(15);
+  for (const { stop } of many) stop();
+});
+
+test("nothing is told of jobs beyond the page, and they are not read", async () => {
+  const { feed, watches, advance } = open();
+  const orgId = await db.orgId();
+  const old = await submit(feed, orgId, 3);
+  await submit(feed, orgId, 5);
+  const { next, stop } = start(watches, orgId, 5);
+  expect((await next()).type).toBe("snapshot");
+  await db.admin`insert into muster.changes (org_id, n, job_ids, states, attempts, worker_ids)
+    values (${orgId}, 1, ${old}, ${old.map(() => 3)}, ${old.map(() => 0)}, ${old})`;
+  const coming = next();
+  advance(15_000);
+  expect((await coming).type).toBe("alive");
+  stop();
+});
