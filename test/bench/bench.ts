@@ -1,8 +1,14 @@
 import { seededRandom } from "../chaos/random.ts";
 import { simulate } from "../dispatch/simulation.ts";
+import { measureBurndown } from "./burndown.ts";
+import { compare } from "./comparison.ts";
 import { benchFairShare } from "./fair-share.ts";
+import type { Measurement } from "./measurement.ts";
 import { benchOverview } from "./overview.ts";
 import { benchScheduler } from "./scheduler.ts";
+import { measureSystems, systemsOf, withEnvironment } from "./side-by-side.ts";
+import { measureSustained } from "./sustained.ts";
+import type { Environment, System } from "./system.ts";
 
 /*
  * `npm run bench` measures this machine: `npm run bench -- WHAT [--json]`. The last line is one JSON object; with
@@ -15,7 +21,7 @@ const log = (line: string) => {
   if (!isJson) process.stdout.write(`${line}\n`);
 };
 
-const measurements: Readonly<Record<string, () => Promise<Readonly<Record<string, number>>>>> = {
+const measurements: Readonly<Record<string, () => Promise<Readonly<Record<string, unknown>>>>> = {
   overview: () =>
     benchOverview({
       jobsTotal: numberOf("--jobs", 60_000),
@@ -40,6 +46,17 @@ const measurements: Readonly<Record<string, () => Promise<Readonly<Record<string
     ...(await benchFairShare({ burst: numberOf("--burst", 100_000), samples: numberOf("--samples", 300) })),
   }),
   simulation: async () => simulated(),
+  burndown: () =>
+    sideBySide((environment, system) =>
+      measureBurndown(environment, system, { jobs: numberOf("--jobs", 200_000) }),
+    ),
+  sustained: () =>
+    sideBySide((environment, system) =>
+      measureSustained(environment, system, {
+        seconds: numberOf("--seconds", 60),
+        depth: numberOf("--depth", 20_000),
+      }),
+    ),
 };
 
 const measure = measurements[what];
@@ -50,10 +67,28 @@ if (!measure) {
 const result = await measure();
 log(
   Object.entries(result)
-    .map(([name, value]) => `${name.padEnd(28)} ${value.toLocaleString("en-US").padStart(12)}`)
+    .filter(([, value]) => typeof value === "number")
+    .map(([name, value]) => `${name.padEnd(28)} ${Number(value).toLocaleString("en-US").padStart(12)}`)
     .join("\n"),
 );
 process.stdout.write(`${JSON.stringify(result)}\n`);
+
+// One workload, one system after the other.
+async function sideBySide(
+  measureOne: (environment: Environment, system: System) => Promise<Measurement>,
+): Promise<Readonly<Record<string, unknown>>> {
+  const chosen = systemsOf(textOf("--systems")?.split(",") ?? []);
+  const fleet = {
+    workers: numberOf("--workers", 100),
+    slots: numberOf("--slots", 40),
+    coordinators: numberOf("--coordinators", 1),
+  };
+  const withRedis = chosen.some(({ store }) => store === "redis");
+  return withEnvironment({ fleet, log, withRedis }, async (environment) => {
+    const measured = await measureSystems(environment, chosen, (system) => measureOne(environment, system));
+    return { ...compare(measured), measurements: measured };
+  });
+}
 
 // How well the matcher uses a fleet, in time that is only counted.
 function simulated(): Readonly<Record<string, number>> {
@@ -77,6 +112,11 @@ function simulated(): Readonly<Record<string, number>> {
 }
 
 function numberOf(flag: string, standard: number): number {
+  const value = textOf(flag);
+  return value === undefined ? standard : Number(value);
+}
+
+function textOf(flag: string): string | undefined {
   const index = words.indexOf(flag);
-  return index < 0 ? standard : Number(words[index + 1]);
+  return index < 0 ? undefined : words[index + 1];
 }

@@ -1,12 +1,13 @@
-import { readFileSync, writeSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { startServer } from "@muster/server";
 import { loadConfig } from "@muster/server/config";
+import { answerCommands, report } from "./commands.ts";
 
-// A coordinator on an embedded, durable Postgres, or on one that is given. Reports its addresses, and
-// its peak memory when it is told to stop.
-const { dataDir, databaseUrl, secret } = JSON.parse(process.argv[2] ?? "{}");
+// A coordinator on an embedded, durable Postgres, or on one that is given. Reports its addresses; `collect` answers
+// with its memory after its garbage is gone, when it was started with --expose-gc.
+const { dataDir, databaseUrl, secret, flags } = JSON.parse(process.argv[2] ?? "{}");
 const config = loadConfig({
-  flags: { "data-dir": dataDir, "api-port": "0", "worker-port": "0", "log-level": "warn" },
+  flags: { "data-dir": dataDir, "api-port": "0", "worker-port": "0", "log-level": "warn", ...flags },
   env: {
     HOME: dataDir,
     ...(databaseUrl === undefined ? {} : { DATABASE_URL: databaseUrl, MUSTER_SECRET: secret }),
@@ -14,10 +15,14 @@ const config = loadConfig({
   readFile: (path) => readFileSync(path, "utf8"),
 });
 const server = await startServer(config, { signal: new AbortController().signal });
-writeSync(
-  3,
-  `${JSON.stringify({ apiAddress: server.apiAddress, workerAddress: server.workerAddress, key: server.bootstrapKey })}\n`,
-);
+answerCommands({
+  collect: () => {
+    globalThis.gc?.();
+    const { rss, heapUsed } = process.memoryUsage();
+    return { rssBytes: rss, heapBytes: heapUsed };
+  },
+});
+report({ apiAddress: server.apiAddress, workerAddress: server.workerAddress, key: server.bootstrapKey });
 process.on("SIGTERM", async () => {
   await server.stop({ graceMs: 500 });
   process.exit(0);

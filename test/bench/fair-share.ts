@@ -12,6 +12,10 @@ import { derivePepper } from "../../server/domain/keys.ts";
 import { generateKey, hashKey } from "../../server/domain/rules/keys.ts";
 import { startOwnPostgres } from "../support/own-postgres.ts";
 import { type Child, startChild } from "./child.ts";
+import { sharedMs } from "./clock.ts";
+import { quantile, round } from "./figures.ts";
+import { noopSpec } from "./peers/muster.ts";
+import { benchPayload } from "./seen.ts";
 
 /*
  * `npm run bench -- fair-share`: what a burst of one org costs another on the same coordinator: the time from the
@@ -64,6 +68,7 @@ export async function benchFairShare(options: {
         to: options.burst + 1,
       });
       children.push(child);
+      await child.call("start");
       return child;
     };
     await startWorkers(loud, "loud", 50, 20);
@@ -72,32 +77,31 @@ export async function benchFairShare(options: {
     const sample = async () => {
       const times: number[] = [];
       for (let n = 0; n < options.samples; n++) {
-        const sentMs = performance.timeOrigin + performance.now();
+        const sentMs = sharedMs();
         await jobs.submitJob({ job: { kind: "bench.stamp" } });
         times.push(Number((await workers.next())["startedMs"]) - sentMs);
         await sleep(10);
       }
-      return times.sort((a, b) => a - b);
+      return times;
     };
     await sample();
     const alone = await sample();
     let submitted = 0;
     const batches = createMusterClient(BatchService, loud);
-    const batch = { jobs: Array.from({ length: 1_000 }, () => ({ kind: "bench.noop" })) };
+    const batch = { jobs: Array.from({ length: 1_000 }, () => noopSpec(benchPayload())) };
     const submitting = (async () => {
       for (; submitted < options.burst; submitted += 1_000) await batches.submitBatch(batch);
     })();
     const during = await sample();
     const burstSubmitted = submitted;
     await submitting;
-    const at = (times: readonly number[], q: number) =>
-      Number((times[Math.min(times.length - 1, Math.floor(times.length * q))] ?? Number.NaN).toFixed(2));
+    const at = (times: readonly number[], q: number) => round(quantile(times, q), 2);
     return {
       quietP50Ms: at(alone, 0.5),
       quietP99Ms: at(alone, 0.99),
       burstP50Ms: at(during, 0.5),
       burstP99Ms: at(during, 0.99),
-      p99Ratio: Number((at(during, 0.99) / at(alone, 0.99)).toFixed(2)),
+      p99Ratio: round(at(during, 0.99) / at(alone, 0.99), 2),
       burstSubmitted,
     };
   } finally {

@@ -1,11 +1,16 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createMusterClient } from "@muster/client/node";
 import { BatchService } from "@muster/client/v1/batch_service";
 import { JobService } from "@muster/client/v1/job_service";
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
-import { type Child, cpuMicros, startChild } from "./child.ts";
+import { type Child, startChild } from "./child.ts";
+import { sharedMs } from "./clock.ts";
+import { median, quantile, round } from "./figures.ts";
+import { noopSpec } from "./peers/muster.ts";
+import { cpuMicrosOf, memoryOf } from "./process-usage.ts";
+import { benchPayload } from "./seen.ts";
 
 /** How much is measured. */
 export interface OverviewOptions {
@@ -36,10 +41,7 @@ export async function benchOverview({ jobsTotal, workerCount, slots, samples }: 
     const jobs = createMusterClient(JobService, options);
     const admin = createMusterClient(WorkerAdminService, options);
 
-    const payload = {
-      content: { case: "data" as const, value: Buffer.from(JSON.stringify({ file: "x".repeat(86) })) },
-    };
-    const batch = { jobs: Array.from({ length: 1_000 }, () => ({ kind: "bench.noop", payload })) };
+    const batch = { jobs: Array.from({ length: 1_000 }, () => noopSpec(benchPayload())) };
     // The first call of a connection prepares its statements.
     await batches.submitBatch(batch);
     const submit = await timed(async () => {
@@ -66,6 +68,7 @@ export async function benchOverview({ jobsTotal, workerCount, slots, samples }: 
       to: Math.floor((jobsTotal + 1_000) * 0.95),
     });
     children.push(workers);
+    await workers.call("start");
     const burndown = await workers.next();
     const endToEnd = Number(burndown["jobs"]) / (Number(burndown["ms"]) / 1_000);
     await waitUntilEmpty(jobs);
@@ -73,16 +76,15 @@ export async function benchOverview({ jobsTotal, workerCount, slots, samples }: 
 
     const latencies: number[] = [];
     for (let n = 0; n < samples; n++) {
-      const sentMs = performance.timeOrigin + performance.now();
-      await jobs.submitJob({ job: { kind: "bench.stamp", payload } });
+      const sentMs = sharedMs();
+      await jobs.submitJob({ job: { ...noopSpec(benchPayload()), kind: "bench.stamp" } });
       latencies.push(Number((await workers.next())["startedMs"]) - sentMs);
     }
-    latencies.sort((a, b) => a - b);
     const result = {
       submitPerSecond: Math.round(submit.perSecond),
       jobsPerSecond: Math.round(endToEnd),
-      submitToStartP50Ms: round(latencies[latencies.length >> 1]),
-      submitToStartP99Ms: round(latencies[Math.floor(latencies.length * 0.99)]),
+      submitToStartP50Ms: round(median(latencies), 2),
+      submitToStartP99Ms: round(quantile(latencies, 0.99), 2),
       coordinatorCpuMicrosPerJob: Math.round((after.cpu - before.cpu) / jobsTotal),
       coordinatorPeakRssMb: usage(coordinator).peakRssMb,
       workers: workerCount,
@@ -114,19 +116,6 @@ async function timed(body: () => Promise<number>): Promise<{ perSecond: number }
   return { perSecond: count / ((performance.now() - started) / 1_000) };
 }
 
-function usage(child: Child): { cpu: number; peakRssMb: number } {
-  try {
-    const base = `/proc/${child.process.pid}`;
-    const peak = /VmHWM:\s+(\d+)/.exec(readFileSync(`${base}/status`, "utf8"))?.[1];
-    return {
-      cpu: cpuMicros(readFileSync(`${base}/stat`, "utf8")),
-      peakRssMb: Math.round(Number(peak ?? 0) / 1_024),
-    };
-  } catch {
-    return { cpu: 0, peakRssMb: 0 };
-  }
-}
-
-function round(value: number | undefined): number {
-  return Math.round((value ?? 0) * 100) / 100;
+function usage({ pid }: Child): { cpu: number; peakRssMb: number } {
+  return { cpu: cpuMicrosOf(pid), peakRssMb: Math.round(memoryOf(pid).peakRssBytes / 1_048_576) };
 }

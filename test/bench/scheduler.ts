@@ -8,6 +8,9 @@ import type { JobSpec } from "@muster/client/v1/job";
 import { JobService } from "@muster/client/v1/job_service";
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
 import { type Child, startChild } from "./child.ts";
+import { median, quantile, round } from "./figures.ts";
+import { noopSpec } from "./peers/muster.ts";
+import { benchPayload } from "./seen.ts";
 
 /*
  * `npm run bench -- scheduler`: does what waits slow what runs? The rate with a million ready jobs, with 100,000
@@ -113,9 +116,6 @@ async function withBench<T>(body: (bench: Bench) => Promise<T>): Promise<T> {
     };
     const batches = createMusterClient(BatchService, client);
     const admin = createMusterClient(WorkerAdminService, client);
-    const payload = {
-      content: { case: "data" as const, value: Buffer.from(`{"file":"${"x".repeat(86)}"}`) },
-    };
     return await body({
       folder,
       coordinator,
@@ -124,8 +124,7 @@ async function withBench<T>(body: (bench: Bench) => Promise<T>): Promise<T> {
       async submit(count, specOf) {
         const batch = async (first: number) => {
           const jobs = Array.from({ length: Math.min(1_000, count - first) }, (_, n) => ({
-            kind: "bench.noop",
-            payload,
+            ...noopSpec(benchPayload()),
             ...specOf(first + n),
           }));
           await batches.submitBatch({ jobs });
@@ -148,6 +147,7 @@ async function withBench<T>(body: (bench: Bench) => Promise<T>): Promise<T> {
           to: measured - 3_000,
         });
         children.push(child);
+        await child.call("start");
         return child;
       },
     });
@@ -213,17 +213,4 @@ async function explainsOf(bench: Bench, { explained }: SchedulerOptions): Promis
     if (workers.length !== 1_000) throw new Error(`the explanation names ${workers.length} workers`);
   }
   return times;
-}
-
-function quantile(values: readonly number[], q: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? Number.NaN;
-}
-
-function median(values: readonly number[]): number {
-  return quantile(values, 0.5);
-}
-
-function round(value: number, digits: number): number {
-  return Number(value.toFixed(digits));
 }
