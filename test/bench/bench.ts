@@ -1,70 +1,85 @@
 import { seededRandom } from "../chaos/random.ts";
 import { simulate } from "../dispatch/simulation.ts";
-import { measureBurndown } from "./burndown.ts";
-import { compare } from "./comparison.ts";
+import { compare, compareTimes } from "./comparison.ts";
 import { benchFairShare } from "./fair-share.ts";
+import { readFlags } from "./flags.ts";
+import { fullRun } from "./full-run.ts";
 import type { Measurement } from "./measurement.ts";
 import { benchOverview } from "./overview.ts";
 import { benchScheduler } from "./scheduler.ts";
 import { measureSystems, systemsOf, withEnvironment } from "./side-by-side.ts";
-import { measureSustained } from "./sustained.ts";
-import type { Environment, System } from "./system.ts";
+import { smoke } from "./smoke.ts";
+import {
+  alone,
+  burndown,
+  fleetOf,
+  latency,
+  loadedLatency,
+  type SideBySide,
+  settingsOf,
+  submit,
+  submitOneByOne,
+  sustained,
+} from "./workloads.ts";
 
 /*
- * `npm run bench` measures this machine: `npm run bench -- WHAT [--json]`. The last line is one JSON object; with
- * `--json` it is the only one.
+ * `npm run bench` measures this machine: `npm run bench -- WHAT [--json]`; without WHAT everything, beside the peers,
+ * with a report in `docs/`. The last line is one JSON object; with `--json` it is the only one. README.md here says
+ * what there is.
  */
-const [, , ...words] = process.argv;
-const isJson = words.includes("--json");
-const what = words[0]?.startsWith("--") === false ? words[0] : "overview";
+const flags = readFlags(process.argv.slice(2));
+const isJson = flags.has("--json");
 const log = (line: string) => {
   if (!isJson) process.stdout.write(`${line}\n`);
 };
 
-const measurements: Readonly<Record<string, () => Promise<Readonly<Record<string, unknown>>>>> = {
+type Result = Readonly<Record<string, unknown>>;
+
+const commands: Readonly<Record<string, () => Promise<Result>>> = {
+  all: () => fullRun(flags, log),
+  submit: async () => ({ ...(await sideBySide(submit)), oneByOne: await sideBySide(submitOneByOne) }),
+  burndown: () => sideBySide(burndown),
+  sustained: () => sideBySide(sustained),
+  latency: () => sideBySide(latency, compareTimes),
+  "loaded-latency": () => sideBySide(loadedLatency(), compareTimes),
+  ...Object.fromEntries(Object.keys(alone).map((name) => [name, () => musterAlone(name)])),
+  smoke: () => smoke({ isRecording: flags.has("--record"), log }),
   overview: () =>
     benchOverview({
-      jobsTotal: numberOf("--jobs", 60_000),
-      workerCount: numberOf("--workers", 100),
-      slots: numberOf("--slots", 20),
-      samples: numberOf("--samples", 200),
+      jobsTotal: flags.number("--jobs", 60_000),
+      workerCount: flags.number("--workers", 100),
+      slots: flags.number("--slots", 20),
+      samples: flags.number("--samples", 200),
     }),
   scheduler: async () => ({
     ...(await benchScheduler({
-      ready: numberOf("--ready", 1_000_000),
-      blocked: numberOf("--blocked", 100_000),
-      shapes: numberOf("--shapes", 500),
-      workers: numberOf("--workers", 100),
-      slots: numberOf("--slots", 20),
-      steps: numberOf("--steps", 200),
-      explained: numberOf("--explained", 100),
+      ready: flags.number("--ready", 1_000_000),
+      blocked: flags.number("--blocked", 100_000),
+      shapes: flags.number("--shapes", 500),
+      workers: flags.number("--workers", 100),
+      slots: flags.number("--slots", 20),
+      steps: flags.number("--steps", 200),
+      explained: flags.number("--explained", 100),
       log,
     })),
     ...simulated(),
   }),
   "fair-share": async () => ({
-    ...(await benchFairShare({ burst: numberOf("--burst", 100_000), samples: numberOf("--samples", 300) })),
+    ...(await benchFairShare({
+      burst: flags.number("--burst", 100_000),
+      samples: flags.number("--samples", 300),
+    })),
   }),
   simulation: async () => simulated(),
-  burndown: () =>
-    sideBySide((environment, system) =>
-      measureBurndown(environment, system, { jobs: numberOf("--jobs", 200_000) }),
-    ),
-  sustained: () =>
-    sideBySide((environment, system) =>
-      measureSustained(environment, system, {
-        seconds: numberOf("--seconds", 60),
-        depth: numberOf("--depth", 20_000),
-      }),
-    ),
 };
 
-const measure = measurements[what];
-if (!measure) {
-  process.stderr.write(`bench: there is no ${what}; there are ${Object.keys(measurements).join(", ")}\n`);
+const what = flags.what ?? "all";
+const command = commands[what];
+if (!command) {
+  process.stderr.write(`bench: there is no ${what}; there are ${Object.keys(commands).join(", ")}\n`);
   process.exit(2);
 }
-const result = await measure();
+const result = await command();
 log(
   Object.entries(result)
     .filter(([, value]) => typeof value === "number")
@@ -75,28 +90,32 @@ process.stdout.write(`${JSON.stringify(result)}\n`);
 
 // One workload, one system after the other.
 async function sideBySide(
-  measureOne: (environment: Environment, system: System) => Promise<Measurement>,
-): Promise<Readonly<Record<string, unknown>>> {
-  const chosen = systemsOf(textOf("--systems")?.split(",") ?? []);
-  const fleet = {
-    workers: numberOf("--workers", 100),
-    slots: numberOf("--slots", 40),
-    coordinators: numberOf("--coordinators", 1),
-  };
+  workload: SideBySide,
+  comparison: (measurements: readonly Measurement[]) => object | undefined = compare,
+): Promise<Result> {
+  const chosen = systemsOf(flags.text("--systems")?.split(",") ?? []);
   const withRedis = chosen.some(({ store }) => store === "redis");
-  return withEnvironment({ fleet, log, withRedis }, async (environment) => {
-    const measured = await measureSystems(environment, chosen, (system) => measureOne(environment, system));
-    return { ...compare(measured), measurements: measured };
+  return withEnvironment({ fleet: fleetOf(flags), log, withRedis }, async (environment) => {
+    const measured = await measureSystems(environment, chosen, (system) =>
+      workload(environment, system, flags),
+    );
+    return { ...comparison(measured), measurements: measured };
   });
+}
+
+async function musterAlone(name: string): Promise<Result> {
+  const options = { fleet: fleetOf(flags), log, withRedis: false, settings: settingsOf(name) };
+  const found = await withEnvironment(options, async (environment) => alone[name]?.(environment, flags));
+  return { ...found };
 }
 
 // How well the matcher uses a fleet, in time that is only counted.
 function simulated(): Readonly<Record<string, number>> {
   const scenario = {
-    workers: numberOf("--fleet", 1_000),
-    jobs: numberOf("--simulated", 100_000),
-    shapes: numberOf("--simulated-shapes", 200),
-    claimMs: numberOf("--claim-ms", 10),
+    workers: flags.number("--fleet", 1_000),
+    jobs: flags.number("--simulated", 100_000),
+    shapes: flags.number("--simulated-shapes", 200),
+    claimMs: flags.number("--claim-ms", 10),
   };
   const { matcher, oracle, ratio } = simulate(scenario, () => seededRandom(7));
   log(`${scenario.workers} workers, ${scenario.jobs} jobs, ${scenario.shapes} shapes`);
@@ -109,14 +128,4 @@ function simulated(): Readonly<Record<string, number>> {
     );
   }
   return { utilisationRatio: Number(ratio.toFixed(4)) };
-}
-
-function numberOf(flag: string, standard: number): number {
-  const value = textOf(flag);
-  return value === undefined ? standard : Number(value);
-}
-
-function textOf(flag: string): string | undefined {
-  const index = words.indexOf(flag);
-  return index < 0 ? undefined : words[index + 1];
 }

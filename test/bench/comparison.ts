@@ -37,3 +37,51 @@ export function compare(measurements: readonly Measurement[]): Comparison | unde
     cpuMicrosPerJob: muster.cpuMicrosPerJob,
   };
 }
+
+/** How Muster's times compare with its peers': a ratio below 1 means that Muster is faster. */
+export interface TimesComparison {
+  readonly p50Ms: number | null;
+  readonly p99Ms: number | null;
+  /** Milliseconds by the name of the peer. */
+  readonly peersP50Ms: Readonly<Record<string, number | null>>;
+  readonly peersP99Ms: Readonly<Record<string, number | null>>;
+  /** Its p50 to that of graphile-worker: the better of its two settings. */
+  readonly p50RatioToGraphile: number | null;
+  /** Its p99 to the best p99 of the peers on Postgres. */
+  readonly p99RatioToBestPostgresPeer: number | null;
+  readonly p99RatioToOwnP50: number | null;
+}
+
+/** Compares the times of a workload; undefined when Muster is not among them. */
+export function compareTimes(measurements: readonly Measurement[]): TimesComparison | undefined {
+  const muster = measurements.find(({ key }) => key === "muster");
+  if (muster === undefined) return undefined;
+  const peers = measurements.filter(({ key }) => key !== "muster");
+  const best = (some: readonly Measurement[], of: "p50Ms" | "p99Ms"): number | null => {
+    const times = some.flatMap((one) => one[of] ?? []);
+    return times.length === 0 ? null : Math.min(...times);
+  };
+  const ratio = (own: number | null, other: number | null): number | null =>
+    own === null || other === null ? null : round(own / other, 3);
+  return {
+    p50Ms: muster.p50Ms,
+    p99Ms: muster.p99Ms,
+    peersP50Ms: Object.fromEntries(peers.map(({ name, p50Ms }) => [name, p50Ms])),
+    peersP99Ms: Object.fromEntries(peers.map(({ name, p99Ms }) => [name, p99Ms])),
+    p50RatioToGraphile: ratio(
+      muster.p50Ms,
+      best(
+        peers.filter(({ key }) => key.startsWith("graphile")),
+        "p50Ms",
+      ),
+    ),
+    p99RatioToBestPostgresPeer: ratio(
+      muster.p99Ms,
+      best(
+        peers.filter(({ store }) => store === "postgres"),
+        "p99Ms",
+      ),
+    ),
+    p99RatioToOwnP50: ratio(muster.p99Ms, muster.p50Ms),
+  };
+}

@@ -1,6 +1,6 @@
 import { round } from "./figures.ts";
 import { Histogram, type HistogramEntries } from "./histogram.ts";
-import { costOf, peakRssMb, type Reading } from "./meter.ts";
+import { commitsOf, costOf, peakRssMb, type Reading } from "./meter.ts";
 import type { Environment, RunningSystem, System } from "./system.ts";
 import { itemiseWal, type WalItem } from "./wal.ts";
 
@@ -41,10 +41,12 @@ export interface Found {
   readonly timesAre: string;
   readonly before: Reading;
   readonly after: Reading;
+  /** Nothing runs any more: its processes are ended, so that Postgres has counted all their commits. */
+  readonly isOver: boolean;
   readonly more?: Readonly<Record<string, number>>;
 }
 
-/** Completes a measurement while the system still runs. */
+/** Completes a measurement; its processes still run. */
 export async function measurementOf(
   environment: Environment,
   system: System,
@@ -53,6 +55,10 @@ export async function measurementOf(
 ): Promise<Measurement> {
   const from = before.lsn;
   const to = after.lsn;
+  const peakMb = peakRssMb(running);
+  if (found.isOver) await running.halt();
+  const commits =
+    found.isOver && after.commits !== null ? await commitsOf(environment.postgres, running) : after.commits;
   const isItemised = system.key === "muster" && from !== null && to !== null && running.databaseUrl;
   return {
     key: system.key,
@@ -68,8 +74,8 @@ export async function measurementOf(
     p50Ms: found.p50Ms === undefined ? null : round(found.p50Ms, 2),
     p99Ms: found.p99Ms === undefined ? null : round(found.p99Ms, 2),
     timesAre: found.timesAre,
-    ...costOf(before, after, found.jobs),
-    peakRssMb: peakRssMb(running),
+    ...costOf(before, { ...after, commits }, found.jobs),
+    peakRssMb: peakMb,
     wal: isItemised ? await itemiseWal(environment.postgres, running.databaseUrl, { from, to }) : null,
     more,
   };

@@ -39,16 +39,25 @@ export async function readUsage(
       lsn: null,
     };
   }
-  const [row] = await postgres.admin<{ lsn: string; wal: string; commits: string }[]>`
+  const [row] = await postgres.admin<{ lsn: string; wal: string }[]>`
     select pg_current_wal_insert_lsn()::text as lsn,
-      pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::text as wal,
-      (select xact_commit from pg_stat_database where datname = ${running.databaseName ?? ""})::text as commits`;
+      pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::text as wal`;
   return {
     cpuMicros: processes + postgres.cpuMicros(),
     walBytes: Number(row?.wal ?? 0),
-    commits: Number(row?.commits ?? 0),
+    commits: await commitsOf(postgres, running),
     lsn: row?.lsn ?? null,
   };
+}
+
+/** Transactions that its database has committed, as `pg_stat_database` says: a connection that works tells each second. */
+export async function commitsOf(
+  { admin }: Environment["postgres"],
+  { databaseName = "" }: Pick<RunningSystem, "databaseName">,
+): Promise<number> {
+  const [row] = await admin<{ commits: string }[]>`
+    select xact_commit::text as commits from pg_stat_database where datname = ${databaseName}`;
+  return Number(row?.commits ?? 0);
 }
 
 /** What `jobs` cost between two readings. */

@@ -38,6 +38,8 @@ export interface Coordinators {
   readonly sql: postgres.Sql;
   /** Starts one more. */
   add(): Promise<Child>;
+  /** Ends all. */
+  halt(): Promise<void>;
   /** Ends all, and drops the database. */
   stop(): Promise<void>;
 }
@@ -70,6 +72,9 @@ export async function startCoordinators(
     return child;
   };
   for (let n = 0; n < count; n++) await add();
+  const halt = async () => {
+    await Promise.all(children.map((child) => child.stop()));
+  };
   return {
     children,
     apiAddress: String(children[0]?.ready["apiAddress"]),
@@ -77,8 +82,9 @@ export async function startCoordinators(
     databaseUrl,
     sql,
     add,
+    halt,
     async stop() {
-      await Promise.all(children.map((child) => child.stop()));
+      await halt();
       await sql.end({ timeout: 5 });
       await server.dropDatabase(databaseName);
     },
@@ -125,6 +131,10 @@ function runningSystem(
   producer: Child,
   consumers: readonly Child[],
 ): RunningSystem {
+  const halt = async () => {
+    await Promise.all([producer, ...consumers].map((child) => child.stop()));
+    await coordinators.halt();
+  };
   return {
     producer,
     consumers,
@@ -135,8 +145,9 @@ function runningSystem(
       await Promise.all(consumers.map((child) => child.call("start")));
     },
     left: () => leftOf(coordinators.sql),
+    halt,
     async stop() {
-      await Promise.all([producer, ...consumers].map((child) => child.stop()));
+      await halt();
       await coordinators.stop();
     },
   };

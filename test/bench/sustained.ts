@@ -44,6 +44,7 @@ export function measureSustained(
       timesAre: "submit to start, with the line held",
       before,
       after,
+      isOver: false,
       more: { depth: Math.round(median(depths)), leastDepth: Math.min(...depths) },
     });
   });

@@ -50,5 +50,8 @@ export interface RunningSystem {
   work(): Promise<void>;
   /** Jobs that are not durably done, as the database says. */
   left(): Promise<number>;
+  /** Ends its processes; the database stays, and has counted all that they did. */
+  halt(): Promise<void>;
+  /** Ends it, and drops its database. */
   stop(): Promise<void>;
 }

@@ -84,7 +84,7 @@ async function startPostgresPeer(
     databaseUrl: url,
     left: () => leftOf(sql),
     async stop() {
-      await processes.stop();
+      await processes.halt();
       await sql.end({ timeout: 5 });
       await server.dropDatabase(databaseName);
     },
@@ -102,7 +102,7 @@ async function startBull({ redis }: Environment, key: string, settings: Settings
     databaseUrl: undefined,
     left: () => bullQueue.getJobCountByTypes("waiting", "active", "prioritized", "delayed"),
     async stop() {
-      await processes.stop();
+      await processes.halt();
       await bullQueue.obliterate({ force: true });
       await bullQueue.close();
     },
@@ -119,7 +119,7 @@ async function startProcesses(peer: string, options: PeerOptions) {
     async work() {
       await consumer.call("start");
     },
-    async stop() {
+    async halt() {
       await Promise.all([producer.stop(), consumer.stop()]);
     },
   };
