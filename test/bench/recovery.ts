@@ -59,6 +59,7 @@ export async function measureRecovery(
     const second = await start(await createWorkers(coordinators, 10, "second"), await folder());
     const diedMs = await kill(first);
     const other = await starts(second, jobs);
+    environment.log("jobs of killed workers run at others");
 
     // The second ones are full: what is submitted now runs at the third ones, and can go nowhere else.
     const thirdKeys = await createWorkers(coordinators, 10, "third");
@@ -67,6 +68,8 @@ export async function measureRecovery(
     await hold(third);
     const againMs = await kill(third);
     const same = await starts(await start(thirdKeys, thirdFolder), jobs);
+
+    environment.log("jobs of killed workers run at the same, started again");
 
     const fourth = await start(await createWorkers(coordinators, 1, "fourth"), await folder());
     const [, doomed] = coordinators.children;

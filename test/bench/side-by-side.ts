@@ -8,7 +8,9 @@ import { showMeasurement } from "./show.ts";
 import type { Environment, FleetSize, System } from "./system.ts";
 import { systems } from "./systems.ts";
 
-/** Makes what a run has, and takes it down again. */
+const endSignals = ["SIGINT", "SIGTERM"] as const;
+
+/** Makes what a run has, and takes it down again, also when the run is given up. */
 export async function withEnvironment<T>(
   options: {
     readonly fleet: FleetSize;
@@ -25,12 +27,19 @@ export async function withEnvironment<T>(
   const redis = options.withRedis ? await startBenchRedis(process.env) : undefined;
   if (options.withRedis && redis === undefined)
     options.log("BullMQ is left out: REDIS_URL is not set, and there is no redis-server in PATH");
-  try {
-    return await body({ postgres, redis, folder, fleet: options.fleet, log: options.log });
-  } finally {
+  const end = async () => {
     await redis?.stop();
     await postgres.stop();
     await rm(folder, { recursive: true, force: true });
+  };
+  // Our children end with us; the databases would stay.
+  const giveUp = () => void end().finally(() => process.exit(130));
+  for (const signal of endSignals) process.once(signal, giveUp);
+  try {
+    return await body({ postgres, redis, folder, fleet: options.fleet, log: options.log });
+  } finally {
+    for (const signal of endSignals) process.off(signal, giveUp);
+    await end();
   }
 }
 

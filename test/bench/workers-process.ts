@@ -39,17 +39,16 @@ const handlers = {
     await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
     signal.throwIfAborted();
   }),
-  "bench.log": defineHandler<{ readonly lines: number; readonly text: string }>(
-    async ({ payload, log, progress }) => {
-      for (let line = 0; line < payload.lines; line++) {
-        log(payload.text);
-        if (line % 10 === 0) progress(line / payload.lines, payload.text);
-        // As work does that says something now and then.
-        if (line % 50 === 49) await new Promise((resolve) => setImmediate(resolve));
-      }
-      return null;
-    },
-  ),
+  "bench.log": defineHandler<{ readonly lines: number; readonly text: string }>(async (context) => {
+    const { lines, text } = context.payload;
+    for (let line = 0; line < lines; line++) {
+      context.log(text);
+      if (line % 10 === 0) context.progress(line / lines, text);
+      // As work does that says something now and then.
+      if (line % 50 === 49) await new Promise((resolve) => setImmediate(resolve));
+    }
+    return null;
+  }),
 };
 const workers: Worker[] = keys.map(
   (key: string, index: number) =>
