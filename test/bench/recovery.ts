@@ -28,7 +28,7 @@ export async function measureRecovery(
   environment: Environment,
   { jobs: asked }: { readonly jobs: number },
 ): Promise<RecoveryResult> {
-  // So many that they fill ten workers.
+  // As many for each of ten workers.
   const jobs = Math.ceil(asked / 10) * 10;
   const coordinators = await startCoordinators(environment, 2, {
     // A worker that was killed is as good as before.
@@ -40,42 +40,44 @@ export async function measureRecovery(
     const batches = createMusterClient(BatchService, client);
     // The second one is the one that is killed at the end: all workers are linked to it first.
     const address = [...coordinators.children].reverse().map(({ ready }) => ready["workerAddress"]);
-    const slots = jobs / 10;
-    const start = async (keys: readonly string[], folder: string): Promise<Child> => {
-      const options = { address: address.join(","), keys, slots, skills: [], folder };
+    // Room for twice as many: a job goes to another worker than the one that lost it.
+    const slots = (2 * jobs) / 10;
+    const start = async (keys: readonly string[], skill: string, folder: string): Promise<Child> => {
+      const options = { address: address.join(","), keys, slots, skills: [skill], folder, ownState: true };
       const child = await startChild("./workers-process.ts", options);
       children.push(child);
       await child.call("start");
       return child;
     };
     const folder = () => mkdtemp(join(environment.folder, "workers-"));
-    const hold = async (child: Child) => {
-      await batches.submitBatch({ jobs: Array.from({ length: jobs }, () => ({ kind: "bench.hold" })) });
+    const hold = async (child: Child, skill: string) => {
+      const job = { kind: "bench.hold", requiredSkills: [skill] };
+      await batches.submitBatch({ jobs: Array.from({ length: jobs }, () => job) });
       await starts(child, jobs);
     };
 
-    const first = await start(await createWorkers(coordinators, 10, "first"), await folder());
-    await hold(first);
-    const second = await start(await createWorkers(coordinators, 10, "second"), await folder());
+    const first = await start(await createWorkers(coordinators, 10, "first"), "one", await folder());
+    await hold(first, "one");
+    const second = await start(await createWorkers(coordinators, 10, "second"), "one", await folder());
     const diedMs = await kill(first);
     const other = await starts(second, jobs);
     environment.log("jobs of killed workers run at others");
 
-    // The second ones are full: what is submitted now runs at the third ones, and can go nowhere else.
     const thirdKeys = await createWorkers(coordinators, 10, "third");
     const thirdFolder = await folder();
-    const third = await start(thirdKeys, thirdFolder);
-    await hold(third);
+    const third = await start(thirdKeys, "two", thirdFolder);
+    await hold(third, "two");
     const againMs = await kill(third);
-    const same = await starts(await start(thirdKeys, thirdFolder), jobs);
-
+    const same = await starts(await start(thirdKeys, "two", thirdFolder), jobs);
     environment.log("jobs of killed workers run at the same, started again");
 
-    const fourth = await start(await createWorkers(coordinators, 1, "fourth"), await folder());
+    const fourth = await start(await createWorkers(coordinators, 1, "fourth"), "three", await folder());
     const [, doomed] = coordinators.children;
     if (doomed === undefined) throw new Error("nothing is there to be killed");
     const coordinatorMs = await kill(doomed);
-    await createMusterClient(JobService, client).submitJob({ job: { kind: "bench.stamp" } });
+    await createMusterClient(JobService, client).submitJob({
+      job: { kind: "bench.stamp", requiredSkills: ["three"] },
+    });
     const { startedMs } = await fourth.next();
     const since = (times: readonly number[], from: number, q: number) => round(quantile(times, q) - from, 0);
     return {

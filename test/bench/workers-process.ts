@@ -11,7 +11,7 @@ import { type BenchPayload, Seen } from "./seen.ts";
  * and attaches them at `start`, which is answered when all are there. It reports, for `bench.noop`, how long the jobs
  * from the `from`th to the `to`th took, if it was told, and for `bench.step` when each job of a chain began and ended.
  */
-const { address, keys, slots, skills, folder, from, to } = JSON.parse(process.argv[2] ?? "{}");
+const { address, keys, slots, skills, folder, from, to, ownState } = JSON.parse(process.argv[2] ?? "{}");
 const outbox = await Outbox.open({ directory: join(folder, "outbox"), signal: new AbortController().signal });
 const seen = new Seen();
 let done = 0;
@@ -42,7 +42,7 @@ const handlers = {
   "bench.log": defineHandler<{ readonly lines: number; readonly text: string }>(async (context) => {
     const { lines, text } = context.payload;
     for (let line = 0; line < lines; line++) {
-      context.log(text);
+      context.log(`${line} ${Math.random()} ${text}`);
       if (line % 10 === 0) context.progress(line / lines, text);
       // As work does that says something now and then.
       if (line % 50 === 49) await new Promise((resolve) => setImmediate(resolve));
@@ -58,7 +58,8 @@ const workers: Worker[] = keys.map(
       slots,
       skills,
       handlers,
-      outbox,
+      // With a record of its boot beside it, as a daemon has it.
+      ...(ownState ? {} : { outbox }),
       linkThread: false,
       transport: "stream",
       stateDir: join(folder, `worker-${index}`),
