@@ -46,7 +46,10 @@ export async function fullRun(
     return { found, place: placeOf(environment) };
   });
   const figures: Record<string, Readonly<Record<string, number>>> = {};
+  const findings: Findings = { ...side.found, alone: figures };
   for (const [name, measure] of Object.entries(alone)) {
+    // What has been found is kept, whatever comes.
+    writeReport(side.place, findings);
     if (name === "soak" && !flags.has("--soak")) continue;
     try {
       const options = { fleet, log, withRedis: false, settings: settingsOf(name) };
@@ -58,8 +61,8 @@ export async function fullRun(
       process.exitCode = 1;
     }
   }
-  const findings: Findings = { ...side.found, alone: figures };
-  writeReport(side.place, findings, log);
+  writeReport(side.place, findings);
+  log("written: docs/benchmarks.md, docs/benchmarks.svg");
   return summaryOf(findings);
 }
 
@@ -78,11 +81,10 @@ function summaryOf(findings: Findings): Readonly<Record<string, unknown>> {
   };
 }
 
-function writeReport(place: Place, findings: Findings, log: (line: string) => void): void {
+function writeReport(place: Place, findings: Findings): void {
   const file = (name: string) => fileURLToPath(new URL(`../../docs/${name}`, import.meta.url));
   writeFileSync(file("benchmarks.md"), reportText(place, findings, "benchmarks.svg"));
   writeFileSync(file("benchmarks.svg"), reportChart(findings));
-  log("written: docs/benchmarks.md, docs/benchmarks.svg");
 }
 
 function placeOf({ postgres, redis, fleet }: Environment): Place {
