@@ -27,10 +27,15 @@ export async function withEnvironment<T>(
   const redis = options.withRedis ? await startBenchRedis(process.env) : undefined;
   if (options.withRedis && redis === undefined)
     options.log("BullMQ is left out: REDIS_URL is not set, and there is no redis-server in PATH");
-  const end = async () => {
-    await redis?.stop();
-    await postgres.stop();
-    await rm(folder, { recursive: true, force: true });
+  let ending: Promise<void> | undefined;
+  const end = () => {
+    // Once: a run that is given up fails too, because its database is away.
+    ending ??= (async () => {
+      await redis?.stop();
+      await postgres.stop();
+      await rm(folder, { recursive: true, force: true });
+    })();
+    return ending;
   };
   // Our children end with us; the databases would stay.
   const giveUp = () => void end().finally(() => process.exit(130));
