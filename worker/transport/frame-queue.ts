@@ -1,6 +1,14 @@
-/** Frames between who receives them and the one loop that reads them. Unbounded: its filler watches `size`. */
-export class FrameQueue<T> implements AsyncIterable<T> {
+/**
+ * Frames between who receives them and the one loop that reads them. Unbounded: its filler watches `size`.
+ * Any number of iterators read on where the last one stopped.
+ *
+ * The iterator is written by hand: an async generator makes several promises a frame, and a frame may carry little.
+ */
+export class FrameQueue<T extends object> implements AsyncIterable<T> {
   #items: T[] = [];
+  /** What the reader has taken, and how far it has read in it. */
+  #taken: T[] = [];
+  #next = 0;
   #isEnded = false;
   #error: unknown;
   #wake: (() => void) | undefined;
@@ -31,19 +39,31 @@ export class FrameQueue<T> implements AsyncIterable<T> {
     this.#wake?.();
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
-    for (;;) {
-      const items = this.#items;
+  [Symbol.asyncIterator](): AsyncIterator<T, void, undefined> {
+    return { next: () => this.#read() };
+  }
+
+  async #read(): Promise<IteratorResult<T, void>> {
+    while (this.#next === this.#taken.length) {
+      this.#taken = this.#items;
       this.#items = [];
-      yield* items;
-      if (this.#items.length > 0) continue;
-      if (this.#isEnded) break;
+      this.#next = 0;
+      if (this.#taken.length > 0) break;
+      if (this.#isEnded) return this.#last();
       this.#onDrain?.();
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
       this.#wake = undefined;
     }
-    if (this.#error !== undefined) throw this.#error;
+    const value = this.#taken[this.#next++];
+    return value === undefined ? this.#last() : { value, done: false };
+  }
+
+  #last(): IteratorResult<T, void> {
+    const error = this.#error;
+    this.#error = undefined;
+    if (error !== undefined) throw error;
+    return { value: undefined, done: true };
   }
 }
