@@ -1,24 +1,13 @@
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { ClientDuplexStream, ServiceError } from "@grpc/grpc-js";
-import {
-  type ConnectRequest,
-  ConnectRequestSchema,
-  type ConnectResponse,
-  ConnectResponseSchema,
-} from "@muster/client/v1/link";
+import { type ConnectRequest, ConnectRequestSchema, type ConnectResponse } from "@muster/client/v1/link";
 import { WorkerService } from "@muster/client/v1/worker_service";
 import type { Clock } from "../clock.ts";
 import { defaultWorkerPort, parseAddress } from "./address.ts";
+import { FrameDecoder } from "./frame-decoder.ts";
 import { FrameQueue } from "./frame-queue.ts";
-import {
-  authorization,
-  connectErrorOf,
-  deserializer,
-  type GrpcCredentials,
-  openChannel,
-  serializer,
-} from "./grpc.ts";
+import { authorization, connectErrorOf, type GrpcCredentials, openChannel, serializer } from "./grpc.ts";
 import { GoingAwayError, type Link, type OpenOptions, type Transport } from "./transport.ts";
 
 /** Frames that wait for the reader before the stream is asked to pause. */
@@ -75,23 +64,23 @@ interface OpenStream {
 }
 
 async function welcomed(stream: OpenStream): Promise<Link> {
-  const frames = stream.frames[Symbol.asyncIterator]();
-  const first = await frames.next();
+  const { frames, send, close } = stream;
+  const first = await frames[Symbol.asyncIterator]().next();
   const frame = first.done === true ? undefined : first.value.frame;
   if (frame?.case === "goingAway") throw new GoingAwayError(frame.value);
   if (frame?.case !== "welcome") {
     throw new ConnectError("the stream ended without a Welcome", Code.Unavailable);
   }
-  const { send, close } = stream;
   return { welcome: frame.value, transport: "stream", improveAfterMs: undefined, frames, send, close };
 }
 
 function openStream(options: StreamOptions, address: string): OpenStream {
   const channel = openChannel(parseAddress(address, defaultWorkerPort), options);
+  const decoder = new FrameDecoder();
   const call: ClientDuplexStream<ConnectRequest, ConnectResponse> = channel.makeBidiStreamRequest(
     `/${WorkerService.typeName}/${WorkerService.method.connect.name}`,
     serializer(ConnectRequestSchema),
-    deserializer(ConnectResponseSchema),
+    (bytes: Buffer) => decoder.decode(bytes),
     authorization(options.key),
   );
   const frames = new FrameQueue<ConnectResponse>(() => {
