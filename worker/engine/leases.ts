@@ -64,7 +64,7 @@ export class Leases {
   /** Time that a handler has from the request to stop until it is given up, unless a cancel says otherwise. */
   killGraceMs = 10_000;
   readonly #options: LeasesOptions;
-  readonly #held = new LeaseTable();
+  readonly #held: LeaseTable;
   #usedSlots = 0;
   #usedPoints = 0;
   #taken = 0;
@@ -76,6 +76,7 @@ export class Leases {
 
   constructor(options: LeasesOptions) {
     this.#options = options;
+    this.#held = new LeaseTable(options.slots);
   }
 
   /** Nothing new is wanted. */
@@ -209,12 +210,11 @@ export class Leases {
   settled(leaseId: string, outcome: Outcome): void {
     const lease = this.#held.get(leaseId);
     if (lease === undefined || lease.phase !== "running") return;
+    this.#sayStopped(lease, outcome);
     if (lease.isCurrent) {
-      this.#sayStopped(lease, outcome);
       this.#end(lease, outcome);
       return;
     }
-    this.#sayStopped(lease, outcome);
     lease.settle();
     this.#held.delete(leaseId);
     this.#release(lease);
