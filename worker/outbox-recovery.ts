@@ -15,10 +15,11 @@ export interface Segment {
   acknowledged: string[];
 }
 
-/** A durable entry that is not acknowledged, and where it stands. */
-export interface Pending {
+/** An entry that is not acknowledged, and where it stands. */
+export interface Held {
   readonly entry: { readonly resultId: string; readonly body: Uint8Array };
-  readonly segment: Segment;
+  /** Undefined: it is not durable yet. */
+  segment: Segment | undefined;
 }
 
 /** Names of segment files. */
@@ -32,7 +33,7 @@ export function segmentPath(directory: string, number: number): string {
 /** What a directory holds when it is opened. */
 export interface Leftovers {
   readonly segments: Segment[];
-  readonly pending: Map<string, Pending>;
+  readonly pending: Map<string, Held>;
   readonly nextSegment: number;
   readonly tornBytes: number;
   readonly damagedBytes: number;
@@ -50,7 +51,7 @@ export async function readLeftovers(
 ): Promise<Leftovers> {
   const names = (await readdir(directory)).filter((name) => segmentName.test(name)).sort();
   const segments: Segment[] = [];
-  const pending = new Map<string, Pending>();
+  const pending = new Map<string, Held>();
   let tornBytes = 0;
   let damagedBytes = 0;
   for (const name of names) {
@@ -61,7 +62,7 @@ export async function readLeftovers(
     if (contents.kind !== "records") throw unreadable(path, contents);
     const { mark, endBytes, records } = contents;
     const segment: Segment = { path, mark, endBytes, unacknowledged: 0, acknowledged: [] };
-    const entries = new Map<string, Pending["entry"]>();
+    const entries = new Map<string, Held["entry"]>();
     for (const { type, resultId, body } of records) {
       // A copy: a view would keep the whole file in memory.
       if (type === "entry") entries.set(resultId, { resultId, body: new Uint8Array(body) });

@@ -75,28 +75,64 @@ export function encodeSegmentHeader(mark: number): Buffer {
   return header;
 }
 
-/** Records as they stand in the file, in one buffer. The ids and bodies must be within the limits. */
-export function encodeRecords(records: readonly SegmentRecord[], mark: number): Buffer {
-  const idBytes = records.map(({ resultId }) => Buffer.byteLength(resultId));
-  const headers = records.length * (recordHeaderBytes + payloadHeaderBytes);
-  const total = records.reduce((sum, { body }, index) => sum + body.length + (idBytes[index] ?? 0), headers);
+/** What an entry record is made of. */
+export type SegmentEntry = Omit<SegmentRecord, "type">;
+
+/**
+ * Records as they stand in the file, in one buffer: acknowledgements of these ids, then these entries. Ids and bodies
+ * must be within the limits.
+ */
+export function encodeRecords(
+  acknowledged: readonly string[],
+  entries: readonly SegmentEntry[],
+  mark: number,
+): Buffer {
+  let total = 0;
+  for (const resultId of acknowledged) total += recordBytes(resultId, noBody);
+  for (const { resultId, body } of entries) total += recordBytes(resultId, body);
   const buffer = Buffer.allocUnsafe(total);
   let at = 0;
-  for (const [index, { type, resultId, body }] of records.entries()) {
-    const idLength = idBytes[index] ?? 0;
-    const payloadLength = payloadHeaderBytes + idLength + body.length;
-    const payloadAt = at + recordHeaderBytes;
-    const end = payloadAt + payloadLength;
-    buffer.writeUInt32LE(mark, at + 4);
-    buffer.writeUInt32LE(payloadLength, at + 8);
-    buffer.writeUInt8(typeCodes[type], payloadAt);
-    buffer.writeUInt16LE(idLength, payloadAt + 1);
-    buffer.write(resultId, payloadAt + payloadHeaderBytes, "utf8");
-    buffer.set(body, payloadAt + payloadHeaderBytes + idLength);
-    buffer.writeUInt32LE(crc32(buffer.subarray(at + 4, end)), at);
-    at = end;
-  }
+  for (const resultId of acknowledged)
+    at = writeRecord(buffer, at, mark, typeCodes.acknowledgement, resultId, noBody);
+  for (const { resultId, body } of entries)
+    at = writeRecord(buffer, at, mark, typeCodes.entry, resultId, body);
   return buffer;
+}
+
+const noBody = new Uint8Array();
+
+function recordBytes(resultId: string, body: Uint8Array): number {
+  return recordHeaderBytes + payloadHeaderBytes + Buffer.byteLength(resultId) + body.length;
+}
+
+function writeRecord(
+  buffer: Buffer,
+  at: number,
+  mark: number,
+  code: number,
+  resultId: string,
+  body: Uint8Array,
+): number {
+  const payloadAt = at + recordHeaderBytes;
+  const bodyAt = writeId(buffer, payloadAt + payloadHeaderBytes, resultId);
+  const end = bodyAt + body.length;
+  buffer.writeUInt32LE(mark, at + 4);
+  buffer.writeUInt32LE(end - payloadAt, at + 8);
+  buffer.writeUInt8(code, payloadAt);
+  buffer.writeUInt16LE(bodyAt - payloadAt - payloadHeaderBytes, payloadAt + 1);
+  if (body.length > 0) buffer.set(body, bodyAt);
+  buffer.writeUInt32LE(crc32(buffer.subarray(at + 4, end)), at);
+  return end;
+}
+
+// Ids are UUIDs: for so little text a call into Node costs more than the loop.
+function writeId(buffer: Buffer, at: number, resultId: string): number {
+  for (let index = 0; index < resultId.length; index++) {
+    const code = resultId.charCodeAt(index);
+    if (code >= 0x80) return at + buffer.write(resultId, at, "utf8");
+    buffer[at + index] = code;
+  }
+  return at + resultId.length;
 }
 
 /**

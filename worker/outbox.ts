@@ -2,7 +2,7 @@ import { type FileHandle, mkdir, open, rm, truncate } from "node:fs/promises";
 import { type Clock, systemClock } from "./clock.ts";
 import { type DirectoryLock, lockDirectory } from "./directory-lock.ts";
 import { inUse, invalid, OutboxError, writeFailed } from "./outbox-error.ts";
-import { type Leftovers, type Pending, readLeftovers, type Segment, segmentPath } from "./outbox-recovery.ts";
+import { type Held, type Leftovers, readLeftovers, type Segment, segmentPath } from "./outbox-recovery.ts";
 import { RetainedSegments, readAllResults } from "./outbox-retention.ts";
 import {
   encodeRecords,
@@ -10,7 +10,6 @@ import {
   maxBodyBytes,
   maxResultIdBytes,
   newMark,
-  type SegmentRecord,
   segmentHeaderBytes,
   writeFully,
 } from "./outbox-segment.ts";
@@ -61,10 +60,11 @@ interface ActiveSegment {
   readonly startedMs: number;
 }
 
-interface Append {
-  readonly entry: OutboxEntry;
-  readonly resolve: () => void;
-  readonly reject: (error: OutboxError) => void;
+/** Called with the id of a result once it is durable, or cannot be. */
+type Kept = (resultId: string, error?: OutboxError) => void;
+
+interface Append extends Held {
+  readonly kept: Kept;
 }
 
 const rollBytes = 8 * 1024 * 1024;
@@ -94,8 +94,9 @@ export class Outbox implements AsyncDisposable {
   readonly #lock: HeldLock;
   readonly #fdatasync: Fdatasync;
   readonly #maxHeldBytes: number;
-  readonly #pending: Map<string, Pending>;
-  readonly #waiting = new Map<string, Append>();
+  /** What is not acknowledged, what waits to be written included, oldest first. */
+  readonly #held: Map<string, Held>;
+  #waiting: Append[] = [];
   /** Segments that are not written to any more, but have acknowledgements to write or can go. */
   readonly #settling: Set<Segment>;
   readonly #retention: RetainedSegments;
@@ -115,7 +116,7 @@ export class Outbox implements AsyncDisposable {
     this.#clock = options.clock;
     const { retentionMs, maxRetainedBytes: maxBytes, clock } = options;
     this.#retention = new RetainedSegments({ retentionMs, maxBytes, clock });
-    this.#pending = found.pending;
+    this.#held = found.pending;
     this.#settling = new Set(found.segments);
     this.#nextSegment = found.nextSegment;
     this.#heldBytes = found.pending.values().reduce((sum, { entry }) => sum + heldBytes(entry), 0);
@@ -152,13 +153,15 @@ export class Outbox implements AsyncDisposable {
 
   /** What is durable and not acknowledged, oldest first, earlier boots' results included. */
   pending(): OutboxEntry[] {
-    return Array.from(this.#pending.values(), ({ entry }) => entry);
+    const pending: OutboxEntry[] = [];
+    for (const { entry, segment } of this.#held.values()) if (segment !== undefined) pending.push(entry);
+    return pending;
   }
 
   /** What was acknowledged and is kept for its retention, oldest first: to be sent again when commits were lost. */
   async retained(): Promise<OutboxEntry[]> {
     const all = this.#retention.isOn ? await readAllResults(this.#directory) : [];
-    return all.filter(({ resultId }) => !this.#pending.has(resultId) && !this.#waiting.has(resultId));
+    return all.filter(({ resultId }) => !this.#held.has(resultId));
   }
 
   /**
@@ -166,23 +169,33 @@ export class Outbox implements AsyncDisposable {
    * not pending, and the same entry may be tried again.
    */
   append(entry: OutboxEntry): Promise<void> {
-    const refusal = this.#refuse(entry);
-    if (refusal !== null) return Promise.reject(refusal);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#heldBytes += heldBytes(entry);
-    this.#waiting.set(entry.resultId, { entry, resolve, reject });
-    this.#wake();
+    this.keep(entry, (_, error) => (error === undefined ? resolve() : reject(error)));
     return promise;
+  }
+
+  /** As `append`, for many: calls `kept`, which must not throw, in a later turn, and with the error when it rejects. */
+  keep(entry: OutboxEntry, kept: Kept): void {
+    const refusal = this.#refuse(entry);
+    if (refusal !== null) {
+      queueMicrotask(() => kept(entry.resultId, refusal));
+      return;
+    }
+    const append: Append = { entry, segment: undefined, kept };
+    this.#heldBytes += heldBytes(entry);
+    this.#held.set(entry.resultId, append);
+    this.#waiting.push(append);
+    this.#wake();
   }
 
   /** Forgets results that the coordinator has; ids that are not pending are ignored. */
   acknowledge(resultIds: readonly string[]): void {
     if (this.#closing !== null) return;
     for (const resultId of resultIds) {
-      const found = this.#pending.get(resultId);
-      if (found === undefined) continue;
+      const found = this.#held.get(resultId);
+      if (found?.segment === undefined) continue;
       const { entry, segment } = found;
-      this.#pending.delete(resultId);
+      this.#held.delete(resultId);
       this.#heldBytes -= heldBytes(entry);
       segment.unacknowledged -= 1;
       segment.acknowledged.push(resultId);
@@ -228,12 +241,12 @@ export class Outbox implements AsyncDisposable {
         `result ${resultId} has ${body.length} bytes`,
         `Keep results within ${maxBodyBytes} bytes.`,
       );
-    if (this.#pending.has(resultId) || this.#waiting.has(resultId))
+    if (this.#held.has(resultId))
       return invalid(`result ${resultId} is in the outbox already`, "Use an id once.");
     if (this.#heldBytes + heldBytes({ resultId, body }) > this.#maxHeldBytes)
       return new OutboxError(
         "OUTBOX_FULL",
-        `${this.#pending.size} results are not acknowledged (at most ${this.#maxHeldBytes} bytes are held)`,
+        `${this.#held.size} results are not acknowledged (at most ${this.#maxHeldBytes} bytes are held)`,
         "Try again when the coordinator answers.",
       );
     return null;
@@ -245,7 +258,7 @@ export class Outbox implements AsyncDisposable {
 
   #hasWork(): boolean {
     const hasAcknowledged = (this.#active?.segment.acknowledged.length ?? 0) > 0;
-    return this.#waiting.size > 0 || this.#settling.size > 0 || hasAcknowledged;
+    return this.#waiting.length > 0 || this.#settling.size > 0 || hasAcknowledged;
   }
 
   async #writeAll(): Promise<void> {
@@ -268,8 +281,8 @@ export class Outbox implements AsyncDisposable {
       this.#active ??= await this.#startSegment();
       const active = this.#active;
       const { segment, file } = active;
-      const records = [...acknowledged.map(acknowledgement), ...batch.map(({ entry }) => entryRecord(entry))];
-      const bytes = encodeRecords(records, segment.mark);
+      const entries = batch.map(({ entry }) => entry);
+      const bytes = encodeRecords(acknowledged, entries, segment.mark);
       const endBytes = segment.endBytes + bytes.length;
       const growsBy = endBytes > active.fileBytes ? growthBytes - (endBytes % growthBytes) : 0;
       // What concat is not given it fills with zeros.
@@ -279,29 +292,30 @@ export class Outbox implements AsyncDisposable {
       active.fileBytes = Math.max(active.fileBytes, segment.endBytes + written.length);
       segment.endBytes = endBytes;
       segment.unacknowledged += batch.length;
-      for (const { entry, resolve } of batch) {
-        this.#waiting.delete(entry.resultId);
-        this.#pending.set(entry.resultId, { entry, segment });
-        resolve();
-      }
+      for (const append of batch) append.segment = segment;
     } catch (cause) {
       await this.#abandonActive();
-      for (const { entry, reject } of batch) {
-        this.#waiting.delete(entry.resultId);
+      for (const { entry } of batch) {
+        this.#held.delete(entry.resultId);
         this.#heldBytes -= heldBytes(entry);
-        reject(writeFailed(this.#directory, entry.resultId, cause));
       }
+      for (const { entry, kept } of batch)
+        kept(entry.resultId, writeFailed(this.#directory, entry.resultId, cause));
+      return;
     }
+    for (const { entry, kept } of batch) kept(entry.resultId);
   }
 
   #nextBatch(): Append[] {
-    const batch: Append[] = [];
     let bytes = 0;
-    for (const append of this.#waiting.values()) {
-      bytes += append.entry.body.length;
-      if (batch.length > 0 && bytes > maxBatchBytes) break;
-      batch.push(append);
+    let count = 0;
+    for (const { entry } of this.#waiting) {
+      bytes += entry.body.length;
+      if (count > 0 && bytes > maxBatchBytes) break;
+      count++;
     }
+    const batch = this.#waiting;
+    this.#waiting = count === batch.length ? [] : batch.splice(count);
     return batch;
   }
 
@@ -355,7 +369,7 @@ export class Outbox implements AsyncDisposable {
       const isDone = segment.unacknowledged === 0;
       if (isDone && !this.#retention.isOn) return await rm(segment.path, { force: true });
       if (acknowledged.length > 0) {
-        const bytes = encodeRecords(acknowledged.map(acknowledgement), segment.mark);
+        const bytes = encodeRecords(acknowledged, [], segment.mark);
         await using file = await open(segment.path, "r+");
         await writeFully(file, bytes, segment.endBytes);
         segment.endBytes += bytes.length;
@@ -365,14 +379,6 @@ export class Outbox implements AsyncDisposable {
       return;
     }
   }
-}
-
-function acknowledgement(resultId: string): SegmentRecord {
-  return { type: "acknowledgement", resultId, body: new Uint8Array() };
-}
-
-function entryRecord({ resultId, body }: OutboxEntry): SegmentRecord {
-  return { type: "entry", resultId, body };
 }
 
 function heldBytes({ body }: OutboxEntry): number {

@@ -15,7 +15,7 @@ import {
 } from "@muster/client/v1/link";
 import { LinkEngine, type WorkerIdentity } from "../../worker/engine/link-engine.ts";
 import type { CloseReason, Port, ToEngine, ToHandlers } from "../../worker/engine/messages.ts";
-import { PendingResults, type ResultOutbox } from "../../worker/engine/pending-results.ts";
+import { type KeptResult, PendingResults, type ResultOutbox } from "../../worker/engine/pending-results.ts";
 import { inlinePorts } from "../../worker/engine/port.ts";
 import type { Retention } from "../../worker/engine/resend.ts";
 import { FrameQueue } from "../../worker/transport/frame-queue.ts";
@@ -111,10 +111,11 @@ export class MemoryOutbox implements ResultOutbox {
     return Array.from(this.entries, ([resultId, body]) => ({ resultId, body }));
   }
 
-  async append({ resultId, body }: { readonly resultId: string; readonly body: Uint8Array }): Promise<void> {
-    if (this.isHeld) await new Promise<void>((resolve) => this.#held.push(resolve));
-    if (this.failure !== undefined) throw this.failure;
-    this.entries.set(resultId, body);
+  keep(result: KeptResult, kept: (resultId: string, error?: unknown) => void): void {
+    void this.#write(result).then(
+      () => kept(result.resultId),
+      (error: unknown) => kept(result.resultId, error),
+    );
   }
 
   acknowledge(resultIds: readonly string[]): void {
@@ -124,6 +125,12 @@ export class MemoryOutbox implements ResultOutbox {
   letGo(): void {
     this.isHeld = false;
     for (const resolve of this.#held.splice(0)) resolve();
+  }
+
+  async #write({ resultId, body }: KeptResult): Promise<void> {
+    if (this.isHeld) await new Promise<void>((resolve) => this.#held.push(resolve));
+    if (this.failure !== undefined) throw this.failure;
+    this.entries.set(resultId, body);
   }
 }
 

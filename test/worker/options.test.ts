@@ -65,7 +65,7 @@ describe("options", () => {
     [{ key: "two words" }, /key must be printable ASCII/],
     [{ drainGraceMs: -1 }, /drainGraceMs/],
     [
-      { linkThread: true, outbox: { pending: () => [], append: async () => {}, acknowledge: () => {} } },
+      { linkThread: true, outbox: { pending: () => [], keep: () => {}, acknowledge: () => {} } },
       /outbox cannot be shared/,
     ],
     [
@@ -83,7 +83,7 @@ describe("options", () => {
   });
 
   test("a shared outbox runs the link in this thread", () => {
-    const outbox = { pending: () => [], append: async () => {}, acknowledge: () => {} };
+    const outbox = { pending: () => [], keep: () => {}, acknowledge: () => {} };
     expect(resolveOptions({ ...good, outbox }, {}).isThreaded).toBe(false);
   });
 });

@@ -17,7 +17,7 @@ import { Answers, type Refusal } from "./answers.ts";
 import { HeldLease, type LeaseTimeouts } from "./held-lease.ts";
 import { LeaseTable } from "./lease-table.ts";
 import type { Outcome, ReportBody, ToHandlers } from "./messages.ts";
-import type { PendingResults } from "./pending-results.ts";
+import type { PendingResult, PendingResults } from "./pending-results.ts";
 import type { Reports } from "./reports.ts";
 import { resultOf } from "./result.ts";
 
@@ -355,18 +355,22 @@ export class Leases {
   }
 
   #add(lease: HeldLease, outcome: Outcome, stopKind: StopKind | undefined): void {
-    const { results, reports, changed, post } = this.#options;
-    const { timeLeftMs } = lease;
-    const lastSequence = reports.finish(lease.offer);
-    results.add(resultOf({ lease: lease.ref, outcome, stopKind, timeLeftMs, lastSequence }), (error) => {
-      if (lease.phase === "settled") this.#held.delete(lease.ref.leaseId);
-      if (error !== undefined) {
-        const fields = { jobId: lease.ref.jobId, error: String(error) };
-        post({ type: "log", level: "error", message: "a result could not be written to the outbox", fields });
-      }
-      changed();
-    });
+    const { results, reports } = this.#options;
+    const { ref, offer, timeLeftMs } = lease;
+    const ended = { lease: ref, outcome, stopKind, timeLeftMs, lastSequence: reports.finish(offer) };
+    results.add(resultOf(ended), this.#kept);
   }
+
+  readonly #kept = ({ lease: ref }: PendingResult, error?: unknown): void => {
+    const { leaseId = "", jobId = "" } = ref ?? {};
+    if (this.#held.get(leaseId)?.phase === "settled") this.#held.delete(leaseId);
+    if (error !== undefined) {
+      const fields = { jobId, error: String(error) };
+      const message = "a result could not be written to the outbox";
+      this.#options.post({ type: "log", level: "error", message, fields });
+    }
+    this.#options.changed();
+  };
 
   #release(lease: HeldLease): void {
     this.#usedSlots -= 1;

@@ -312,20 +312,22 @@ export class LinkEngine {
     const { results, clock, identity } = this.#options;
     const known: string[] = [];
     for (const { resultId, status, detail } of ack.items) {
-      const result = results.acknowledge(resultId);
-      if (result === undefined) continue;
+      const pending = results.acknowledge(resultId);
+      if (pending === undefined) continue;
       known.push(resultId);
-      const isAgain = this.#resend.acknowledged(result);
-      const { jobId, attempt, leaseId } = result.lease ?? { jobId: "", attempt: 0, leaseId: "" };
+      const isAgain = this.#resend.acknowledged(pending);
+      const { jobId, attempt, leaseId } = pending.lease ?? noLease;
       if (status === ResultStatus.SUPERSEDED) this.#reports.drop(leaseId);
       else this.#reports.ended(leaseId, clock.nowMs());
       if (status === ResultStatus.REJECTED) {
         this.#log("error", "the coordinator rejected a result", { jobId, attempt, detail });
         // Without an end the job would be lost and tried elsewhere, to be rejected there as well.
+        const result = results.resultOf(pending);
         if (!isRejection(result)) results.add(rejectedResultOf(result, detail), () => this.#link?.wake());
       }
       if (identity.tellsEnds && !isAgain) {
-        const end: AttemptEnd = { jobId, attempt, outcome: outcomeName(result), status: statusNames[status] };
+        const outcome = outcomeName(pending.outcome);
+        const end: AttemptEnd = { jobId, attempt, outcome, status: statusNames[status] };
         this.#post({ type: "ended", end });
       }
     }
@@ -361,6 +363,8 @@ export class LinkEngine {
     this.#post({ type: "log", level, message, fields });
   }
 }
+
+const noLease = { jobId: "", attempt: 0, leaseId: "" };
 
 const replacedDetail = "another process runs under the identity of this worker";
 

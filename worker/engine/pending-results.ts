@@ -1,27 +1,41 @@
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { fromBinary, type UnknownField } from "@bufbuild/protobuf";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import type { LeaseRef } from "@muster/client/v1/job_service";
 import { type Result, ResultSchema, type Results, ResultsSchema } from "@muster/client/v1/link";
 import { viewOf } from "../text.ts";
+import { encodeResult } from "./result-encoder.ts";
+
+/** A result that an outbox keeps. */
+export interface KeptResult {
+  readonly resultId: string;
+  readonly body: Uint8Array;
+}
 
 /** The part of an `Outbox` that the engine needs; several engines of one process may share one. */
 export interface ResultOutbox {
   /** What is durable and not acknowledged, oldest first. */
-  pending(): readonly { readonly resultId: string; readonly body: Uint8Array }[];
-  /** Resolves when the result is durable. */
-  append(entry: { readonly resultId: string; readonly body: Uint8Array }): Promise<void>;
+  pending(): readonly KeptResult[];
+  /**
+   * Keeps a result; calls `kept` with its id later, when it is durable, or with the error when it cannot be. It must
+   * not throw. One function for all results, and not a promise each, which would cost as much as the writing.
+   */
+  keep(result: KeptResult, kept: (resultId: string, error?: unknown) => void): void;
   /** Forgets what the coordinator has. */
   acknowledge(resultIds: readonly string[]): void;
 }
 
-interface PendingResult {
-  readonly result: Result;
-  /** Length and message, as an element of Results. */
-  readonly encoded: Uint8Array;
+/** A result from its making to its acknowledgement. As an unknown field of Results it is written as it stands. */
+export interface PendingResult extends KeptResult, UnknownField {
+  readonly lease: LeaseRef | undefined;
+  readonly outcome: Result["outcome"]["case"];
+  /** Length and message, as an element of Results: the end of the body. */
+  readonly data: Uint8Array;
   /** In the outbox: may go on the wire. */
   isDurable: boolean;
   /** When it went on the wire of this link; undefined: it waits. */
   sentAtMs: number | undefined;
+  /** Called when it may be sent; with an error when it is sent from memory. */
+  readonly kept: ((result: PendingResult, error?: unknown) => void) | undefined;
 }
 
 /**
@@ -33,7 +47,7 @@ export class PendingResults {
   readonly #outbox: ResultOutbox;
   readonly #owner: Buffer;
   readonly #results = new Map<string, PendingResult>();
-  readonly #byLease = new Map<string, string>();
+  readonly #byLease = new Map<string, PendingResult>();
   #unsent: PendingResult[] = [];
 
   /** `owner`: at most 255 bytes; results of others in the outbox are left alone. */
@@ -50,9 +64,9 @@ export class PendingResults {
     for (const { resultId, body } of entries) {
       if (this.#results.has(resultId)) continue;
       if (!viewOf(body).subarray(0, this.#owner.length).equals(this.#owner)) continue;
-      const encoded = body.subarray(this.#owner.length);
-      const result = fromBinary(ResultSchema, new BinaryReader(encoded).bytes());
-      this.#unsent.push(this.#keep(result, encoded, true));
+      const pending = this.#hold(this.#read(body), body, undefined);
+      pending.isDurable = true;
+      this.#unsent.push(pending);
       ids.push(resultId);
     }
     return ids;
@@ -62,8 +76,7 @@ export class PendingResults {
   leasesOf(entries: readonly { readonly body: Uint8Array }[]): LeaseRef[] {
     return entries.flatMap(({ body }) => {
       if (!viewOf(body).subarray(0, this.#owner.length).equals(this.#owner)) return [];
-      const encoded = new BinaryReader(body.subarray(this.#owner.length)).bytes();
-      const { lease } = fromBinary(ResultSchema, encoded);
+      const { lease } = this.#read(body);
       return lease === undefined ? [] : [lease];
     });
   }
@@ -86,8 +99,8 @@ export class PendingResults {
   /** The leases whose results are in the outbox. */
   leases(): LeaseRef[] {
     const leases: LeaseRef[] = [];
-    for (const { result, isDurable } of this.#results.values()) {
-      if (isDurable && result.lease !== undefined) leases.push(result.lease);
+    for (const { lease, isDurable } of this.#results.values()) {
+      if (isDurable && lease !== undefined) leases.push(lease);
     }
     return leases;
   }
@@ -96,37 +109,32 @@ export class PendingResults {
    * Keeps a result, and calls `kept` when it may be sent. When the disk refuses it, it is sent from memory,
    * because holding it back would lose it for certain; then `kept` gets the error.
    */
-  add(result: Result, kept: (error: unknown) => void): void {
-    const body = this.#encode(toBinary(ResultSchema, result));
-    const pending = this.#keep(result, body.subarray(this.#owner.length), false);
-    const settle = (error?: unknown) => {
-      pending.isDurable = true;
-      this.#unsent.push(pending);
-      kept(error);
-    };
-    this.#outbox.append({ resultId: result.resultId, body }).then(settle, settle);
+  add(result: Result, kept: PendingResult["kept"]): void {
+    this.#outbox.keep(this.#hold(result, encodeResult(this.#owner, result), kept), this.#kept);
   }
+
+  readonly #kept = (resultId: string, error?: unknown): void => {
+    const pending = this.#results.get(resultId);
+    if (pending === undefined) return;
+    pending.isDurable = true;
+    this.#unsent.push(pending);
+    pending.kept?.(pending, error);
+  };
 
   /** Takes unsent results of up to `budgetBytes`, at least one; undefined when there are none. */
   take(budgetBytes: number, nowMs: number): Results | undefined {
     if (this.#unsent.length === 0) return undefined;
     let bytes = 0;
     let count = 0;
-    for (const { encoded } of this.#unsent) {
-      if (count > 0 && bytes + encoded.length > budgetBytes) break;
-      bytes += encoded.length;
+    for (const { data } of this.#unsent) {
+      if (count > 0 && bytes + data.length > budgetBytes) break;
+      bytes += data.length;
       count++;
     }
     const taken = count === this.#unsent.length ? this.#unsent : this.#unsent.slice(0, count);
     this.#unsent = this.#unsent.slice(count);
     for (const pending of taken) pending.sentAtMs = nowMs;
-    // Encoded already: an unknown field is written as it is.
-    const $unknown = taken.map(({ encoded }) => ({
-      no: resultsField,
-      wireType: WireType.LengthDelimited,
-      data: encoded,
-    }));
-    return { $typeName: "muster.v1.Results", results: [], $unknown };
+    return { $typeName: "muster.v1.Results", results: [], $unknown: taken };
   }
 
   /** A new link: everything durable is sent again. */
@@ -144,13 +152,18 @@ export class PendingResults {
   }
 
   /** Forgets an acknowledged result, and answers with it; undefined when it is unknown. */
-  acknowledge(resultId: string): Result | undefined {
+  acknowledge(resultId: string): PendingResult | undefined {
     const pending = this.#results.get(resultId);
     if (pending === undefined) return undefined;
     this.#results.delete(resultId);
-    const leaseId = pending.result.lease?.leaseId ?? "";
-    if (this.#byLease.get(leaseId) === resultId) this.#byLease.delete(leaseId);
-    return pending.result;
+    const leaseId = pending.lease?.leaseId ?? "";
+    if (this.#byLease.get(leaseId) === pending) this.#byLease.delete(leaseId);
+    return pending;
+  }
+
+  /** The whole of a result, which is kept as bytes. */
+  resultOf({ body }: PendingResult): Result {
+    return this.#read(body);
   }
 
   /** Lets the outbox forget what was acknowledged. */
@@ -158,31 +171,28 @@ export class PendingResults {
     if (resultIds.length > 0) this.#outbox.acknowledge(resultIds);
   }
 
-  #encode(message: Uint8Array): Buffer {
-    const ownerBytes = this.#owner.length;
-    const lengthBytes = varintBytes(message.length);
-    const body = Buffer.allocUnsafe(ownerBytes + lengthBytes + message.length);
-    body.set(this.#owner);
-    let rest = message.length;
-    for (let at = ownerBytes; at < ownerBytes + lengthBytes - 1; at++) {
-      body[at] = (rest & 0x7f) | 0x80;
-      rest >>>= 7;
-    }
-    body[ownerBytes + lengthBytes - 1] = rest;
-    body.set(message, ownerBytes + lengthBytes);
-    return body;
+  #read(body: Uint8Array): Result {
+    return fromBinary(ResultSchema, new BinaryReader(body.subarray(this.#owner.length)).bytes());
   }
 
-  #keep(result: Result, encoded: Uint8Array, isDurable: boolean): PendingResult {
-    const pending: PendingResult = { result, encoded, isDurable, sentAtMs: undefined };
-    this.#results.set(result.resultId, pending);
-    this.#byLease.set(result.lease?.leaseId ?? "", result.resultId);
+  // Of the message itself only what is asked for stays: at saturation thousands wait for their acknowledgement.
+  #hold({ resultId, lease, outcome }: Result, body: Uint8Array, kept: PendingResult["kept"]): PendingResult {
+    const pending: PendingResult = {
+      resultId,
+      body,
+      lease,
+      outcome: outcome.case,
+      no: resultsField,
+      wireType: WireType.LengthDelimited,
+      data: body.subarray(this.#owner.length),
+      isDurable: false,
+      sentAtMs: undefined,
+      kept,
+    };
+    this.#results.set(resultId, pending);
+    this.#byLease.set(lease?.leaseId ?? "", pending);
     return pending;
   }
-}
-
-function varintBytes(value: number): number {
-  return value < 0x80 ? 1 : value < 0x4000 ? 2 : value < 0x20_0000 ? 3 : 4;
 }
 
 const resultsField = ResultsSchema.field.results.number;

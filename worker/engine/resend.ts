@@ -1,7 +1,6 @@
 import type { LeaseRef } from "@muster/client/v1/job_service";
-import type { Result } from "@muster/client/v1/link";
 import type { LogFields } from "./messages.ts";
-import type { PendingResults } from "./pending-results.ts";
+import type { PendingResult, PendingResults } from "./pending-results.ts";
 
 /** Acknowledged results that are still kept, and the epoch of the cluster that they were acknowledged in. */
 export interface Retention {
@@ -69,7 +68,7 @@ export class Resend {
   }
 
   /** A result was acknowledged; true when it was sent again only for the epoch. */
-  acknowledged(result: Result): boolean {
+  acknowledged(result: PendingResult): boolean {
     const { retention } = this.#options;
     if (retention === undefined) return false;
     if (result.lease !== undefined) this.#acknowledged.push(result.lease);

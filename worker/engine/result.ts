@@ -50,8 +50,8 @@ export function isRejection(result: Result): boolean {
 }
 
 /** The outcome in the words of an AttemptEnd. */
-export function outcomeName(result: Result): Exclude<AttemptEnd["outcome"], "lost"> {
-  switch (result.outcome.case) {
+export function outcomeName(outcome: Result["outcome"]["case"]): Exclude<AttemptEnd["outcome"], "lost"> {
+  switch (outcome) {
     case "success":
       return "succeeded";
     case "cancelled":

@@ -77,7 +77,7 @@ describe("a result", () => {
     const result = resultOf({ lease, outcome, stopKind, timeLeftMs: 14_400_000, lastSequence: 7 });
     const read = fromBinary(ResultSchema, toBinary(ResultSchema, result));
     expect(read).toMatchObject({ lease, resultId: result.resultId, lastSequence: 7n, outcome: { value } });
-    expect(outcomeName(read)).toBe(name);
+    expect(outcomeName(read.outcome.case)).toBe(name);
   });
 
   test.each([0, 100, 20_000, 1_000_000])(
