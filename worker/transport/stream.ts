@@ -6,8 +6,9 @@ import { WorkerService } from "@muster/client/v1/worker_service";
 import type { Clock } from "../clock.ts";
 import { defaultWorkerPort, parseAddress } from "./address.ts";
 import { FrameDecoder } from "./frame-decoder.ts";
+import { encodeRequest } from "./frame-encoder.ts";
 import { FrameQueue } from "./frame-queue.ts";
-import { authorization, connectErrorOf, type GrpcCredentials, openChannel, serializer } from "./grpc.ts";
+import { authorization, connectErrorOf, type GrpcCredentials, openChannel } from "./grpc.ts";
 import { GoingAwayError, type Link, type OpenOptions, type Transport } from "./transport.ts";
 
 /** Frames that wait for the reader before the stream is asked to pause. */
@@ -79,7 +80,7 @@ function openStream(options: StreamOptions, address: string): OpenStream {
   const decoder = new FrameDecoder();
   const call: ClientDuplexStream<ConnectRequest, ConnectResponse> = channel.makeBidiStreamRequest(
     `/${WorkerService.typeName}/${WorkerService.method.connect.name}`,
-    serializer(ConnectRequestSchema),
+    encodeRequest,
     (bytes: Buffer) => decoder.decode(bytes),
     authorization(options.key),
   );
