@@ -1,7 +1,7 @@
 import type { HeldLease } from "./held-lease.ts";
 
-/** Ended leases that are remembered at least, and half of how many are at most; more with more than 500 slots. */
-const minRemembered = 1_000;
+/** Ended leases that are remembered at least, and half of how many are at most; more with more than 128 slots. */
+const minRemembered = 256;
 
 /**
  * The leases of a worker by id. It remembers those that it had, more than any coordinator has on its way: an offer that
