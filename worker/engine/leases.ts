@@ -385,10 +385,8 @@ export class Leases {
   #watchExclusive(): void {
     this.#callOffExclusive?.();
     this.#callOffExclusive = undefined;
-    const exclusive = this.#held
-      .values()
-      .filter(({ phase, offer }) => phase === "running" && offer.exclusive);
-    const running = exclusive.toArray();
+    const held = this.#held.values();
+    const running = held.filter(({ phase, offer }) => phase === "running" && offer.exclusive).toArray();
     if (running.length === 0 || this.#exclusiveDeadlineMs === Number.POSITIVE_INFINITY) return;
     const leftMs = this.#exclusiveDeadlineMs - this.#options.clock.nowMs();
     this.#callOffExclusive = this.#options.clock.after(leftMs, () => {

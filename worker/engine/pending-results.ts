@@ -5,6 +5,8 @@ import { type Result, ResultSchema, type Results, ResultsSchema } from "@muster/
 import { viewOf } from "../text.ts";
 import { encodeResult } from "./result-encoder.ts";
 
+const resultsField = ResultsSchema.field.results.number;
+
 /** A result that an outbox keeps. */
 export interface KeptResult {
   readonly resultId: string;
@@ -25,17 +27,45 @@ export interface ResultOutbox {
 }
 
 /** A result from its making to its acknowledgement. As an unknown field of Results it is written as it stands. */
-export interface PendingResult extends KeptResult, UnknownField {
+export class PendingResult implements KeptResult, UnknownField {
+  readonly no = resultsField;
+  readonly wireType = WireType.LengthDelimited;
+  readonly resultId: string;
+  readonly body: Uint8Array;
   readonly lease: LeaseRef | undefined;
   readonly outcome: Result["outcome"]["case"];
-  /** Length and message, as an element of Results: the end of the body. */
-  readonly data: Uint8Array;
   /** In the outbox: may go on the wire. */
-  isDurable: boolean;
+  isDurable = false;
   /** When it went on the wire of this link; undefined: it waits. */
   sentAtMs: number | undefined;
   /** Called when it may be sent; with an error when it is sent from memory. */
   readonly kept: ((result: PendingResult, error?: unknown) => void) | undefined;
+  readonly #start: number;
+
+  /** The message begins, with its length, at `start` of the body. */
+  constructor(
+    { resultId, lease, outcome }: Result,
+    body: Uint8Array,
+    start: number,
+    kept: PendingResult["kept"],
+  ) {
+    this.resultId = resultId;
+    this.lease = lease;
+    this.outcome = outcome.case;
+    this.body = body;
+    this.#start = start;
+    this.kept = kept;
+  }
+
+  /** Bytes of `data`. */
+  get dataBytes(): number {
+    return this.body.length - this.#start;
+  }
+
+  /** Length and message, as an element of Results. */
+  get data(): Uint8Array {
+    return this.body.subarray(this.#start);
+  }
 }
 
 /**
@@ -126,9 +156,9 @@ export class PendingResults {
     if (this.#unsent.length === 0) return undefined;
     let bytes = 0;
     let count = 0;
-    for (const { data } of this.#unsent) {
-      if (count > 0 && bytes + data.length > budgetBytes) break;
-      bytes += data.length;
+    for (const { dataBytes } of this.#unsent) {
+      if (count > 0 && bytes + dataBytes > budgetBytes) break;
+      bytes += dataBytes;
       count++;
     }
     const taken = count === this.#unsent.length ? this.#unsent : this.#unsent.slice(0, count);
@@ -176,23 +206,10 @@ export class PendingResults {
   }
 
   // Of the message itself only what is asked for stays: at saturation thousands wait for their acknowledgement.
-  #hold({ resultId, lease, outcome }: Result, body: Uint8Array, kept: PendingResult["kept"]): PendingResult {
-    const pending: PendingResult = {
-      resultId,
-      body,
-      lease,
-      outcome: outcome.case,
-      no: resultsField,
-      wireType: WireType.LengthDelimited,
-      data: body.subarray(this.#owner.length),
-      isDurable: false,
-      sentAtMs: undefined,
-      kept,
-    };
-    this.#results.set(resultId, pending);
-    this.#byLease.set(lease?.leaseId ?? "", pending);
+  #hold(result: Result, body: Uint8Array, kept: PendingResult["kept"]): PendingResult {
+    const pending = new PendingResult(result, body, this.#owner.length, kept);
+    this.#results.set(pending.resultId, pending);
+    this.#byLease.set(pending.lease?.leaseId ?? "", pending);
     return pending;
   }
 }
-
-const resultsField = ResultsSchema.field.results.number;
