@@ -53,18 +53,24 @@ export class Attempts {
     if (lease === undefined) return;
     const attempt = new Attempt(lease, offer, this.#options);
     this.#running.set(lease.leaseId, attempt);
-    const returned = (value: unknown) => this.#settle(attempt, () => this.#success(attempt, value));
-    const threw = (thrown: unknown) => this.#settle(attempt, () => thrownOutcome(thrown, attempt.isStopping));
+    let value: unknown;
     try {
       const handler = this.#handlers.get(offer.kind);
       if (handler === undefined)
         throw new JobFailure(`there is no handler for ${offer.kind}`, { retryable: false });
-      const value = handler(attempt);
-      if (isThenable(value)) value.then(returned, threw);
-      else returned(value);
+      value = handler(attempt);
+      if (isThenable(value)) {
+        value.then(
+          (result) => this.#returned(attempt, result),
+          (thrown: unknown) => this.#threw(attempt, thrown),
+        );
+        return;
+      }
     } catch (thrown) {
-      threw(thrown);
+      this.#threw(attempt, thrown);
+      return;
     }
+    this.#returned(attempt, value);
   }
 
   /** The attempt of a lease, while its handler runs. */
@@ -87,6 +93,16 @@ export class Attempts {
     await withinMs(waitMs, this.#drained.promise, undefined);
   }
 
+  #returned(attempt: Attempt, value: unknown): void {
+    this.#end(attempt);
+    this.#settle(attempt, this.#success(attempt, value));
+  }
+
+  #threw(attempt: Attempt, thrown: unknown): void {
+    this.#end(attempt);
+    this.#settle(attempt, thrownOutcome(thrown, attempt.isStopping));
+  }
+
   #success(attempt: Attempt, value: unknown): Outcome {
     try {
       const result = encodeJson(value, "RESULT", this.#options.payloadBytes);
@@ -96,12 +112,15 @@ export class Attempts {
     }
   }
 
-  #settle(attempt: Attempt, outcome: () => Outcome): void {
-    const { leaseId } = attempt.lease;
-    this.#running.delete(leaseId);
+  // From here on the attempt says nothing more, also while its outcome is made.
+  #end(attempt: Attempt): void {
+    this.#running.delete(attempt.lease.leaseId);
     if (this.#endedSinceLook.length < maxEnded) this.#endedSinceLook.push(nameOf(attempt));
     attempt.end();
-    this.#port.post({ type: "settled", leaseId, outcome: outcome() });
+  }
+
+  #settle({ lease: { leaseId } }: Attempt, outcome: Outcome): void {
+    this.#port.post({ type: "settled", leaseId, outcome });
     if (this.#running.size === 0) this.#drained?.resolve();
   }
 }

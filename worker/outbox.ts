@@ -224,7 +224,8 @@ export class Outbox implements AsyncDisposable {
   }
 
   #refuse({ resultId, body }: OutboxEntry): OutboxError | null {
-    const idBytes = Buffer.byteLength(resultId);
+    // A character has at most three bytes for each of its units.
+    const idBytes = resultId.length * 3 > maxResultIdBytes ? Buffer.byteLength(resultId) : resultId.length;
     if (this.#closing !== null)
       return new OutboxError(
         "OUTBOX_CLOSED",
