@@ -45,7 +45,7 @@ export function createWorkerReader(
   nowMs: () => number = () => performance.now(),
 ): WorkerReader {
   const fresh = createCache<WorkerReading>({
-    maxAgeMs: (tookMs) => Math.max(950, 10 * tookMs),
+    maxAgeMs: (tookMs) => Math.min(10_000, Math.max(950, 10 * tookMs)),
     maxEntries: 1_000,
     nowMs,
   });

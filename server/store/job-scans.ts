@@ -39,8 +39,7 @@ export async function scanOf(tx: Tx, orgId: string, filter: JobFilter): Promise<
   for (const term of filter.terms) {
     terms.push(term.type === "holder" ? await resolveHolder(tx, orgId, term) : term);
   }
-  const named = statesOfTerms(terms);
-  const states = intersect(filter.states.length === 0 ? null : filter.states, named);
+  const states = intersect(filter.states.length === 0 ? null : filter.states, statesOfTerms(terms));
   if (states?.length === 0) return null;
   const bounds = await idBounds(tx, orgId, filter, terms);
   if (bounds === null) return null;
@@ -156,9 +155,9 @@ const mostHolders = 10_000;
 async function resolveHolder(
   tx: Tx,
   orgId: string,
-  { isNegated, names: any, ids }: WorkerTerm,
+  { isNegated, names: named, ids }: WorkerTerm,
 ): Promise<JobTerm> {
-  const byName = any.map(({ text, isPrefix }) =>
+  const byName = named.map(({ text, isPrefix }) =>
     isPrefix ? sql`starts_with(w.${wk.name}, ${text}::text)` : sql`w.${wk.name} = ${text}::text`,
   );
   const byId = ids.map(

@@ -89,6 +89,24 @@ describe("a watcher that does not read", () => {
   });
 });
 
+test("an org has so many places for watchers, and one that is left is free", async () => {
+  const { feed } = open();
+  const [orgId, otherOrgId] = [await db.orgId(), await db.orgId()];
+  const watches = createWatches(testCoordinator(db, { config: { watchesPerOrg: 2 } }), feed);
+  const first = start(watches, orgId, 5);
+  const second = start(watches, orgId, 5);
+  expect([(await first.next()).type, (await second.next()).type]).toEqual(["snapshot", "snapshot"]);
+  const refused = { code: "resource_exhausted", reason: "WATCHES_EXHAUSTED", retryAfterMs: 5_000 };
+  await expect(start(watches, orgId, 5).next()).rejects.toMatchObject(refused);
+  const stranger = start(watches, otherOrgId, 5);
+  expect((await stranger.next()).type).toBe("snapshot");
+  first.stop();
+  await expect(first.next()).rejects.toThrow("the watch ended");
+  const third = start(watches, orgId, 5);
+  expect((await third.next()).type).toBe("snapshot");
+  for (const { stop } of [second, stranger, third]) stop();
+});
+
 test("the feed of an org is read once, however many watch", async () => {
   const { watches } = open();
   const orgId = await db.orgId();

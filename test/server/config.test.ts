@@ -72,6 +72,7 @@ describe("defaults", () => {
       killGraceMs: 10_000,
       cancelSuspectMs: 20_000,
       quarantineLosses: 3,
+      watchesPerOrg: 200,
       hellosPerSecond: 200,
       outageGraceMs: 30_000,
       helloTimeoutMs: 5_000,
