@@ -3,26 +3,45 @@ import type { Call } from "../call.ts";
 import type { Cli } from "../command.ts";
 import { usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
+import { didYouMean } from "../input/suggest.ts";
 import type { Output } from "../output/output.ts";
+import { type ThemeName, themeNames } from "../top/shell/themes.ts";
 import { jobTable } from "./job-show.ts";
 import { statusPage, watchStatus } from "./status.ts";
+import { readVersion } from "./version.ts";
 import { workerTable } from "./worker.ts";
 
 /** Registers `muster top`. */
 export function registerTop(cli: Cli): void {
   cli.program
     .command("top")
-    .alias("ui")
     .description(
       "Watch workers, flow and running jobs on one live screen. Where output is no terminal: one snapshot.",
     )
-    .examples("muster top", "muster top --watch -o jsonl    # the data behind it, a line each second")
+    .aliases(["ui", "tui"])
+    .examples(
+      "muster top",
+      "muster top --view jobs --theme cb-safe",
+      "muster top --watch -o jsonl    # the data behind it, a line each second",
+    )
+    .option("--view <view>", "the view to begin with, like jobs")
+    .option("--theme <theme>", `colours: ${themeNames.join(", ")}`)
+    .option("--read-only", "look, and change nothing")
+    .option("--a11y", "for screen readers: a line a fact, no boxes (also with INK_SCREEN_READER=true)")
     .option("-w, --watch", "without the screen: stream the data (-o jsonl)")
-    .notes("On the screen: q quits. It survives a restart of the coordinator.")
-    .action(cli.action((call, options: { watch?: boolean }) => runTop(call, options)));
+    .notes("On the screen: ? shows every key, q quits. It survives a restart of the coordinator.")
+    .action(cli.action((call, options: Options) => runTop(call, options)));
 }
 
-async function runTop(call: Call, options: { watch?: boolean }): Promise<number> {
+interface Options {
+  readonly watch?: boolean;
+  readonly view?: string;
+  readonly theme?: string;
+  readonly readOnly?: boolean;
+  readonly a11y?: boolean;
+}
+
+async function runTop(call: Call, options: Options): Promise<number> {
   const { output, surroundings } = call;
   if (options.watch === true) {
     if (output.format === "text") throw usageError("--watch streams data", "Add -o jsonl.");
@@ -31,7 +50,15 @@ async function runTop(call: Call, options: { watch?: boolean }): Promise<number>
   if (output.format === "text" && output.isTty && surroundings.stdin.isTTY === true) {
     // React and Ink take their time to load; no other command needs them.
     const { runTopScreen } = await import("../top/run.tsx");
-    return runTopScreen(call);
+    const theme = options.theme === undefined ? {} : { theme: readTheme(options.theme) };
+    const { view } = options;
+    return runTopScreen(call, {
+      ...theme,
+      ...(view === undefined ? {} : { view }),
+      isReadOnly: options.readOnly === true,
+      isLinear: options.a11y === true || surroundings.env["INK_SCREEN_READER"] === "true",
+      version: readVersion(),
+    });
   }
   const response = await call.client(StatusService).getStatus({ detail: true }, call.once());
   output.print({
@@ -41,6 +68,15 @@ async function runTop(call: Call, options: { watch?: boolean }): Promise<number>
       response.status === undefined ? [] : snapshotLines(response.status, output, surroundings.now()),
   });
   return exitCodes.done;
+}
+
+function readTheme(text: string): ThemeName {
+  const theme = themeNames.find((name) => name === text);
+  if (theme !== undefined) return theme;
+  throw usageError(
+    `--theme has no ${JSON.stringify(text)}`,
+    `${didYouMean(text, themeNames) ?? ""} Use one of ${themeNames.join(", ")}.`.trim(),
+  );
 }
 
 function snapshotLines(status: Status, output: Output, nowMs: number): string[] {

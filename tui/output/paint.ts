@@ -12,7 +12,8 @@ export type Style =
   | "bold-yellow"
   | "red"
   | "magenta"
-  | "alarm";
+  | "alarm"
+  | "selected";
 
 /** Sets text off for the output at hand. The text must be sanitized already. */
 export type Paint = (style: Style, text: string) => string;
@@ -63,6 +64,7 @@ const colourCodes: Readonly<Record<Style, string>> = {
   red: "31",
   magenta: "35",
   alarm: "7;31",
+  selected: "7",
 };
 
 const monoCodes: Readonly<Record<Style, string>> = {

@@ -1,5 +1,5 @@
 import type { GlyphSet } from "../output/states.ts";
-import { bucketMs, type FlowBucket } from "./store.ts";
+import { bucketMs, type FlowBucket } from "./store/status.ts";
 
 /** A sparkline of the latest spans, the newest at the right; a span without a figure is blank. */
 export function sparkline(values: readonly (number | undefined)[], glyphs: GlyphSet): string {

@@ -11,6 +11,15 @@ export interface Frame {
   readonly glyphs: GlyphSet;
 }
 
+/** How much fits beside and above each other: from 110×30 on, from 80×24 on, below that. */
+export type Layout = "wide" | "normal" | "compact";
+
+/** The layout of a terminal of this size. */
+export function layoutOf(columns: number, rows: number): Layout {
+  if (columns >= 110 && rows >= 30) return "wide";
+  return columns >= 80 && rows >= 24 ? "normal" : "compact";
+}
+
 /** A piece of a line: untrusted text is made safe when the line is laid. */
 export interface Piece {
   readonly text: string;
@@ -72,8 +81,8 @@ export function layLine(pieces: readonly Piece[], frame: Frame): string {
   return layPieces(pieces, frame.columns, frame).line;
 }
 
-// Where a terminal cannot show more than ASCII, names of people get question marks.
-function safeText(text: string, { glyphs }: Frame): string {
+/** Text as it may be shown: untrusted characters made visible; where the terminal knows ASCII alone, `?` for others. */
+export function safeText(text: string, { glyphs }: Frame): string {
   const safe = sanitize(text);
   return glyphs === "ascii" ? safe.replace(/[^ -~]/gu, "?") : safe;
 }

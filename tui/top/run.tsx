@@ -1,54 +1,106 @@
-import { setTimeout as delay } from "node:timers/promises";
-import type { ConnectError } from "@connectrpc/connect";
-import { StatusService } from "@muster/client/v1/status_service";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { KeyService } from "@muster/client/v1/key_service";
 import { render } from "ink";
 import type { Call } from "../call.ts";
+import { usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
-import { durationFromMs } from "../input/values.ts";
-import { reportError } from "../report.ts";
-import { followStream } from "../stream/reconnect.ts";
+import { didYouMean } from "../input/suggest.ts";
+import { paintLevel } from "../output/paint.ts";
+import { showClock, showCounted } from "../output/time.ts";
 import { interruption } from "../surroundings.ts";
-import { overview } from "./overview.ts";
+import { saveLines } from "./save.ts";
 import { TopScreen } from "./screen.tsx";
-import { createTopStore, type TopState, type TopStore } from "./store.ts";
+import { views } from "./screens/views.ts";
+import { loadSettings } from "./shell/settings.ts";
+import { type Console, createConsole } from "./shell/shell.ts";
+import type { ThemeName } from "./shell/themes.ts";
+
+/** What the command line says about the console. */
+export interface TopOptions {
+  readonly theme?: ThemeName;
+  /** Id of the view to begin with. */
+  readonly view?: string;
+  readonly isReadOnly: boolean;
+  /** For screen readers. */
+  readonly isLinear: boolean;
+  readonly version: string;
+}
 
 /**
- * Shows the live screen until the user leaves: `q` ends with 0, Ctrl-C with 130. The terminal is as it was
- * before when this returns. Throws when the coordinator refuses the very first call; later it only says so.
+ * Shows the console until the user leaves: `q` ends with 0, Ctrl-C with 130. The terminal is as it was before when
+ * this returns. Throws when the coordinator refuses the very first call; later it only says so.
  */
-export async function runTopScreen(call: Call): Promise<number> {
+export async function runTopScreen(call: Call, options: TopOptions): Promise<number> {
   const { surroundings, output } = call;
-  const { address } = call.context();
-  const store = createTopStore(surroundings.now());
+  const { env, now, stdout, stdin, stderr } = surroundings;
+  const { address, addressFlag } = call.context();
+  const { settings, warnings } = loadSettings(surroundings);
+  const ids = views.map(({ id }) => id);
+  if (options.view !== undefined && !ids.includes(options.view)) {
+    throw usageError(
+      `there is no view ${JSON.stringify(options.view)}`,
+      `${didYouMean(options.view, ids) ?? ""} Use one of ${ids.join(", ")}.`.trim(),
+    );
+  }
   const leaving = new AbortController();
   let exitCode: number = exitCodes.done;
-  const view = (state: TopState, columns: number, rows: number): string[] =>
-    overview(state, address, { columns, rows, paint: output.paint, glyphs: output.glyphs });
+  let suspend: ((during: () => Promise<void>) => Promise<void>) | undefined;
+  const shown = createConsole({
+    client: call.client,
+    views,
+    settings: {
+      ...settings,
+      ...(options.theme === undefined ? {} : { theme: options.theme }),
+      ...(options.view === undefined ? {} : { view: options.view }),
+    },
+    context: address,
+    addressFlag,
+    version: options.version,
+    isReadOnly: options.isReadOnly,
+    isMono: paintLevel({ isTty: true, noColor: call.globals.color === false, env }) !== "colour",
+    isLinear: options.isLinear,
+    glyphs: output.glyphs,
+    terminal: {
+      write: (sequence) => {
+        stdout.write(sequence);
+      },
+      suspend: (during) => (suspend === undefined ? during() : suspend(during)),
+      env,
+    },
+    now,
+    save: (name, lines) => saveLines(surroundings.cwd, name, lines),
+    onQuit: (by) => {
+      if (by === "ctrl-c") exitCode = exitCodes.interrupted;
+      leaving.abort();
+    },
+  });
+  for (const text of warnings) shown.shell.say({ text, kind: "warning" });
   const screen = render(
     <TopScreen
-      store={store}
-      view={view}
-      onQuit={(by) => {
-        if (by === "ctrl-c") exitCode = exitCodes.interrupted;
-        leaving.abort();
+      console={shown}
+      onSuspender={(given) => {
+        suspend = given;
       }}
     />,
     {
-      stdin: surroundings.stdin,
-      stdout: surroundings.stdout,
-      stderr: surroundings.stderr,
+      stdin,
+      stdout,
+      stderr,
       interactive: true,
-      alternateScreen: true,
+      alternateScreen: !options.isLinear,
       incrementalRendering: true,
       maxFps: 12,
       exitOnCtrlC: false,
       kittyKeyboard: { mode: "auto" },
+      isScreenReaderEnabled: options.isLinear,
     },
   );
-  const clock = setInterval(() => store.tick(surroundings.now()), 500);
+  // Ages on the screen grow also when nothing comes.
+  const clock = setInterval(() => shown.publisher.soon(), 1_000);
   const signal = AbortSignal.any([call.signal, leaving.signal]);
   try {
-    await feedStore(call, store, signal);
+    void identify(call, shown, signal);
+    await shown.run(signal);
   } finally {
     clearInterval(clock);
     screen.unmount();
@@ -56,36 +108,23 @@ export async function runTopScreen(call: Call): Promise<number> {
     screen.cleanup();
   }
   if (call.signal.aborted) return interruption(call.signal).exitCode;
-  output.note(`Left muster (${address}).`);
+  const { count, sinceMs } = shown.actions();
+  const taken =
+    count === 0
+      ? "."
+      : `. ${showCounted(count, "action")} taken since ${showClock(sinceMs)}: muster audit list --mine`;
+  output.note(`Left muster (${address})${taken}`);
   return exitCode;
 }
 
-// Until the signal: a refusal after the first figures (a revoked key) is shown and tried again.
-async function feedStore(call: Call, store: TopStore, signal: AbortSignal): Promise<void> {
-  const { now } = call.surroundings;
-  const client = call.client(StatusService);
-  const request = { detail: true, interval: durationFromMs(1000) };
-  const open = (inner: AbortSignal) => client.watchStatus(request, { signal: inner });
-  const options = {
-    signal,
-    isComplete: () => false,
-    fromTheStart: true,
-    idleMs: 10_000,
-    onLost: (error: ConnectError, delayMs: number, attempt: number) =>
-      store.lose(error.rawMessage, delayMs, attempt, now()),
-  };
-  while (!signal.aborted) {
-    try {
-      for await (const { status } of followStream(open, options)) {
-        if (status !== undefined) store.receive(status, now());
-      }
-    } catch (error) {
-      if (signal.aborted) return;
-      if (store.getState().status === undefined) throw error;
-      store.lose(reportError(error, call.context()).message, refusedPauseMs, 1, now());
-      await delay(refusedPauseMs, undefined, { signal }).catch(() => undefined);
-    }
+// Who calls decides what can be done. Servers that do not tell refuse what they must by themselves.
+async function identify(call: Call, shown: Console, signal: AbortSignal): Promise<void> {
+  try {
+    const { key } = await call.client(KeyService).whoAmI({}, { signal, timeoutMs: 10_000 });
+    const scopes = key?.scopes ?? [];
+    const role = ["admin", "operate", "submit", "work", "read"].find((scope) => scopes.includes(scope)) ?? "";
+    if (scopes.length > 0) shown.identify(role, scopes);
+  } catch (error) {
+    if (ConnectError.from(error).code === Code.Unimplemented || signal.aborted) return;
   }
 }
-
-const refusedPauseMs = 30_000;

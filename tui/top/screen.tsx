@@ -1,29 +1,33 @@
-import { Box, Text, useInput, useWindowSize } from "ink";
-import { memo, type ReactNode, useSyncExternalStore } from "react";
-import type { TopState, TopStore } from "./store.ts";
+import { Box, Text, useApp, useInput, usePaste, useWindowSize } from "ink";
+import { memo, type ReactNode, useEffect, useSyncExternalStore } from "react";
+import { keyPresses } from "./shell/keys.ts";
+import type { Console } from "./shell/shell.ts";
+import { readMouse } from "./shell/terminal.ts";
 
 /** What the screen is given. */
 export interface TopScreenProps {
-  readonly store: TopStore;
-  /** The lines of the whole screen, as many as it has rows. */
-  readonly view: (state: TopState, columns: number, rows: number) => readonly string[];
-  /** The user wants to leave: by `q`, or by Ctrl-C. */
-  readonly onQuit: (by: "q" | "ctrl-c") => void;
+  readonly console: Pick<Console, "publisher" | "lines" | "press" | "paste" | "mouse">;
+  /** Takes what gives the terminal to an editor, as soon as it is there. */
+  readonly onSuspender?: (suspend: (during: () => Promise<void>) => Promise<void>) => void;
 }
 
-/** The screen of `muster top`: one `<Text>` a row, drawn again when the store or the window changes. */
-export function TopScreen({ store, view, onQuit }: TopScreenProps): ReactNode {
+/** The screen of `muster top`: one `<Text>` a row, drawn again when the console publishes or the window changes. */
+export function TopScreen({ console: shown, onSuspender }: TopScreenProps): ReactNode {
   const { columns, rows } = useWindowSize();
-  const state = useSyncExternalStore(store.subscribe, store.getState);
+  const { suspendTerminal } = useApp();
+  useSyncExternalStore(shown.publisher.subscribe, shown.publisher.version);
   useInput((input, key) => {
-    if (key.ctrl && input === "c") onQuit("ctrl-c");
-    else if (input === "q" && !key.ctrl && !key.meta) onQuit("q");
+    const mouse = readMouse(input);
+    if (mouse !== undefined) shown.mouse(mouse);
+    else for (const press of keyPresses(input, key)) shown.press(press);
   });
+  usePaste((text) => shown.paste(text));
+  useEffect(() => onSuspender?.((during) => suspendTerminal(during)), [onSuspender, suspendTerminal]);
   // A frame as high as the window is always cleared whole on Windows consoles.
   const height = process.platform === "win32" ? rows - 1 : rows;
   return (
     <Box flexDirection="column" width={columns} height={height} overflow="hidden">
-      {view(state, columns, height).map((line, row) => (
+      {shown.lines(columns, height).map((line, row) => (
         // biome-ignore lint/suspicious/noArrayIndexKey: a row is its place on the screen
         <Row key={row} line={line} />
       ))}

@@ -3,7 +3,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { JobState } from "@muster/client/v1/job";
 import { type Status, StatusSchema } from "@muster/client/v1/status_service";
 import { WorkerState } from "@muster/client/v1/worker";
-import { createTopStore, type TopState } from "../../../tui/top/store.ts";
+import { createStatusStore, type StatusState } from "../../../tui/top/store/status.ts";
 
 /** A moment at which nothing rounds. */
 export const sampleMs = Date.UTC(2026, 10, 22, 14, 0, 0);
@@ -91,8 +91,8 @@ export function sampleStatus(
 }
 
 /** The state of the screen after half a minute of flow. */
-export function sampleState(): TopState {
-  const store = createTopStore(sampleMs - 30_000);
+export function sampleState(): StatusState {
+  const store = createStatusStore(sampleMs - 30_000);
   for (let second = 30; second >= 0; second--) {
     const done = 30 - second;
     const status = sampleStatus({
@@ -102,5 +102,5 @@ export function sampleState(): TopState {
     });
     store.receive(status, sampleMs - second * 1000);
   }
-  return store.getState();
+  return store.state();
 }

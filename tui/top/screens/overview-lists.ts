@@ -2,13 +2,14 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Job } from "@muster/client/v1/job";
 import type { Status } from "@muster/client/v1/status_service";
 import type { Worker } from "@muster/client/v1/worker";
-import { lookOfJob, workerLooks } from "../output/states.ts";
-import { showAge, showCount } from "../output/time.ts";
-import { progressBar } from "./bars.ts";
-import { type Frame, type ListColumn, layLine, layRow, layTitles, type Piece } from "./lines.ts";
+import { lookOfJob, workerLooks } from "../../output/states.ts";
+import { showAge, showCount } from "../../output/time.ts";
+import { progressBar } from "../bars.ts";
+import { type ListColumn, layLine, layRow, layTitles, type Piece } from "../lines.ts";
+import type { ScreenFrame } from "../shell/screen.ts";
 
 /** The workers, with titles from 80×24 on, in at most so many rows besides them. */
-export function workerLines(status: Status, nowMs: number, rows: number, frame: Frame): string[] {
+export function workerLines(status: Status, nowMs: number, rows: number, frame: ScreenFrame): string[] {
   const columns = workerColumns(frame);
   const cells = (worker: Worker): Piece[] =>
     workerCells(worker, status, nowMs, frame).slice(0, columns.length);
@@ -16,7 +17,7 @@ export function workerLines(status: Status, nowMs: number, rows: number, frame: 
 }
 
 /** The running jobs, oldest first, with titles from 80×24 on, in at most so many rows besides them. */
-export function runningLines(status: Status, rows: number, frame: Frame): string[] {
+export function runningLines(status: Status, rows: number, frame: ScreenFrame): string[] {
   const cells = (job: Job): Piece[] => jobCells(job, status, frame);
   return listLines(status.running, cells, jobColumns(frame), rows, frame, "Nothing is running.");
 }
@@ -26,7 +27,7 @@ function listLines<Row>(
   cells: (row: Row) => Piece[],
   columns: readonly ListColumn[],
   rows: number,
-  frame: Frame,
+  frame: ScreenFrame,
   none: string,
 ): string[] {
   const titles = isRoomy(frame) ? [layTitles(columns, frame)] : [];
@@ -42,7 +43,7 @@ function listLines<Row>(
   ];
 }
 
-function workerColumns(frame: Frame): ListColumn[] {
+function workerColumns(frame: ScreenFrame): ListColumn[] {
   const name = frame.columns >= 110 ? 24 : 16;
   const first: ListColumn[] = [
     { title: "NAME", width: name },
@@ -60,7 +61,7 @@ function workerColumns(frame: Frame): ListColumn[] {
   ];
 }
 
-function workerCells(worker: Worker, status: Status, nowMs: number, frame: Frame): Piece[] {
+function workerCells(worker: Worker, status: Status, nowMs: number, frame: ScreenFrame): Piece[] {
   const look = workerLooks[worker.state];
   const skills = worker.skills.map(({ name }) => name).join(" ");
   const first: Piece[] = [
@@ -74,7 +75,7 @@ function workerCells(worker: Worker, status: Status, nowMs: number, frame: Frame
   return [...first, { text: worker.version || "-" }, { text: worker.host || "-" }, { text: skills }];
 }
 
-function jobColumns(frame: Frame): ListColumn[] {
+function jobColumns(frame: ScreenFrame): ListColumn[] {
   const isWide = frame.columns >= 110;
   const isNormal = frame.columns >= 80;
   return [
@@ -88,7 +89,7 @@ function jobColumns(frame: Frame): ListColumn[] {
   ];
 }
 
-function jobCells(job: Job, status: Status, frame: Frame): Piece[] {
+function jobCells(job: Job, status: Status, frame: ScreenFrame): Piece[] {
   const look = lookOfJob(job);
   const isWide = frame.columns >= 110;
   const isNormal = frame.columns >= 80;
@@ -106,7 +107,7 @@ function jobCells(job: Job, status: Status, frame: Frame): Piece[] {
   ];
 }
 
-function progressCell(job: Job, { columns, glyphs }: Frame): string {
+function progressCell(job: Job, { columns, glyphs }: ScreenFrame): string {
   if (job.cancelRequested) return "stopping";
   const { progress } = job;
   if (progress === undefined) return "";
@@ -123,6 +124,6 @@ function serverNowMs(status: Status, nowMs: number): number {
   return status.time === undefined ? nowMs : timestampMs(status.time);
 }
 
-function isRoomy({ columns, rows }: Frame): boolean {
-  return columns >= 80 && rows >= 24;
+function isRoomy({ layout }: ScreenFrame): boolean {
+  return layout !== "compact";
 }

@@ -1,98 +1,97 @@
+import type { AttentionItem } from "@muster/client/v1/explain_service";
 import { JobState } from "@muster/client/v1/job";
 import type { Status } from "@muster/client/v1/status_service";
 import { WorkerState } from "@muster/client/v1/worker";
-import { jobLooks, type Look, workerLooks } from "../output/states.ts";
-import { durationToMs, showClock, showCount, showCounted, showDuration } from "../output/time.ts";
-import { flowSpanMs, flowValues, sparkline } from "./bars.ts";
-import { type Frame, layEnds, layHeading, layLine, type Piece } from "./lines.ts";
-import { runningLines, workerLines } from "./lists.ts";
-import type { FlowBucket, TopState } from "./store.ts";
+import { jobLooks, type Look, workerLooks } from "../../output/states.ts";
+import { durationToMs, showCount, showCounted, showDuration } from "../../output/time.ts";
+import { flowSpanMs, flowValues, sparkline } from "../bars.ts";
+import { layEnds, layHeading, layLine, type Piece } from "../lines.ts";
+import type { ScreenFrame } from "../shell/screen.ts";
+import type { ListState } from "../store/list.ts";
+import type { FlowBucket, StatusState } from "../store/status.ts";
+import { attentionRow } from "./attention-row.ts";
+import { runningLines, workerLines } from "./overview-lists.ts";
 
-/** The smallest screen that the view fits into. */
-export const smallest = { columns: 60, rows: 16 };
-
-/**
- * The screen of `muster top`: exactly `rows` lines, none wider than `columns`. From 110×30 on with more columns,
- * from 80×24 on with headings everywhere, below that compact.
- */
-export function overview(state: TopState, address: string, frame: Frame): string[] {
-  const { columns, rows } = frame;
-  if (columns < smallest.columns || rows < smallest.rows) return tooSmall(frame);
-  // Old figures look old.
-  const isOld = state.nowMs - state.receivedMs > 10_000;
-  const body: Frame = isOld ? { ...frame, paint: (_style, text) => frame.paint("dim", text) } : frame;
-  const lines = [headerLine(state, address, frame), ...bodyLines(state, body)];
-  const filled = [...lines, ...Array.from({ length: rows }, () => "")].slice(0, rows - 1);
-  return [...filled, footerLine(state, address, frame)];
+/** What the overview shows. */
+export interface OverviewState {
+  readonly status: StatusState;
+  readonly attention: ListState<AttentionItem>;
 }
 
-/** Whether the screen is below 80×24. */
-export function isCompact({ columns, rows }: Frame): boolean {
-  return columns < 80 || rows < 24;
-}
-
-function bodyLines(state: TopState, frame: Frame): string[] {
+/** What needs a person first, then the flow, the jobs, the workers and the control plane, then who runs what. */
+export function overviewLines({ status: state, attention }: OverviewState, frame: ScreenFrame): string[] {
   const { status } = state;
   if (status === undefined) {
     return ["", layLine([{ text: " Waiting for the first figures..." }], frame)];
   }
   const top = [
+    ...attentionLines(attention, frame),
     ...flowLines(state, status, frame),
     ...jobLines(status, frame),
+    ...planeLines(status, frame),
     ...projectLines(status, frame),
   ];
-  const headings = isCompact(frame) ? 2 : 4;
-  const room = Math.max(0, frame.rows - 2 - top.length - headings);
+  const titles = isCompact(frame) ? 0 : 1;
+  const room = Math.max(0, frame.rows - top.length - 2 - 2 * titles);
   const wantedByWorkers = Math.max(1, status.workerList.length);
   const wantedByJobs = Math.max(1, status.running.length);
   const forWorkers = Math.min(wantedByWorkers, Math.max(Math.floor(room * 0.4), room - wantedByJobs));
   return [
     ...top,
     layHeading(workerTitle(status, frame), frame),
-    ...workerLines(status, state.nowMs, forWorkers, frame),
+    ...workerLines(status, frame.nowMs, forWorkers, frame),
     layHeading(runningTitle(status), frame),
     ...runningLines(status, forWorkers < room ? room - forWorkers : 0, frame),
+  ].slice(0, frame.rows);
+}
+
+/** Rows of the list of what needs a person: more is a key away. */
+export function attentionRows(frame: ScreenFrame): number {
+  if (frame.layout === "compact") return 2;
+  return frame.layout === "normal" ? 4 : 6;
+}
+
+function attentionLines(attention: ListState<AttentionItem>, frame: ScreenFrame): string[] {
+  const count = attention.order.length;
+  const title: Piece[] = [{ text: "Needs attention", style: "bold" }];
+  if (count > 0) title.push({ text: ` ${showCount(count)}`, style: "bold-yellow" });
+  if (count === 0) {
+    if (isCompact(frame)) return [];
+    const text = attention.isLoaded ? " Nothing needs attention." : " Asking what needs attention...";
+    return [layHeading(title, frame), layLine([{ text, style: "dim" }], frame)];
+  }
+  const window = attention.order.slice(attention.top, attention.top + attentionRows(frame));
+  const rows = window.flatMap((id) => {
+    const item = attention.rows.get(id);
+    return item === undefined ? [] : [attentionRow(item, id === attention.cursor, frame)];
+  });
+  return isCompact(frame) ? rows : [layHeading(title, frame), ...rows];
+}
+
+function planeLines(status: Status, frame: ScreenFrame): string[] {
+  if (isCompact(frame)) return [];
+  const { coordinators, databaseTime } = status;
+  const links = coordinators.reduce((sum, one) => sum + one.links, 0);
+  const versions = new Set(coordinators.map(({ version }) => version));
+  const facts = [
+    showCounted(coordinators.length, "coordinator"),
+    showCounted(links, "link"),
+    ...(databaseTime === undefined ? [] : [`db ${showDuration(durationToMs(databaseTime))}`]),
+    ...(versions.size === 0 ? [] : [`version ${[...versions].join(", ")}`]),
+  ];
+  return [
+    layLine(
+      [{ text: ` control plane: ${facts.join("   ")}`, style: versions.size > 1 ? "yellow" : "dim" }],
+      frame,
+    ),
   ];
 }
 
-function headerLine(state: TopState, address: string, frame: Frame): string {
-  const { status } = state;
-  const left: Piece[] = [{ text: " muster", style: "bold" }, { text: `  ${status?.org || "-"}` }];
-  if (!isCompact(frame)) left.push({ text: `  ${address}`, style: "dim" });
-  const right: Piece[] = [livePiece(state, frame)];
-  if (status !== undefined && !isCompact(frame)) {
-    right.push({ text: `  ${showCounted(status.coordinators.length, "coordinator")}` });
-  }
-  if (status?.databaseTime !== undefined && frame.columns >= 110) {
-    right.push({ text: `  db ${showDuration(durationToMs(status.databaseTime))}` });
-  }
-  right.push({ text: `  ${showClock(state.nowMs)} ` });
-  return layEnds(left, right, frame);
+function isCompact({ layout }: ScreenFrame): boolean {
+  return layout === "compact";
 }
 
-function livePiece({ connection, nowMs, receivedMs }: TopState, { glyphs }: Frame): Piece {
-  const half = glyphs === "ascii" ? "?" : "◐";
-  const ageMs = nowMs - receivedMs;
-  if (connection.kind === "connecting") return { text: `${half} connecting`, style: "bold-yellow" };
-  if (connection.kind === "lost") return { text: `${half} reconnecting`, style: "bold-yellow" };
-  if (ageMs > 3_000) return { text: `${half} silent ${showDuration(ageMs)}`, style: "bold-yellow" };
-  return { text: glyphs === "ascii" ? "* live" : "● live", style: "green" };
-}
-
-function footerLine(
-  { connection, nowMs, receivedMs, status }: TopState,
-  address: string,
-  frame: Frame,
-): string {
-  if (connection.kind !== "lost") return layLine([{ text: " q quit", style: "dim" }], frame);
-  const half = frame.glyphs === "ascii" ? "?" : "◐";
-  const next = showDuration(Math.max(0, Math.ceil((connection.nextTryMs - nowMs) / 1000) * 1000));
-  const age = status === undefined ? "" : `figures are ${showDuration(nowMs - receivedMs)} old, `;
-  const text = ` ${half} Reconnecting to ${address}: ${age}try ${connection.attempt}, next in ${next}: ${connection.cause}`;
-  return layEnds([{ text, style: "bold-yellow" }], [{ text: " q quit ", style: "dim" }], frame);
-}
-
-function flowLines(state: TopState, status: Status, frame: Frame): string[] {
+function flowLines(state: StatusState, status: Status, frame: ScreenFrame): string[] {
   const flow = status.flow;
   const rate = (count: bigint | undefined): string => `${showCount(count ?? 0n)}/min`;
   const bars = Math.min(90, frame.columns - 12 - 14);
@@ -112,7 +111,7 @@ function flowLines(state: TopState, status: Status, frame: Frame): string[] {
   return [layHeading([{ text: `Flow, last ${span}`, style: "bold" }], frame), submitted, succeeded];
 }
 
-function jobLines(status: Status, frame: Frame): string[] {
+function jobLines(status: Status, frame: ScreenFrame): string[] {
   const counts = new Map(status.jobs.map(({ state, count }) => [state, count]));
   const always = frame.columns < 110 ? fewStates : shownStates;
   const shown = shownStates.filter((state) => always.includes(state) || (counts.get(state) ?? 0n) > 0n);
@@ -131,7 +130,7 @@ function jobLines(status: Status, frame: Frame): string[] {
   ];
 }
 
-function projectLines(status: Status, frame: Frame): string[] {
+function projectLines(status: Status, frame: ScreenFrame): string[] {
   if (frame.columns < 110 || frame.rows < 30 || status.projects.length === 0) return [];
   const pieces = status.projects.flatMap(({ project, openPrs, maxOpenPrs }): Piece[] => {
     const isFull = maxOpenPrs !== undefined && openPrs >= maxOpenPrs;
@@ -141,7 +140,7 @@ function projectLines(status: Status, frame: Frame): string[] {
   return [layLine([{ text: " open pull requests: ", style: "dim" }, ...pieces], frame)];
 }
 
-function workerTitle(status: Status, frame: Frame): Piece[] {
+function workerTitle(status: Status, frame: ScreenFrame): Piece[] {
   const { workers } = status;
   const counts: [WorkerState, number][] = [
     [WorkerState.BUSY, workers?.busy ?? 0],
@@ -174,21 +173,12 @@ function runningTitle(status: Status): Piece[] {
   return [{ text: "Running", style: "bold" }, { text: ` ${showCount(count)}` }];
 }
 
-function lookPiece(look: Look, frame: Frame): Piece {
+function lookPiece(look: Look, frame: ScreenFrame): Piece {
   return { text: `${glyphOf(look, frame)} ${look.word}`, style: look.style };
 }
 
-function glyphOf(look: Look, { glyphs }: Frame): string {
+function glyphOf(look: Look, { glyphs }: ScreenFrame): string {
   return glyphs === "ascii" ? look.ascii : look.glyph;
-}
-
-function tooSmall(frame: Frame): string[] {
-  const { columns, rows } = frame;
-  const by = frame.glyphs === "ascii" ? "x" : "×";
-  const dot = frame.glyphs === "ascii" ? "-" : "·";
-  const text = `Terminal too small: ${columns}${by}${rows}, need ${smallest.columns}${by}${smallest.rows} ${dot} q quits`;
-  const lines = [layLine([{ text }], frame), ...Array.from({ length: Math.max(0, rows - 1) }, () => "")];
-  return lines.slice(0, Math.max(1, rows));
 }
 
 const shownStates = [

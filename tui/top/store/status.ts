@@ -1,17 +1,6 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Status } from "@muster/client/v1/status_service";
-
-/** Whether the figures are fresh. */
-export type Connection =
-  | { readonly kind: "connecting" }
-  | { readonly kind: "live" }
-  | {
-      readonly kind: "lost";
-      readonly sinceMs: number;
-      readonly attempt: number;
-      readonly nextTryMs: number;
-      readonly cause: string;
-    };
+import { type Freshness, lostConnection } from "./connection.ts";
 
 /** What went through in one span of `bucketMs`. */
 export interface FlowBucket {
@@ -21,25 +10,18 @@ export interface FlowBucket {
   readonly succeeded: number;
 }
 
-/** Everything that the screen shows. */
-export interface TopState {
+/** The org at a glance, as the header of every screen and the overview show it. */
+export interface StatusState extends Freshness {
   readonly status: Status | undefined;
-  /** When the status came, by the clock of this machine. */
-  readonly receivedMs: number;
-  readonly connection: Connection;
   /** The latest spans, oldest first. */
   readonly flow: readonly FlowBucket[];
-  readonly nowMs: number;
 }
 
-/** The state of the screen, kept outside of React. */
-export interface TopStore {
-  readonly getState: () => TopState;
-  readonly subscribe: (listener: () => void) => () => void;
+/** The state of the org, kept outside of React. */
+export interface StatusStore {
+  readonly state: () => StatusState;
   readonly receive: (status: Status, nowMs: number) => void;
   readonly lose: (cause: string, delayMs: number, attempt: number, nowMs: number) => void;
-  /** Lets time pass: ages on the screen are computed from it. */
-  readonly tick: (nowMs: number) => void;
 }
 
 /** Length of one bar of the flow, in milliseconds. */
@@ -49,45 +31,27 @@ export const bucketMs = 2_000;
 export const bucketCount = 90;
 
 /** Makes an empty store. */
-export function createTopStore(nowMs: number): TopStore {
-  let state: TopState = {
+export function createStatusStore(nowMs: number): StatusStore {
+  let state: StatusState = {
     status: undefined,
     receivedMs: nowMs,
+    quietMs: 3_000,
     connection: { kind: "connecting" },
     flow: [],
-    nowMs,
-  };
-  const listeners = new Set<() => void>();
-  const publish = (next: TopState): void => {
-    state = next;
-    for (const listener of listeners) listener();
   };
   return {
-    getState: () => state,
-    subscribe: (listener) => {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
-    receive: (status, now) =>
-      publish({
+    state: () => state,
+    receive: (status, now) => {
+      state = {
+        ...state,
         status,
         receivedMs: now,
         connection: { kind: "live" },
         flow: addFlow(state.flow, state.status, status, now),
-        nowMs: now,
-      }),
-    lose: (cause, delayMs, attempt, now) => {
-      const sinceMs = state.connection.kind === "lost" ? state.connection.sinceMs : now;
-      publish({
-        ...state,
-        connection: { kind: "lost", sinceMs, attempt, nextTryMs: now + delayMs, cause },
-        nowMs: now,
-      });
+      };
     },
-    tick: (now) => {
-      // While figures come each second, they bring the time along.
-      const isFresh = state.connection.kind === "live" && now - state.receivedMs < 1_500;
-      if (!isFresh) publish({ ...state, nowMs: now });
+    lose: (cause, delayMs, attempt, now) => {
+      state = { ...state, connection: lostConnection(state.connection, cause, delayMs, attempt, now) };
     },
   };
 }
