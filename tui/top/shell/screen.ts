@@ -123,11 +123,11 @@ export interface Shell {
   readonly barrier: (scope: Scope) => string | undefined;
   /**
    * Does something on the server: counted, and what goes wrong is said. Answers undefined when it went wrong.
-   * `requestId` makes a repetition safe.
+   * `requestId` makes a repetition safe. `refused` may take an error to show it elsewhere: then it answers true.
    */
   readonly act: <Answer>(
     run: (call: ActCall) => Promise<Answer>,
-    signal?: AbortSignal,
+    refused?: (error: unknown) => boolean,
   ) => Promise<Answer | undefined>;
   /** A figure at the tab of a view; empty takes it away. */
   readonly badge: (viewId: string, text: string) => void;

@@ -161,18 +161,15 @@ export function createConsole(options: ShellOptions): Console {
       }
     },
     barrier: (scope) => barrierOf(scope, freshness(), scopes, options.isReadOnly),
-    act: async (run, signal) => {
-      const signals = [life, signal].filter((one) => one !== undefined);
-      const call = {
-        requestId: randomUUID(),
-        options: { signal: AbortSignal.any(signals), timeoutMs: 30_000 },
-      };
+    act: async (run, refused) => {
+      const signal = life ?? new AbortController().signal;
+      const call = { requestId: randomUUID(), options: { signal, timeoutMs: 30_000 } };
       try {
         const answer = await run(call);
         acts = { count: acts.count + 1, sinceMs: acts.count === 0 ? now() : acts.sinceMs };
         return answer;
       } catch (error) {
-        if (call.options.signal.aborted) return undefined;
+        if (signal.aborted || refused?.(error) === true) return undefined;
         const report = reportError(error, { address: options.context, addressFlag: options.addressFlag });
         const text = [report.message, report.suggestion].filter((part) => part !== "").join(". ");
         shell.say({ text: `${text} (${report.reason})`, kind: "error" });
