@@ -1,6 +1,15 @@
+import { Code } from "@connectrpc/connect";
+import { makeError } from "@muster/client/errors";
+import { JobState } from "@muster/client/v1/job";
+import { JobAction } from "@muster/client/v1/job_service";
+import fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
-import { makePeer } from "./peer.ts";
-import { type Stage, stage } from "./stage.ts";
+import { widthOf } from "../../../tui/output/width.ts";
+import { views } from "../../../tui/top/screens/views.ts";
+import { clashes, labelOf } from "../../../tui/top/shell/bindings.ts";
+import { showKey } from "../../../tui/top/shell/keys.ts";
+import { jobId, makePeer, sampleJob } from "./peer.ts";
+import { type Stage, type StageOptions, stage } from "./stage.ts";
 
 const stages: Stage[] = [];
 
@@ -8,24 +17,426 @@ afterEach(async () => {
   await Promise.all(stages.splice(0).map((one) => one.close()));
 });
 
-function open(options: Parameters<typeof stage>[0]): Stage {
+function open(options: StageOptions): Stage {
   const made = stage(options);
   stages.push(made);
   return made;
 }
 
-describe("the console", () => {
-  test("shows the jobs", async () => {
+async function openJobs(options: StageOptions & { peer?: ReturnType<typeof makePeer> } = {}) {
+  const peer = options.peer ?? makePeer();
+  const one = open({ routes: peer.routes, settings: { view: "jobs" }, ...options });
+  await one.shown("agent.codegen");
+  await one.shown("● live");
+  return { peer, one };
+}
+
+/** The row under the cursor. */
+const selected = (one: Stage): string =>
+  one
+    .text()
+    .split("\n")
+    .find((line) => line.startsWith("▌")) ?? "";
+
+const sizes = [
+  [110, 30],
+  [80, 24],
+  [60, 16],
+] as const;
+
+describe.each(["unicode", "ascii"] as const)("the console in %s", (glyphs) => {
+  const scenes: readonly (readonly [name: string, go: (one: Stage) => Promise<void>])[] = [
+    [
+      "overview",
+      async (one) => {
+        one.press("1");
+        await one.shown("kind:render");
+      },
+    ],
+    ["jobs", async () => undefined],
+    ["jobs-marked", async (one) => one.press("j", "space", "space")],
+    [
+      "job",
+      async (one) => {
+        one.press("j", "enter");
+        await one.shown("frame 324 done");
+      },
+    ],
+    [
+      "job-attempts",
+      async (one) => {
+        one.press("j", "enter");
+        await one.shown("frame 324 done");
+        one.press("]", "]");
+      },
+    ],
+    [
+      "job-logs",
+      async (one) => {
+        one.press("j", "L");
+        await one.shown("frame 324 done");
+        one.press("g");
+      },
+    ],
+    [
+      "cancel",
+      async (one) => {
+        one.press("j", "x");
+        await one.shown("1 running");
+      },
+    ],
+    ["submit", async (one) => one.press("c")],
+    ["help", async (one) => one.press("?")],
+    ["palette", async (one) => one.press(":")],
+    [
+      "filter",
+      async (one) => {
+        one.press("/");
+        one.type("sta");
+      },
+    ],
+  ];
+  test.each(scenes)("shows %s as it was approved", async (name, go) => {
     const peer = makePeer();
-    const one = open({ routes: peer.routes });
-    await one.shown("gpu-1");
-    one.press("2");
-    await one.shown("render.frame sh");
-    one.press("?");
-    one.press("esc", ":");
-    one.type("jo");
-    one.press("esc", "/");
-    one.type("sta");
-    expect(1).toBe(1);
+    const one = open({ routes: peer.routes, settings: { view: "jobs" }, glyphs });
+    await one.shown("agent.codegen");
+    await one.shown("live");
+    await go(one);
+    for (const [columns, rows] of sizes) {
+      const lines = one.at(columns, rows);
+      expect(lines).toHaveLength(rows);
+      if (glyphs === "ascii") for (const line of lines) expect(line).toMatch(/^[ -~]*$/);
+      await expect(`${lines.join("\n")}\n`).toMatchFileSnapshot(
+        `golden/${name}-${columns}x${rows}-${glyphs}.txt`,
+      );
+    }
   });
+
+  test.each(scenes)("never draws %s larger than the terminal", async (_name, go) => {
+    const one = open({ routes: makePeer().routes, settings: { view: "jobs" }, glyphs });
+    await one.shown("agent.codegen");
+    await go(one);
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 170 }), fc.integer({ min: 1, max: 60 }), (columns, rows) => {
+        const lines = one.at(columns, rows);
+        expect(lines).toHaveLength(rows);
+        for (const line of lines) expect(widthOf(line)).toBeLessThanOrEqual(columns);
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
+describe("keys", () => {
+  test.each(["overview", "jobs"])("of %s mean one thing each, and all are in the help", async (view) => {
+    const one = open({ settings: { view } });
+    const { bindings } = one.console.keys();
+    expect(clashes(bindings)).toEqual([]);
+    one.press("?");
+    const help = one.at(100, 200).join("\n");
+    for (const binding of bindings) {
+      const [key = ""] = binding.keys;
+      expect(help).toContain(showKey(key, false));
+      expect(help).toContain(labelOf(binding));
+    }
+  });
+
+  test("of what was opened from a list mean one thing each", async () => {
+    const { one } = await openJobs();
+    for (const keys of [["enter"], ["L"], ["w"]]) {
+      one.press(...keys);
+      expect(clashes(one.console.keys().bindings)).toEqual([]);
+      expect(clashes(one.console.screen().keys())).toEqual([]);
+      one.press("q");
+    }
+  });
+
+  test("of every view clash nowhere among its own", () => {
+    const { shell } = open({});
+    for (const view of views) expect(clashes(view.open(shell).keys()), view.id).toEqual([]);
+  });
+
+  test("can be chosen in the configuration", async () => {
+    const { one } = await openJobs({ settings: { view: "jobs", keys: new Map([["job.why", ["W"]]]) } });
+    one.press("w");
+    expect(one.console.screen().id).toBe("jobs");
+    one.press("W");
+    expect(one.console.screen().id).toBe("job.why");
+  });
+
+  test("say why when what they do cannot be done", async () => {
+    const { one } = await openJobs({ isReadOnly: true });
+    one.press("x");
+    expect(one.text()).toContain("this console is read only");
+    one.press("G", "x");
+    expect(one.console.overlay()).toBeUndefined();
+  });
+
+  test("of actions need the scope that the key has", async () => {
+    const { one } = await openJobs();
+    one.console.identify("read", ["read"]);
+    one.press("x");
+    expect(one.text()).toContain("needs a key with scope operate (yours: read)");
+  });
+});
+
+describe("leaving", () => {
+  test("q goes back and quits at the top, Esc never quits", async () => {
+    const { one } = await openJobs();
+    one.press("enter", "q");
+    expect(one.console.screen().id).toBe("jobs");
+    one.press("esc", "esc");
+    expect(one.quits).toEqual([]);
+    one.press("q");
+    expect(one.quits).toEqual(["q"]);
+  });
+
+  test("Ctrl-C closes the top layer, and quits when pressed twice", async () => {
+    const { one } = await openJobs();
+    one.press("enter", "?");
+    one.press("ctrl-c");
+    expect(one.console.overlay()).toBeUndefined();
+    expect(one.quits).toEqual([]);
+    one.press("j", "ctrl-c");
+    expect(one.console.screen().id).toBe("jobs");
+    one.press("ctrl-c");
+    expect(one.quits).toEqual(["ctrl-c"]);
+  });
+});
+
+describe("a list", () => {
+  test("keeps the cursor on its job when others come before it", async () => {
+    const { peer, one } = await openJobs();
+    one.press("j");
+    expect(selected(one)).toContain("…00099997");
+    peer.tell({ case: "delta", value: { revision: "2", jobs: [sampleJob(0, JobState.READY)] } });
+    await one.shown("…00099999");
+    expect(selected(one)).toContain("…00099997");
+  });
+
+  test("keeps a job that left the filter until the cursor leaves it", async () => {
+    const { peer, one } = await openJobs();
+    one.press("j");
+    peer.tell({ case: "delta", value: { revision: "2", leftJobIds: [jobId(2)] } });
+    await one.shown("(left filter)");
+    expect(selected(one)).toContain("…00099997");
+    one.press("j");
+    expect(one.text()).not.toContain("…00099997");
+  });
+
+  test("holds order and membership still while frozen, and counts what waits", async () => {
+    const { peer, one } = await openJobs();
+    one.press("f");
+    peer.tell({
+      case: "delta",
+      value: { revision: "2", jobs: [sampleJob(0, JobState.READY)], leftJobIds: [jobId(4)] },
+    });
+    await one.shown("‖ frozen +2");
+    expect(one.text()).toContain("…00099995");
+    expect(one.text()).not.toContain("…00099999");
+    one.press("f");
+    expect(one.text()).toContain("…00099999");
+    expect(one.text()).not.toContain("…00099995");
+  });
+
+  test("goes on by revision after a loss, and keeps the cursor over a reset", async () => {
+    const { peer, one } = await openJobs({ wait: () => Promise.resolve() });
+    one.press("j", "j");
+    peer.tell({ case: "delta", value: { revision: "7" } });
+    peer.tell({ case: "reset", value: { cause: "too-old" } });
+    peer.tell({ case: "snapshotBegin", value: {} });
+    peer.tell({
+      case: "rows",
+      value: {
+        jobs: [sampleJob(0, JobState.READY), sampleJob(3, JobState.RUNNING), sampleJob(4, JobState.DEAD)],
+      },
+    });
+    peer.tell({ case: "snapshotEnd", value: { revision: "9" } });
+    await one.shown("…00099999");
+    expect(selected(one)).toContain("…00099996");
+    peer.cut();
+    await expect.poll(() => peer.watches.at(-1)?.resumeRevision, { timeout: 5_000 }).toBe("9");
+  });
+
+  test("asks for the state of a tab, and says what the server refuses", async () => {
+    const { peer, one } = await openJobs();
+    one.press("]");
+    await expect.poll(() => peer.watches.at(-1)?.list?.filterText).toBe("state:ready");
+    one.press("/");
+    one.type("skill:gpu");
+    one.press("enter");
+    await expect.poll(() => peer.watches.at(-1)?.list?.filterText).toBe("state:ready skill:gpu");
+  });
+
+  test("is asked for by the palette, with a filter", async () => {
+    const { peer, one } = await openJobs();
+    one.press("1", ":");
+    one.type("jobs state:dead");
+    one.press("enter");
+    expect(one.console.screen().id).toBe("jobs");
+    await expect.poll(() => peer.watches.at(-1)?.list?.filterText).toBe("state:dead");
+  });
+});
+
+describe("acting", () => {
+  test("on one job asks first, with the server's count, and keeps by default", async () => {
+    const { peer, one } = await openJobs();
+    one.press("x");
+    await one.shown("1 job: 1 ready.");
+    expect(peer.acts[0]).toMatchObject({ action: JobAction.CANCEL, dryRun: true });
+    one.press("enter");
+    expect(one.console.overlay()).toBeUndefined();
+    expect(peer.acts).toHaveLength(1);
+  });
+
+  test("gives the reason, and says what was done", async () => {
+    const { peer, one } = await openJobs();
+    one.press("space", "space", "x");
+    await one.shown("2 jobs: 1 ready, 1 running.");
+    one.press("shift-tab");
+    one.type("wrong branch");
+    one.press("tab");
+    expect(one.text()).toContain(`muster job cancel ${jobId(1)}`);
+    expect(one.text()).toContain("--reason 'wrong branch'");
+    one.press("right", "enter");
+    await one.shown("cancelled 2 jobs");
+    expect(peer.acts[1]).toMatchObject({ dryRun: false, reason: "wrong branch" });
+    expect(peer.acts[1]?.requestId).not.toBe("");
+    expect(one.text()).not.toContain("2 marked");
+  });
+
+  test("on all that match wants the count typed, and confirms no more than that", async () => {
+    const { peer, one } = await openJobs();
+    one.press("/");
+    one.type("kind:render.*");
+    one.press("enter");
+    await expect.poll(() => peer.watches.at(-1)?.list?.filterText).toBe("kind:render.*");
+    await one.shown("agent.codegen");
+    one.press("*", "x");
+    await one.shown("Type 10 to confirm");
+    one.press("right", "enter");
+    expect(peer.acts).toHaveLength(1);
+    expect(one.text()).toContain("type 10 first");
+    one.press("shift-tab", "shift-tab");
+    one.type("10");
+    one.press("tab", "right");
+    expect(one.text()).toContain("--confirm 10");
+    one.press("enter");
+    await one.shown("cancelled 10 jobs");
+    expect(peer.acts[1]).toMatchObject({ confirmed: 10n, jobs: { case: "filter", value: "kind:render.*" } });
+  });
+
+  test("says what was skipped, and why", async () => {
+    const { peer, one } = await openJobs();
+    peer.answer = (matched) => ({
+      done: matched.length - 1,
+      skipped: 1,
+      failures: [
+        {
+          $typeName: "muster.v1.JobActionFailure",
+          jobId: jobId(1),
+          reason: "X",
+          message: "it is \u001b[2Jgone",
+        },
+      ],
+    });
+    one.press("space", "space", "x");
+    await one.shown("1 job of them skipped: it is ␛[2Jgone");
+    one.press("right", "enter");
+    await one.shown("cancelled 1 job, 1 skipped: it is ␛[2Jgone");
+  });
+
+  test("mildly is done at once, and undone by u", async () => {
+    const { peer, one } = await openJobs();
+    one.press("+");
+    await one.shown("priority high");
+    expect(peer.updates[0]).toMatchObject({ jobId: jobId(1), priority: 192 });
+    one.press("u");
+    await expect.poll(() => peer.updates[1]?.priority).toBe(128);
+  });
+});
+
+describe("submitting", () => {
+  test("checks the form, shows the equal command, and sends it once", async () => {
+    const { peer, one } = await openJobs();
+    one.press("c");
+    one.press("ctrl-s");
+    await one.shown("needs a kind");
+    one.type("shell.run");
+    one.press("tab");
+    one.type("{bad");
+    one.press("ctrl-s");
+    await one.shown(/JSON/);
+    one.press("ctrl-u");
+    one.console.paste('{"argv":["date"]}\n');
+    expect(one.text()).toContain(`muster job submit shell.run --data '{"argv":["date"]}'`);
+    one.press("ctrl-s");
+    await one.shown("submitted job_");
+    expect(peer.submitted).toHaveLength(1);
+    expect(peer.submitted[0]?.job?.kind).toBe("shell.run");
+  });
+
+  test("loses nothing when the server refuses it, and says at which field", async () => {
+    const { peer, one } = await openJobs();
+    peer.refuse = makeError(Code.InvalidArgument, "the job is not valid", {
+      reason: "INVALID",
+      suggestion: "Name a queue.",
+      requestId: "req_1",
+      violations: [{ field: "job.queue", message: "has a \u001b[2Jbad letter" }],
+    });
+    one.press("c");
+    one.type("shell.run");
+    one.press("ctrl-s");
+    await one.shown("has a ␛[2Jbad letter");
+    expect(one.text()).toContain("[shell.run");
+    delete peer.refuse;
+    one.press("ctrl-s");
+    await one.shown("submitted job_");
+    expect(peer.submitted[0]?.idempotencyKey).toBe(peer.submitted[1]?.idempotencyKey);
+  });
+});
+
+describe("the log", () => {
+  test("finds, filters, jumps, and saves what was made safe", async () => {
+    const { one } = await openJobs();
+    one.press("j", "L");
+    await one.shown("frame 324 done");
+    expect(one.text()).toContain("▼ following");
+    one.press("/");
+    one.type("cuda");
+    one.press("enter");
+    expect(one.text()).toContain('find "cuda" 1 hits');
+    one.press("N");
+    expect(one.text()).toContain("CUDA out of memory ␛[2J⟨U+202E⟩");
+    one.press("&");
+    one.type("30");
+    one.press("enter");
+    expect(one.text()).not.toContain("frame 299");
+    expect(one.text()).toContain("frame 301 done");
+    one.press("ctrl-s");
+    await one.shown("saved to");
+    expect(one.written.join("\n")).not.toContain("\u001b");
+    one.press("esc");
+    expect(one.text()).toContain("3 records missing (slow-reader)");
+  });
+});
+
+describe("for screen readers", () => {
+  test("is a line a fact, without boxes and columns", async () => {
+    const { one } = await openJobs({ isLinear: true });
+    const text = one.text();
+    expect(text).toContain("Selected: id …00099998, state ○ READY");
+    expect(text).not.toMatch(/[─│╭]/);
+    one.press("?");
+    expect(one.text()).not.toMatch(/[─│╭]/);
+  });
+});
+
+test("copies by the terminal's own clipboard", async () => {
+  const { one } = await openJobs();
+  one.press("y");
+  expect(one.written).toEqual([`\u001b]52;c;${Buffer.from(jobId(1)).toString("base64")}\u0007`]);
+  expect(one.text()).toContain(`copied ${jobId(1)}`);
+  one.press("C");
+  expect(one.written[1]).toBe(`\u001b]52;c;${Buffer.from("muster job list").toString("base64")}\u0007`);
 });

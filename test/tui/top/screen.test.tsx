@@ -3,19 +3,17 @@ import { PassThrough } from "node:stream";
 import { stripVTControlCharacters } from "node:util";
 import { render } from "ink";
 import { afterEach, describe, expect, test } from "vitest";
-import { paintFor } from "../../../tui/output/paint.ts";
-import { overview } from "../../../tui/top/overview.ts";
 import { TopScreen } from "../../../tui/top/screen.tsx";
-import { createTopStore, type TopState } from "../../../tui/top/store.ts";
-import { sampleMs, sampleStatus } from "./sample.ts";
+import { makePeer } from "./peer.ts";
+import { type Stage, stage } from "./stage.ts";
 
-const cleanups: (() => void)[] = [];
+const cleanups: (() => unknown)[] = [];
 
-afterEach(() => {
-  for (const cleanup of cleanups.splice(0)) cleanup();
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0)) await cleanup();
 });
 
-// A terminal of a given size: what Ink writes arrives as frames, and keys and a new size can be sent.
+/** A terminal of a given size: what Ink writes arrives as frames, and keys and a new size can be sent. */
 function renderAt(columns: number, rows: number) {
   const stdout = Object.assign(new PassThrough(), { isTTY: true, columns, rows });
   const stdin = Object.assign(new EventEmitter(), {
@@ -35,45 +33,30 @@ function renderAt(columns: number, rows: number) {
     text += chunk.toString("utf8");
     for (const waiter of waiters) waiter();
   });
-  const store = createTopStore(sampleMs);
-  const quits: string[] = [];
+  const one: Stage = stage({ routes: makePeer().routes });
   const frames: (readonly string[])[] = [];
-  const view = (state: TopState, width: number, height: number): string[] => {
-    const lines = overview(state, "http://x", {
-      columns: width,
-      rows: height,
-      paint: paintFor("colour"),
-      glyphs: "unicode",
-    });
-    frames.push(lines);
-    return lines;
-  };
-  const quit = Promise.withResolvers<string>();
-  const screen = render(
-    <TopScreen
-      store={store}
-      view={view}
-      onQuit={(by) => {
-        quits.push(by);
-        quit.resolve(by);
-      }}
-    />,
-    {
-      stdout,
-      stdin: asStdin(stdin),
-      interactive: true,
-      alternateScreen: true,
-      exitOnCtrlC: false,
-      patchConsole: false,
+  const shown = {
+    ...one.console,
+    lines: (width: number, height: number): string[] => {
+      const lines = one.console.lines(width, height);
+      frames.push(lines);
+      return lines;
     },
-  );
+  };
+  const screen = render(<TopScreen console={shown} />, {
+    stdout,
+    stdin: asStdin(stdin),
+    interactive: true,
+    alternateScreen: true,
+    exitOnCtrlC: false,
+    patchConsole: false,
+  });
   cleanups.push(() => {
     screen.unmount();
     screen.cleanup();
-  });
+  }, one.close);
   return {
-    store,
-    quit: quit.promise,
+    one,
     frames,
     screen,
     text: () => text,
@@ -104,39 +87,54 @@ function asStdin(stdin: unknown): NodeJS.ReadStream {
 
 describe("TopScreen", () => {
   test("shows new figures, and draws nothing that acts on the terminal out of names", async () => {
-    const terminal = renderAt(80, 24);
-    terminal.store.receive(sampleStatus(), sampleMs);
+    const terminal = renderAt(120, 40);
     await terminal.shown("evil␛[2J");
+    terminal.press("2");
+    await terminal.shown("␛]0;pwned␇");
     expect(terminal.text()).not.toContain("evil\u001b");
     expect(terminal.text()).not.toContain("\u202e");
     expect(terminal.text()).not.toContain("]0;pwned\u0007");
   });
 
-  test("lays itself out again when the window changes", async () => {
+  test("takes keys, several that come at once, and text that is pasted", async () => {
     const terminal = renderAt(80, 24);
-    terminal.store.receive(sampleStatus(), sampleMs);
+    await terminal.shown("kind:render");
+    terminal.press("2");
+    await terminal.shown("agent.codegen");
+    terminal.press("jj");
+    expect(terminal.one.console.screen().currentId?.()).toMatch(/99996$/);
+    terminal.press("/");
+    terminal.press("\u001b[200~state:dead\u001b[201~");
+    await terminal.shown("/ state:dead");
+  });
+
+  test("takes the mouse when it is told to", async () => {
+    const terminal = renderAt(80, 24);
+    await terminal.shown("kind:render");
+    terminal.press("2");
+    await terminal.shown("agent.codegen");
+    terminal.press("m");
+    expect(terminal.one.written).toContain("\u001b[?1000h\u001b[?1006h");
+    terminal.press("\u001b[<0;10;8M");
+    expect(terminal.one.console.screen().currentId?.()).toMatch(/99996$/);
+    terminal.press("\u001b[<65;10;8M");
+    expect(terminal.one.console.screen().id).toBe("jobs");
+  });
+
+  test("lays itself out again when the window changes, each frame as high as the window", async () => {
+    const terminal = renderAt(80, 24);
     await terminal.shown("Flow, last");
     terminal.resize(50, 10);
-    await terminal.shown("Terminal too small: 50×10");
+    await terminal.shown("Terminal too small: 50×10, need 60×16 · q quits");
+    expect(terminal.frames.at(-1)).toHaveLength(10);
     terminal.resize(110, 30);
     await terminal.shown("open pull requests: acme/web 5/5");
     expect(terminal.frames.at(-1)).toHaveLength(30);
   });
 
-  test.each([
-    ["q", "q"],
-    ["\u0003", "ctrl-c"],
-  ])("leaves on %j", async (key, by) => {
-    const terminal = renderAt(80, 24);
-    await terminal.shown("Waiting for the first figures");
-    terminal.press("x");
-    terminal.press(key);
-    expect(await terminal.quit).toBe(by);
-  });
-
   test("gives the screen back", async () => {
     const terminal = renderAt(80, 24);
-    await terminal.shown("Waiting for the first figures");
+    await terminal.shown("kind:render");
     expect(terminal.text()).toContain("\u001b[?1049h");
     terminal.screen.unmount();
     await terminal.screen.waitUntilExit();

@@ -12,7 +12,7 @@ import type { ColumnSpec } from "./list-view.ts";
 
 /** The columns of lists of jobs. */
 export const jobColumns: readonly ColumnSpec<Job>[] = [
-  { id: "id", title: "ID", width: ({ layout }) => (layout === "wide" ? 30 : 9), cell: idCell },
+  { id: "id", title: "ID", width: ({ columns }) => (columns >= 130 ? 30 : 9), cell: idCell },
   { id: "state", title: "STATE", width: ({ layout }) => (layout === "compact" ? 1 : 11), cell: stateCell },
   {
     id: "priority",
@@ -21,7 +21,7 @@ export const jobColumns: readonly ColumnSpec<Job>[] = [
     rank: 2,
     cell: ({ spec }) => ({ text: priorityWord(spec?.priority) }),
   },
-  { id: "kind", title: "KIND / TITLE", width: ({ layout }) => (layout === "wide" ? 26 : 18), cell: kindCell },
+  { id: "kind", title: "KIND / TITLE", width: ({ columns }) => (columns >= 110 ? 26 : 18), cell: kindCell },
   { id: "worker", title: "WORKER", width: 10, rank: 4, cell: ({ workerName }) => ({ text: workerName }) },
   {
     id: "attempt",
@@ -124,9 +124,9 @@ export function priorityWord(priority: number | undefined): string {
   return { low: "low", normal: "norm", high: "high", critical: "crit" }[word] ?? String(priority ?? "");
 }
 
-function idCell({ jobId }: Job, { layout, glyphs }: ScreenFrame): Piece {
+function idCell({ jobId }: Job, { columns, glyphs }: ScreenFrame): Piece {
   const dots = glyphs === "ascii" ? "~" : "…";
-  return { text: layout === "wide" ? jobId : dots + jobId.slice(-8), style: "dim" };
+  return { text: columns >= 130 ? jobId : dots + jobId.slice(-8), style: "dim" };
 }
 
 function stateCell(job: Job, { layout, glyphs }: ScreenFrame): Piece {

@@ -217,15 +217,13 @@ function changePriority(
   askMany: (priority: number) => void,
 ): void {
   if (isMany) {
-    const choices = [...steps]
-      .reverse()
-      .map(
-        (priority): Choice => ({
-          label: showPriority(priority),
-          about: String(priority),
-          run: () => askMany(priority),
-        }),
-      );
+    const choices = [...steps].reverse().map(
+      (priority): Choice => ({
+        label: showPriority(priority),
+        about: String(priority),
+        run: () => askMany(priority),
+      }),
+    );
     shell.open((close) =>
       paletteOverlay({ id: "priority", title: "Priority", choices, isMenu: true }, close),
     );

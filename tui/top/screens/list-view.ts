@@ -158,7 +158,10 @@ function rowLine<Row>(
     // One style over the whole row: pieces of their own would end the bar.
     const text = front + cells.map((cell) => cell.text).join(" ");
     const room = frame.columns - gone.length;
-    const line = gone === "" ? fitTo(text, frame.columns) : fitTo(text, room, "left", mark(frame)) + gone;
+    const line =
+      gone === ""
+        ? fitTo(text, frame.columns, "left", mark(frame))
+        : fitTo(text, room, "left", mark(frame)) + gone;
     return frame.paint(isCursor ? "selected" : "dim", line);
   }
   const style: Style | undefined = list.changedMs.has(id) ? "bold" : undefined;

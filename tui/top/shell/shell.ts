@@ -1,24 +1,23 @@
-import { randomUUID } from "node:crypto";
 import type { DescService } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Client } from "@connectrpc/connect";
 import { StatusService } from "@muster/client/v1/status_service";
-import { reportError } from "../../errors.ts";
 import type { GlyphSet } from "../../output/states.ts";
 import { layoutOf } from "../lines.ts";
 import { filterOverlay } from "../overlays/filter.ts";
 import { helpOverlay } from "../overlays/help.ts";
 import { followStatus } from "../sources/status.ts";
-import { canAct, type Freshness } from "../store/connection.ts";
+import type { Freshness } from "../store/connection.ts";
 import type { FeedOptions } from "../store/feed.ts";
 import { createPublisher, type Publisher, type PublisherOptions } from "../store/publisher.ts";
 import { createStatusStore } from "../store/status.ts";
+import { createActs } from "./acts.ts";
 import { type KeyTable, keyTable } from "./bindings.ts";
 import { everywhereKeys } from "./everywhere.ts";
 import { chromeRows, composeFrame } from "./frame.ts";
 import type { KeyPress } from "./keys.ts";
 import { openCopyMenu, openPalette } from "./menus.ts";
-import type { Overlay, Scope, Screen, ScreenFrame, Shell, ViewEntry } from "./screen.ts";
+import type { Overlay, Screen, ScreenFrame, Shell, ViewEntry } from "./screen.ts";
 import { type Settings, timeFormats } from "./settings.ts";
 import { createStack } from "./stack.ts";
 import {
@@ -80,12 +79,10 @@ export function createConsole(options: ShellOptions): Console {
   const { terminal, now, views } = options;
   let settings = options.settings;
   let role = "";
-  let scopes: readonly string[] | undefined;
   let isMouseOn = false;
   let lastPress = "";
   let size = { columns: 80, rows: 24 };
   let lastClick = { atMs: 0, row: -1 };
-  let acts = { count: 0, sinceMs: 0 };
   let life: AbortSignal | undefined;
   let following = new AbortController();
   const overlays: Overlay[] = [];
@@ -101,6 +98,11 @@ export function createConsole(options: ShellOptions): Console {
     ...(options.later === undefined ? {} : { later: options.later }),
   });
 
+  const acts = createActs({
+    ...options,
+    life: () => life,
+    failed: (text) => shell.say({ text, kind: "error" }),
+  });
   const shell: Shell = {
     client: options.client,
     settings: () => settings,
@@ -160,22 +162,8 @@ export function createConsole(options: ShellOptions): Console {
         shell.say({ text: error instanceof Error ? error.message : String(error), kind: "error" });
       }
     },
-    barrier: (scope) => barrierOf(scope, freshness(), scopes, options.isReadOnly),
-    act: async (run, refused) => {
-      const signal = life ?? new AbortController().signal;
-      const call = { requestId: randomUUID(), options: { signal, timeoutMs: 30_000 } };
-      try {
-        const answer = await run(call);
-        acts = { count: acts.count + 1, sinceMs: acts.count === 0 ? now() : acts.sinceMs };
-        return answer;
-      } catch (error) {
-        if (signal.aborted || refused?.(error) === true) return undefined;
-        const report = reportError(error, { address: options.context, addressFlag: options.addressFlag });
-        const text = [report.message, report.suggestion].filter((part) => part !== "").join(". ");
-        shell.say({ text: `${text} (${report.reason})`, kind: "error" });
-        return undefined;
-      }
-    },
+    barrier: (scope) => acts.barrier(scope, freshness()),
+    act: acts.act,
     badge: (viewId, text) => {
       if (text === "") badges.delete(viewId);
       else badges.set(viewId, text);
@@ -395,21 +383,9 @@ export function createConsole(options: ShellOptions): Console {
     },
     identify: (name, allowed) => {
       role = name;
-      scopes = allowed;
+      acts.allow(allowed);
       publisher.soon();
     },
-    actions: () => acts,
+    actions: acts.taken,
   };
-}
-
-function barrierOf(
-  scope: Scope,
-  freshness: Freshness,
-  scopes: readonly string[] | undefined,
-  isReadOnly: boolean,
-): string | undefined {
-  if (isReadOnly && scope !== "read") return "this console is read only";
-  if (!canAct(freshness)) return "not connected";
-  if (scopes === undefined || scopes.includes(scope) || scopes.includes("admin")) return undefined;
-  return `needs a key with scope ${scope} (yours: ${scopes.join(", ")})`;
 }
