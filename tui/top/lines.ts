@@ -84,8 +84,18 @@ export function layLine(pieces: readonly Piece[], frame: Frame): string {
 /** Text as it may be shown: untrusted characters made visible; where the terminal knows ASCII alone, `?` for others. */
 export function safeText(text: string, { glyphs }: Frame): string {
   const safe = sanitize(text);
-  return glyphs === "ascii" ? safe.replace(/[^ -~]/gu, "?") : safe;
+  return glyphs === "ascii" ? safe.replace(/[^ -~]/gu, (character) => plainSigns[character] ?? "?") : safe;
 }
+
+// The signs that the console itself writes into texts.
+const plainSigns: Readonly<Record<string, string>> = {
+  "…": "~",
+  "▸": ">",
+  "·": "-",
+  "▲": "!",
+  "†": "D",
+  "–": "-",
+};
 
 function layPieces(pieces: readonly Piece[], room: number, frame: Frame): { line: string; used: number } {
   const mark = frame.glyphs === "ascii" ? "~" : "…";

@@ -11,6 +11,7 @@ import { interruption } from "../surroundings.ts";
 import { saveLines } from "./save.ts";
 import { TopScreen } from "./screen.tsx";
 import { views } from "./screens/views.ts";
+import { withoutMouse } from "./shell/mouse-input.ts";
 import { loadSettings } from "./shell/settings.ts";
 import { type Console, createConsole } from "./shell/shell.ts";
 import type { ThemeName } from "./shell/themes.ts";
@@ -83,7 +84,7 @@ export async function runTopScreen(call: Call, options: TopOptions): Promise<num
       }}
     />,
     {
-      stdin,
+      stdin: withoutMouse(stdin, shown.mouse),
       stdout,
       stderr,
       interactive: true,

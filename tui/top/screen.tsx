@@ -2,11 +2,10 @@ import { Box, Text, useApp, useInput, usePaste, useWindowSize } from "ink";
 import { memo, type ReactNode, useEffect, useSyncExternalStore } from "react";
 import { keyPresses } from "./shell/keys.ts";
 import type { Console } from "./shell/shell.ts";
-import { readMouse } from "./shell/terminal.ts";
 
 /** What the screen is given. */
 export interface TopScreenProps {
-  readonly console: Pick<Console, "publisher" | "lines" | "press" | "paste" | "mouse">;
+  readonly console: Pick<Console, "publisher" | "lines" | "press" | "paste">;
   /** Takes what gives the terminal to an editor, as soon as it is there. */
   readonly onSuspender?: (suspend: (during: () => Promise<void>) => Promise<void>) => void;
 }
@@ -17,9 +16,7 @@ export function TopScreen({ console: shown, onSuspender }: TopScreenProps): Reac
   const { suspendTerminal } = useApp();
   useSyncExternalStore(shown.publisher.subscribe, shown.publisher.version);
   useInput((input, key) => {
-    const mouse = readMouse(input);
-    if (mouse !== undefined) shown.mouse(mouse);
-    else for (const press of keyPresses(input, key)) shown.press(press);
+    for (const press of keyPresses(input, key)) shown.press(press);
   });
   usePaste((text) => shown.paste(text));
   useEffect(() => onSuspender?.((during) => suspendTerminal(during)), [onSuspender, suspendTerminal]);

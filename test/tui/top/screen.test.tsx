@@ -4,6 +4,7 @@ import { stripVTControlCharacters } from "node:util";
 import { render } from "ink";
 import { afterEach, describe, expect, test } from "vitest";
 import { TopScreen } from "../../../tui/top/screen.tsx";
+import { withoutMouse } from "../../../tui/top/shell/mouse-input.ts";
 import { makePeer } from "./peer.ts";
 import { type Stage, stage } from "./stage.ts";
 
@@ -45,7 +46,7 @@ function renderAt(columns: number, rows: number) {
   };
   const screen = render(<TopScreen console={shown} />, {
     stdout,
-    stdin: asStdin(stdin),
+    stdin: asStdin(withoutMouse(stdin, one.console.mouse)),
     interactive: true,
     alternateScreen: true,
     exitOnCtrlC: false,
@@ -100,7 +101,7 @@ describe("TopScreen", () => {
     const terminal = renderAt(80, 24);
     await terminal.shown("kind:render");
     terminal.press("2");
-    await terminal.shown("agent.codegen");
+    await terminal.shown("needs gpu");
     terminal.press("jj");
     expect(terminal.one.console.screen().currentId?.()).toMatch(/99996$/);
     terminal.press("/");
@@ -112,10 +113,11 @@ describe("TopScreen", () => {
     const terminal = renderAt(80, 24);
     await terminal.shown("kind:render");
     terminal.press("2");
-    await terminal.shown("agent.codegen");
+    await terminal.shown("needs gpu");
     terminal.press("m");
     expect(terminal.one.written).toContain("\u001b[?1000h\u001b[?1006h");
-    terminal.press("\u001b[<0;10;8M");
+    terminal.press("\u001b[<0;1");
+    terminal.press("0;8M");
     expect(terminal.one.console.screen().currentId?.()).toMatch(/99996$/);
     terminal.press("\u001b[<65;10;8M");
     expect(terminal.one.console.screen().id).toBe("jobs");

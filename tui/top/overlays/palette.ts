@@ -33,7 +33,7 @@ export function paletteOverlay(options: PaletteOptions, close: () => void): Over
   let at = 0;
   const found = (): readonly Choice[] => {
     // `jobs state:running`: the words after the first go to what the first word finds.
-    const head = options.more === undefined ? input.text : (/^\s*\S*/u.exec(input.text)?.[0] ?? "");
+    const head = /^\s*\S*/u.exec(input.text)?.[0] ?? "";
     const rest = input.text.slice(head.length).trim();
     const wanted = rest === "" || !/[:<>]/.test(rest) ? input.text : head;
     return [

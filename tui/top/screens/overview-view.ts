@@ -131,7 +131,7 @@ function jobLines(status: Status, frame: ScreenFrame): string[] {
 }
 
 function projectLines(status: Status, frame: ScreenFrame): string[] {
-  if (frame.columns < 110 || frame.rows < 30 || status.projects.length === 0) return [];
+  if (frame.layout !== "wide" || status.projects.length === 0) return [];
   const pieces = status.projects.flatMap(({ project, openPrs, maxOpenPrs }): Piece[] => {
     const isFull = maxOpenPrs !== undefined && openPrs >= maxOpenPrs;
     const text = `${project} ${openPrs}${maxOpenPrs === undefined ? "" : `/${maxOpenPrs}`}   `;

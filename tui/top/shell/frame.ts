@@ -61,14 +61,20 @@ export function composeFrame(surround: Surround, frame: ScreenFrame): string[] {
 function bodyLines(surround: Surround, frame: ScreenFrame): string[] {
   // Old figures look old.
   const isOld = looksOld(surround.freshness, surround.nowMs);
-  const lines = surround.body(
-    isOld ? { ...frame, paint: (_style, text) => frame.paint("dim", text) } : frame,
-  );
   const { overlay } = surround;
-  if (overlay?.place !== "body") return lines;
-  const over = overlay.view(frame).slice(0, frame.rows);
-  return [...fill(lines, frame.rows - over.length), ...over];
+  const over = overlay?.place === "body" ? overlay.view(frame).slice(0, frame.rows) : [];
+  // The body keeps its cursor in what is left of it.
+  const rows = frame.rows - over.length;
+  const lines = surround.body({
+    ...frame,
+    rows: Math.max(leastBody, rows),
+    ...(isOld ? { paint: (_style, text) => frame.paint("dim", text) } : {}),
+  });
+  return [...fill(lines, rows), ...over];
 }
+
+/** Rows that a body is laid out for at least, also where an overlay covers it. */
+const leastBody = 6;
 
 function fill(lines: readonly string[], rows: number): string[] {
   return [...lines, ...Array.from({ length: Math.max(0, rows - lines.length) }, () => "")].slice(
@@ -138,7 +144,7 @@ function tabLine({ views, viewId }: Surround, frame: ScreenFrame): string {
     .flatMap(({ id, key, title, badge }): Piece[] => [
       { text: " " },
       { text: `${key}${id === viewId ? mark : " "}${title}`, style: id === viewId ? "bold" : "dim" },
-      { text: frame.glyphs === "ascii" ? badge.replace("▲", "!").replace("†", "D") : badge, style: "yellow" },
+      { text: badge, style: "yellow" },
     ]);
   return layLine(pieces, frame);
 }
