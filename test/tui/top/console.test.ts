@@ -5,7 +5,7 @@ import { JobAction } from "@muster/client/v1/job_service";
 import fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
 import { widthOf } from "../../../tui/output/width.ts";
-import { views } from "../../../tui/top/screens/views.ts";
+import { everyScreen } from "../../../tui/top/screens/views.ts";
 import { clashes, labelOf } from "../../../tui/top/shell/bindings.ts";
 import { showKey } from "../../../tui/top/shell/keys.ts";
 import { jobId, makePeer, sampleJob } from "./peer.ts";
@@ -151,9 +151,15 @@ describe("keys", () => {
     }
   });
 
-  test("of every view clash nowhere among its own", () => {
+  test("of every screen clash nowhere among its own, and name what they equal", () => {
     const { shell } = open({});
-    for (const view of views) expect(clashes(view.open(shell).keys()), view.id).toEqual([]);
+    for (const screen of everyScreen(shell)) {
+      expect(clashes(screen.keys()), screen.id).toEqual([]);
+      expect(screen.equals, screen.id).not.toEqual([]);
+      for (const { id, danger, equal } of screen.keys()) {
+        if (danger !== "none") expect(equal, `${screen.id}: ${id}`).toBeDefined();
+      }
+    }
   });
 
   test("can be chosen in the configuration", async () => {
@@ -430,6 +436,14 @@ describe("for screen readers", () => {
     one.press("?");
     expect(one.text()).not.toMatch(/[─│╭]/);
   });
+});
+
+test("says how long it was away", async () => {
+  const peer = makePeer();
+  const one = open({ routes: peer.routes, wait: () => Promise.resolve() });
+  await one.shown("● live");
+  peer.failStatus();
+  await one.shown("back after");
 });
 
 test("copies by the terminal's own clipboard", async () => {

@@ -45,6 +45,8 @@ export interface Peer {
   refuse?: ConnectError;
   /** Sends a message to every watch of jobs that is open. */
   readonly tell: (body: MessageInitShape<typeof WatchJobsResponseSchema>["body"]) => void;
+  /** Ends the stream of the status. */
+  readonly failStatus: () => void;
   /** Ends every watch. */
   readonly cut: () => void;
 }
@@ -57,12 +59,14 @@ export function makePeer(jobs: readonly Job[] = sampleJobs()): Peer {
   const updates: UpdateJobRequest[] = [];
   const submitted: SubmitJobRequest[] = [];
   const open = new Set<Channel>();
+  let failing = Promise.withResolvers<void>();
   const routes = (router: ConnectRouter): void => {
     router.service(StatusService, {
       getStatus: () => ({ status: sampleStatus() }),
       watchStatus: async function* (_request, { signal }) {
         yield { status: sampleStatus() };
-        await ended(signal);
+        await Promise.race([ended(signal), failing.promise]);
+        if (!signal.aborted) failing = Promise.withResolvers();
       },
     });
     router.service(ExplainService, {
@@ -167,6 +171,7 @@ export function makePeer(jobs: readonly Job[] = sampleJobs()): Peer {
     tell: (body) => {
       for (const channel of open) channel.send(say(body));
     },
+    failStatus: () => failing.resolve(),
     cut: () => {
       for (const channel of open) channel.end();
     },

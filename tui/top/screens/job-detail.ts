@@ -102,6 +102,12 @@ export function createJobDetail(shell: Shell, jobId: string, known?: Job): Scree
     },
     follow: record.follow,
     freshness: record.state,
+    equals: [
+      { command: "job watch", method: "JobService.WatchJob" },
+      { command: "job get", method: "JobService.GetJob" },
+      { command: "job attempts", method: "JobService.ListAttempts" },
+      { command: "artifact list", method: "ArtifactService.ListArtifacts" },
+    ],
     command,
     currentId: () => jobId,
     copies: () => {

@@ -129,7 +129,7 @@ export function jobKeys(shell: Shell, options: JobKeysOptions): KeyBinding[] {
       label: () => `delete${count()}`,
       group: "act",
       danger: "severe",
-      equal: { command: "job delete", method: "JobService.DeleteJob" },
+      equal: bulk("job delete"),
       when: needs((job) => isTerminal(job.state), "it has not ended"),
       run: () => ask(JobAction.DELETE),
     },

@@ -212,6 +212,7 @@ export function createLogs(shell: Shell, record: JobRecord): Screen {
     },
     follow: record.follow,
     freshness: record.state,
+    equals: [{ command: "job logs", method: "JobService.WatchJob" }],
     command: () =>
       commandLine(
         "job logs",

@@ -33,6 +33,7 @@ export function createWhy(shell: Shell, jobId: string): Screen {
       }
     },
     command: () => commandLine("job explain", jobId),
+    equals: [{ command: "job explain", method: "ExplainService.ExplainJob" }],
     currentId: () => jobId,
     scroll: scroll.by,
   };

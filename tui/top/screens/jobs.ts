@@ -94,6 +94,10 @@ export function createJobs(shell: Shell): ListScreen<Job> {
         run: () => step(-1),
       },
     ],
+    equals: [
+      { command: "job list", method: "WatchService.WatchJobs" },
+      { command: "job list", method: "JobService.ListJobs" },
+    ],
     command: ({ filter }) => commandLine("job list", ["--filter", filter]),
   });
   return screen;

@@ -1,5 +1,5 @@
 import { paletteOverlay } from "../overlays/palette.ts";
-import type { KeyBinding } from "../shell/bindings.ts";
+import type { Equal, KeyBinding } from "../shell/bindings.ts";
 import type { FilterTerm } from "../shell/filter-terms.ts";
 import type { Screen, ScreenFrame, Shell } from "../shell/screen.ts";
 import { followFeed, type Source } from "../store/feed.ts";
@@ -57,6 +57,7 @@ export interface ListScreenOptions<Row> extends Omit<ListOptions<Row>, "nowMs"> 
   readonly keys: (list: ListStore<Row>, query: () => ListQuery) => readonly KeyBinding[];
   readonly canMark?: boolean;
   readonly command: (query: ListQuery, row: Row | undefined) => string;
+  readonly equals: readonly Equal[];
   readonly copies?: (row: Row) => readonly (readonly [what: string, text: string])[];
   /** Something to do while the list is followed, e.g. reading what a preview shows. */
   readonly besides?: (signal: AbortSignal, list: ListStore<Row>) => Promise<void>;
@@ -188,6 +189,7 @@ export function createListScreen<Row>(shell: Shell, options: ListScreenOptions<R
       }),
     ],
     view: (frame) => {
+      list.settle(shell.now());
       const state = list.state();
       const order = orders.find(({ id }) => id === query.order)?.label ?? "";
       const head = [
@@ -238,6 +240,7 @@ export function createListScreen<Row>(shell: Shell, options: ListScreenOptions<R
     freshness: list.state,
     note: () => [source.note?.() ?? "", list.state().note].filter((part) => part !== "").join(" · "),
     command: () => options.command(query, list.current()),
+    equals: options.equals,
     ...(options.terms === undefined
       ? {}
       : { filter: { terms: options.terms, text: () => query.filter, apply: setFilter } }),

@@ -49,6 +49,11 @@ export function createOverview(shell: Shell): Screen {
         { signal, now: shell.now },
       ),
     command: () => "muster status",
+    equals: [
+      { command: "status", method: "StatusService.WatchStatus" },
+      { command: "status", method: "StatusService.GetStatus" },
+      { command: "attention list", method: "ExplainService.ListAttention" },
+    ],
     freeze: list.freeze,
     currentId: () => list.current()?.target,
   };

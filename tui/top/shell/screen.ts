@@ -3,7 +3,7 @@ import type { Client } from "@connectrpc/connect";
 import type { Frame, Layout } from "../lines.ts";
 import type { Freshness } from "../store/connection.ts";
 import type { StatusState } from "../store/status.ts";
-import type { KeyBinding } from "./bindings.ts";
+import type { Equal, KeyBinding } from "./bindings.ts";
 import type { FilterSubject } from "./filter-terms.ts";
 import type { KeyPress } from "./keys.ts";
 import type { Settings, TimeFormat } from "./settings.ts";
@@ -43,6 +43,8 @@ export interface Screen {
   readonly note?: () => string;
   /** The command line that prints the same. */
   readonly command: () => string;
+  /** The commands and methods that showing it equals: for the list of all that the console can do. */
+  readonly equals: readonly Equal[];
   /** What the filter line writes to; absent: it has no filter. */
   readonly filter?: FilterSubject;
   /** Holds rows where they are, for a reason by name; or lets them go. */

@@ -3,6 +3,7 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Client } from "@connectrpc/connect";
 import { StatusService } from "@muster/client/v1/status_service";
 import type { GlyphSet } from "../../output/states.ts";
+import { showDuration } from "../../output/time.ts";
 import { layoutOf } from "../lines.ts";
 import { filterOverlay } from "../overlays/filter.ts";
 import { helpOverlay } from "../overlays/help.ts";
@@ -260,6 +261,16 @@ export function createConsole(options: ShellOptions): Console {
     history: (by) => moved(() => stack.history(by)),
     suspend,
   });
+  let lostMs: number | undefined;
+  const news = (): void => {
+    const { connection } = status.state();
+    if (connection.kind === "lost") lostMs ??= connection.sinceMs;
+    else if (connection.kind === "live" && lostMs !== undefined) {
+      shell.say({ text: `back after ${showDuration(now() - lostMs)}`, kind: "info" });
+      lostMs = undefined;
+    }
+    publisher.soon();
+  };
   const set = (change: Partial<Settings>): void => {
     settings = { ...settings, ...change };
   };
@@ -369,7 +380,7 @@ export function createConsole(options: ShellOptions): Console {
       try {
         while (!signal.aborted) {
           statusing = new AbortController();
-          await followStatus(options.client(StatusService), status, isDetailed, publisher.soon, {
+          await followStatus(options.client(StatusService), status, isDetailed, news, {
             ...options,
             signal: AbortSignal.any([signal, statusing.signal]),
           });

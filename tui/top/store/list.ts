@@ -55,6 +55,8 @@ export interface ListStore<Row> extends FeedSink<Row> {
   readonly moveTo: (where: "first" | "last" | string) => void;
   /** Makes the window so high, and the cursor visible in it. */
   readonly fit: (height: number) => void;
+  /** Lets changes that caught the eye long enough look like everything else. */
+  readonly settle: (nowMs: number) => void;
   /** Moves the window, for the wheel; the cursor stays inside. */
   readonly scroll: (by: number) => void;
   readonly toggleMark: () => void;
@@ -213,6 +215,10 @@ export function createListStore<Row>(options: ListOptions<Row>): ListStore<Row> 
       if (to !== undefined && state.rows.has(to)) leave(to);
     },
     fit,
+    settle: (nowMs) => {
+      const fresh = [...state.changedMs].filter(([, at]) => nowMs - at < noticedMs);
+      if (fresh.length < state.changedMs.size) set({ changedMs: new Map(fresh) });
+    },
     scroll: (by) => {
       const lowest = Math.max(0, state.order.length - height);
       const top = Math.min(lowest, Math.max(0, state.top + by));
