@@ -90,7 +90,8 @@ export async function runTopScreen(call: Call, options: TopOptions): Promise<num
       interactive: true,
       alternateScreen: !options.isLinear,
       incrementalRendering: true,
-      maxFps: 12,
+      // Data is published 8 times a second at most; a key should not wait for the next of these frames.
+      maxFps: 30,
       exitOnCtrlC: false,
       kittyKeyboard: { mode: "auto" },
       isScreenReaderEnabled: options.isLinear,

@@ -274,6 +274,39 @@ describe("a list", () => {
     await expect.poll(() => peer.watches.at(-1)?.list?.filterText).toBe("state:ready skill:gpu");
   });
 
+  test("shows where the filter has a mistake", async () => {
+    const { peer, one } = await openJobs();
+    peer.refuseList = makeError(
+      Code.InvalidArgument,
+      "the filter cannot be read at column 11: stat is not a term",
+      {
+        reason: "FILTER_INVALID",
+        suggestion: "Did you mean state?",
+        requestId: "req_1",
+        metadata: { column: "11" },
+      },
+    );
+    one.press("/");
+    one.type("kind:echo stat:x");
+    one.press("enter");
+    await one.shown("Did you mean state?");
+    const lines = one.text().split("\n");
+    const at = lines.findIndex((line) => line.includes("filter: kind:echo stat:x"));
+    expect(lines[at + 1]?.indexOf("^")).toBe(lines[at]?.indexOf("stat:x"));
+    delete peer.refuseList;
+    one.press("/", "ctrl-u", "enter");
+    await one.shown("agent.codegen");
+  });
+
+  test("leads to what a part of an id means", async () => {
+    const { peer, one } = await openJobs();
+    one.press(":");
+    one.type("8qkx");
+    await one.shown("job job_01jd9y3f4k8qkx2m0000099998");
+    one.press("enter");
+    await expect.poll(() => peer.watches.at(-1)?.list?.filterText).toBe(`id:${jobId(1)}`);
+  });
+
   test("is asked for by the palette, with a filter", async () => {
     const { peer, one } = await openJobs();
     one.press("1", ":");

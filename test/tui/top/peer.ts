@@ -21,6 +21,7 @@ import {
   type UpdateJobRequest,
 } from "@muster/client/v1/job_service";
 import { StatusService } from "@muster/client/v1/status_service";
+import { LookupType, SystemService } from "@muster/client/v1/system_service";
 import {
   type WatchJobsRequest,
   type WatchJobsResponse,
@@ -41,6 +42,8 @@ export interface Peer {
   readonly submitted: SubmitJobRequest[];
   /** What an action on jobs answers; all are done without it. */
   answer?: (matched: readonly Job[]) => Pick<ActOnJobsResponse, "done" | "skipped" | "failures">;
+  /** What a list is refused with. */
+  refuseList?: ConnectError;
   /** What a submission is refused with. */
   refuse?: ConnectError;
   /** Sends a message to every watch of jobs that is open. */
@@ -126,6 +129,14 @@ export function makePeer(jobs: readonly Job[] = sampleJobs()): Peer {
         if (!isTerminal(job.state)) await ended(signal);
       },
     });
+    router.service(SystemService, {
+      lookup: ({ text }) => ({
+        candidates: [...held.keys()]
+          .filter((id) => id.includes(text))
+          .slice(0, 1)
+          .map((id) => ({ type: LookupType.JOB, id, label: "agent.codegen" })),
+      }),
+    });
     router.service(ArtifactService, {
       listArtifacts: () => ({
         artifacts: [
@@ -142,6 +153,7 @@ export function makePeer(jobs: readonly Job[] = sampleJobs()): Peer {
     router.service(WatchService, {
       watchJobs: async function* (request, { signal }) {
         watches.push(request);
+        if (peer.refuseList !== undefined) throw peer.refuseList;
         const channel = makeChannel();
         open.add(channel);
         signal.addEventListener("abort", channel.end);

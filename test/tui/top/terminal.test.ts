@@ -57,6 +57,19 @@ describe.skipIf(!hasTmux())("muster top in a terminal", () => {
     expect(after).toMatch(/^before\nLeft muster \(http.*\)\.\nexit code 0\n/);
   });
 
+  test("drills down to a job, by polling where streams do not pass", async () => {
+    peer.addJob({ jobId: "job_1", spec: { kind: "render.frame", title: "shot \u001b[2J412" } });
+    await start();
+    await expect.poll(screen, eventually).toContain("gpu-1");
+    await tmux("send-keys", "2");
+    await expect.poll(screen, eventually).toContain("streams do not pass: polled");
+    expect(await screen()).toContain("render.frame shot");
+    await tmux("send-keys", "Enter");
+    await expect.poll(screen, eventually).toContain("shot ␛[2J412");
+    await tmux("send-keys", "q", "q");
+    await expect.poll(screen, eventually).toContain("exit code 0");
+  });
+
   test("ends with 130 on Ctrl-C, the terminal given back", async () => {
     await start();
     await expect.poll(screen, eventually).toContain("gpu-1");

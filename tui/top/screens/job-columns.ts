@@ -21,7 +21,7 @@ export const jobColumns: readonly ColumnSpec<Job>[] = [
     rank: 2,
     cell: ({ spec }) => ({ text: priorityWord(spec?.priority) }),
   },
-  { id: "kind", title: "KIND / TITLE", width: ({ columns }) => (columns >= 110 ? 26 : 18), cell: kindCell },
+  { id: "kind", title: "KIND / TITLE", width: ({ columns }) => (columns >= 96 ? 26 : 18), cell: kindCell },
   { id: "worker", title: "WORKER", width: 10, rank: 4, cell: ({ workerName }) => ({ text: workerName }) },
   {
     id: "attempt",

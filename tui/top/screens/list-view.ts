@@ -1,3 +1,5 @@
+import type { ConnectError } from "@connectrpc/connect";
+import { readError } from "@muster/client/errors";
 import type { Style } from "../../output/paint.ts";
 import { showCount } from "../../output/time.ts";
 import { fitTo, truncate, widthOf } from "../../output/width.ts";
@@ -44,7 +46,7 @@ export function listLines<Row>(
 ): string[] {
   const { head } = options;
   if (list.refusal !== undefined) {
-    return [...head, layLine([{ text: ` ${list.refusal.rawMessage}`, style: "red" }], frame)];
+    return [...head, ...refusalLines(list.refusal, frame)];
   }
   const columns = shownColumns(options, frame);
   const height = windowRows(frame, head.length);
@@ -97,6 +99,23 @@ export function subjectLine<Row>(
     frame,
   );
 }
+
+// The place of a mistake in the filter is below it, where the line above shows it.
+function refusalLines(refusal: ConnectError, frame: ScreenFrame): string[] {
+  const { message, detail } = readError(refusal);
+  const column = Number(detail?.metadata["column"]);
+  const caret =
+    column > 0 ? [layLine([{ text: `${" ".repeat(filterStart + column - 1)}^`, style: "red" }], frame)] : [];
+  const fix = detail?.suggestion ?? "";
+  return [
+    ...caret,
+    layLine([{ text: ` ${message}`, style: "red" }], frame),
+    ...(fix === "" ? [] : [layLine([{ text: ` ${fix}` }], frame)]),
+  ];
+}
+
+/** Where the text of a filter begins on the line that shows it. */
+const filterStart = " filter: ".length;
 
 function shownColumns<Row>(options: ListViewOptions<Row>, frame: ScreenFrame): readonly ColumnSpec<Row>[] {
   const { chosen, skip } = options;

@@ -158,11 +158,12 @@ function footerLines(surround: Surround, frame: ScreenFrame): string[] {
   return [news ?? frame.paint("dim", (frame.glyphs === "ascii" ? "-" : "─").repeat(frame.columns)), hints];
 }
 
-// What cannot wait goes before what was done, and that before how the data comes.
+// What the last key could not do goes first, then a loss (the header tells of it, too), then what was done.
 function newsLine(surround: Surround, frame: ScreenFrame): string | undefined {
   const { freshness, nowMs, toast, context, note } = surround;
   const { connection } = freshness;
-  if (connection.kind === "lost") {
+  const isUrgent = toast?.kind === "warning" || toast?.kind === "error";
+  if (connection.kind === "lost" && !isUrgent) {
     const half = frame.glyphs === "ascii" ? "?" : "◐";
     const next = showDuration(Math.max(0, Math.ceil((connection.nextTryMs - nowMs) / 1000) * 1000));
     const age = showDuration(Math.floor((nowMs - freshness.receivedMs) / 1000) * 1000);

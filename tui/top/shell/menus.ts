@@ -1,3 +1,4 @@
+import { type LookupCandidate, LookupType, SystemService } from "@muster/client/v1/system_service";
 import { type Choice, paletteOverlay } from "../overlays/palette.ts";
 import { type KeyTable, labelOf } from "./bindings.ts";
 import { showKey } from "./keys.ts";
@@ -32,9 +33,73 @@ export function openPalette(shell: Shell, keys: KeyTable, setTheme: (theme: Them
   const themes = themeNames.map(
     (theme): Choice => ({ label: `theme ${theme}`, about: "settings", run: () => setTheme(theme) }),
   );
-  shell.open((close) =>
-    paletteOverlay({ id: "palette", title: "Commands", choices: [...actions, ...views, ...themes] }, close),
-  );
+  const ids = lookup(shell);
+  shell.open((close) => {
+    const choices = [...actions, ...views, ...themes];
+    const overlay = paletteOverlay({ id: "palette", title: "Commands", choices, more: ids.find }, close);
+    return { ...overlay, closed: ids.end };
+  });
+}
+
+/** Letters of an id from which on the server is asked what they mean. */
+const leastLetters = 4;
+
+/** Asks the server what a part of an id or a name means; what it answers is there with a later frame. */
+function lookup(shell: Shell): {
+  readonly find: (text: string) => readonly Choice[];
+  readonly end: () => void;
+} {
+  let asked = "";
+  let found: readonly LookupCandidate[] = [];
+  let asking = new AbortController();
+  const ask = async (text: string, signal: AbortSignal): Promise<void> => {
+    // A server that does not know the method finds nothing.
+    const answer = await shell
+      .client(SystemService)
+      .lookup({ text, limit: 5 }, { signal, timeoutMs: 5_000 })
+      .catch(() => undefined);
+    if (signal.aborted || answer === undefined) return;
+    found = answer.candidates;
+    shell.changed();
+  };
+  return {
+    find: (text) => {
+      if (text !== asked) {
+        asking.abort();
+        asking = new AbortController();
+        asked = text;
+        found = [];
+        if (text.length >= leastLetters && !text.includes(" ")) void ask(text, asking.signal);
+      }
+      return found.flatMap((candidate) => lookupChoice(shell, candidate));
+    },
+    end: () => asking.abort(),
+  };
+}
+
+/** The view that shows a sort of thing, and the term of its filter that finds one. */
+const lookupViews: Readonly<Partial<Record<LookupType, readonly [view: string, term: string]>>> = {
+  [LookupType.JOB]: ["jobs", "id"],
+  [LookupType.WORKER]: ["workers", "id"],
+  [LookupType.QUEUE]: ["jobs", "queue"],
+  [LookupType.PROJECT]: ["jobs", "project"],
+  [LookupType.SESSION]: ["jobs", "session"],
+  [LookupType.BATCH]: ["jobs", "batch"],
+  [LookupType.KIND]: ["jobs", "kind"],
+  [LookupType.SKILL]: ["jobs", "skill"],
+};
+
+function lookupChoice(shell: Shell, { type, id, label }: LookupCandidate): Choice[] {
+  const [viewId, term] = lookupViews[type] ?? [];
+  if (viewId === undefined || !shell.views.some((view) => view.id === viewId)) return [];
+  const filter = `${term}:${/[\s"]/.test(id) ? JSON.stringify(id) : id}`;
+  return [
+    {
+      label: `${LookupType[type]?.toLowerCase() ?? ""} ${id}`,
+      about: label,
+      run: () => shell.show(viewId, (screen) => screen.filter?.apply(filter)),
+    },
+  ];
 }
 
 /** Opens the menu of what can be copied. */
