@@ -18,17 +18,11 @@ import { everywhereKeys } from "./everywhere.ts";
 import { chromeRows, composeFrame } from "./frame.ts";
 import type { KeyPress } from "./keys.ts";
 import { openCopyMenu, openPalette } from "./menus.ts";
+import { makeOutside } from "./outside.ts";
 import type { Overlay, Screen, ScreenFrame, Shell, ViewEntry } from "./screen.ts";
 import { type Settings, timeFormats } from "./settings.ts";
 import { createStack } from "./stack.ts";
-import {
-  copySequence,
-  editText,
-  type MouseReport,
-  mouseSequence,
-  stopProcess,
-  type Terminal,
-} from "./terminal.ts";
+import { type MouseReport, mouseSequence, stopProcess, type Terminal } from "./terminal.ts";
 import { themePaint } from "./themes.ts";
 import { createToasts } from "./toasts.ts";
 
@@ -142,27 +136,7 @@ export function createConsole(options: ShellOptions): Console {
       toasts.say(toast, now());
       publisher.now();
     },
-    copy: (text, what) => {
-      const sequence = copySequence(text, terminal.env);
-      if (sequence === undefined) return shell.say({ text: `${what} is too long to copy`, kind: "warning" });
-      terminal.write(sequence);
-      shell.say({ text: `copied ${what}`, kind: "info" });
-    },
-    edit: async (text, extension) => {
-      try {
-        return await editText(terminal, text, extension);
-      } catch (error) {
-        shell.say({ text: error instanceof Error ? error.message : String(error), kind: "error" });
-        return undefined;
-      }
-    },
-    save: async (name, lines) => {
-      try {
-        shell.say({ text: `saved to ${await options.save(name, lines)}`, kind: "info" });
-      } catch (error) {
-        shell.say({ text: error instanceof Error ? error.message : String(error), kind: "error" });
-      }
-    },
+    ...makeOutside({ terminal, save: options.save, say: (toast) => shell.say(toast) }),
     barrier: (scope) => acts.barrier(scope, freshness()),
     act: acts.act,
     badge: (viewId, text) => {
