@@ -6,9 +6,9 @@ import { exitCodes } from "../exit-codes.ts";
 import { didYouMean } from "../input/suggest.ts";
 import type { Output } from "../output/output.ts";
 import { type ThemeName, themeNames } from "../top/shell/themes.ts";
+import { readVersion } from "../version.ts";
 import { jobTable } from "./job-show.ts";
 import { statusPage, watchStatus } from "./status.ts";
-import { readVersion } from "./version.ts";
 import { workerTable } from "./worker.ts";
 
 /** Registers `muster top`. */
@@ -26,7 +26,6 @@ export function registerTop(cli: Cli): void {
     )
     .option("--view <view>", "the view to begin with, like jobs")
     .option("--theme <theme>", `colours: ${themeNames.join(", ")}`)
-    .option("--read-only", "look, and change nothing")
     .option("--a11y", "for screen readers: a line a fact, no boxes (also with INK_SCREEN_READER=true)")
     .option("-w, --watch", "without the screen: stream the data (-o jsonl)")
     .notes("On the screen: ? shows every key, q quits. It survives a restart of the coordinator.")
@@ -37,7 +36,6 @@ interface Options {
   readonly watch?: boolean;
   readonly view?: string;
   readonly theme?: string;
-  readonly readOnly?: boolean;
   readonly a11y?: boolean;
 }
 
@@ -55,7 +53,6 @@ async function runTop(call: Call, options: Options): Promise<number> {
     return runTopScreen(call, {
       ...theme,
       ...(view === undefined ? {} : { view }),
-      isReadOnly: options.readOnly === true,
       isLinear: options.a11y === true || surroundings.env["INK_SCREEN_READER"] === "true",
       version: readVersion(),
     });

@@ -21,7 +21,6 @@ export interface TopOptions {
   readonly theme?: ThemeName;
   /** Id of the view to begin with. */
   readonly view?: string;
-  readonly isReadOnly: boolean;
   /** For screen readers. */
   readonly isLinear: boolean;
   readonly version: string;
@@ -34,7 +33,7 @@ export interface TopOptions {
 export async function runTopScreen(call: Call, options: TopOptions): Promise<number> {
   const { surroundings, output } = call;
   const { env, now, stdout, stdin, stderr } = surroundings;
-  const { address, addressFlag } = call.context();
+  const { name, address, addressFlag, isReadOnly } = call.context();
   const { settings, warnings } = loadSettings(surroundings);
   const ids = views.map(({ id }) => id);
   if (options.view !== undefined && !ids.includes(options.view)) {
@@ -43,6 +42,8 @@ export async function runTopScreen(call: Call, options: TopOptions): Promise<num
       `${didYouMean(options.view, ids) ?? ""} Use one of ${ids.join(", ")}.`.trim(),
     );
   }
+  const { color } = call.globals;
+  const isPlain = color === false || color === "never";
   const leaving = new AbortController();
   let exitCode: number = exitCodes.done;
   let suspend: ((during: () => Promise<void>) => Promise<void>) | undefined;
@@ -54,11 +55,11 @@ export async function runTopScreen(call: Call, options: TopOptions): Promise<num
       ...(options.theme === undefined ? {} : { theme: options.theme }),
       ...(options.view === undefined ? {} : { view: options.view }),
     },
-    context: address,
+    context: name ?? address,
     addressFlag,
     version: options.version,
-    isReadOnly: options.isReadOnly,
-    isMono: paintLevel({ isTty: true, noColor: call.globals.color === false, env }) !== "colour",
+    isReadOnly,
+    isMono: paintLevel({ isTty: true, noColor: isPlain, isForced: color === "always", env }) !== "colour",
     isLinear: options.isLinear,
     glyphs: output.glyphs,
     terminal: {

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { reportError } from "../../errors.ts";
+import { reportError } from "../../report.ts";
 import { canAct, type Freshness } from "../store/connection.ts";
 import type { Scope, Shell } from "./screen.ts";
 

@@ -1,3 +1,5 @@
+import { type FilterTerm as GrammarTerm, jobFilterTerms, workerFilterTerms } from "@muster/client/filter";
+
 /** A term of the filter grammar, as completion and help show it. */
 export interface FilterTerm {
   /** `state`, `age`. */
@@ -18,63 +20,11 @@ export interface FilterSubject {
   readonly apply: (text: string) => void;
 }
 
-/** The terms of lists of jobs. */
-export const jobTerms: readonly FilterTerm[] = [
-  {
-    name: "state",
-    about: "where it stands",
-    values: [
-      "blocked",
-      "scheduled",
-      "retry",
-      "ready",
-      "offered",
-      "running",
-      "parked",
-      "succeeded",
-      "cancelled",
-      "dead",
-    ],
-  },
-  { name: "kind", about: "what sort of work; * at the end for any ending" },
-  { name: "queue", about: "its lane" },
-  { name: "project", about: "its project" },
-  { name: "worker", about: "who has or had it: name or id" },
-  { name: "skill", about: "a skill that it requires" },
-  { name: "label", about: "a label, as label:KEY=VALUE" },
-  { name: "batch", about: "its batch" },
-  { name: "parent", about: "the job that submitted it" },
-  { name: "external", about: "the submitter's own id" },
-  { name: "session", about: "its session" },
-  { name: "pool", about: "its pool" },
-  {
-    name: "priority",
-    about: "0 to 255, or a word",
-    values: ["low", "normal", "high", "critical"],
-    operators: [":", ">", ">=", "<", "<="],
-  },
-  { name: "points", about: "its size", operators: [":", ">", ">=", "<", "<="] },
-  { name: "attempt", about: "number of its latest attempt", operators: [":", ">", ">=", "<", "<="] },
-  { name: "age", about: "time since it was submitted", operators: [">", "<"], values: ["10m", "1h", "24h"] },
-  { name: "error", about: "text of its last error" },
-  { name: "fingerprint", about: "a dead letter of this group; * for any" },
-  { name: "id", about: "its id" },
-];
+/** The terms of lists of jobs, as the server reads them. */
+export const jobTerms: readonly FilterTerm[] = jobFilterTerms.map(termOf);
 
-/** The terms of lists of workers. */
-export const workerTerms: readonly FilterTerm[] = [
-  {
-    name: "state",
-    about: "what it does",
-    values: ["idle", "busy", "draining", "stale", "offline", "disabled", "quarantined"],
-  },
-  { name: "skill", about: "a skill that it has" },
-  { name: "kind", about: "a kind that it has a handler for" },
-  { name: "name", about: "its name" },
-  { name: "label", about: "a label, as label:KEY=VALUE" },
-  { name: "version", about: "version of its software" },
-  { name: "project", about: "a project that is linked on it" },
-];
+/** The terms of lists of workers, as the server reads them. */
+export const workerTerms: readonly FilterTerm[] = workerFilterTerms.map(termOf);
 
 /** What may stand at the end of a filter, and where what it replaces begins. */
 export interface Completion {
@@ -105,4 +55,10 @@ export function completeFilter(terms: readonly FilterTerm[], text: string, curso
       .filter((known) => known.startsWith(value.toLowerCase()) && known !== value)
       .map((known) => ({ text: known, about: "" })),
   };
+}
+
+function termOf({ key, doc, values, isCompared, form }: GrammarTerm): FilterTerm {
+  // A length of time is never equal to another.
+  const compared = form === "duration" ? [">", "<"] : [":", ">", ">=", "<", "<="];
+  return { name: key, about: doc, values, ...(isCompared ? { operators: compared } : {}) };
 }

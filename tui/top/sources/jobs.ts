@@ -71,12 +71,16 @@ function bodyOf({ body }: WatchJobsResponse): WatchBody<Job> | undefined {
       };
     }
     case "delta": {
-      const { revision, jobs, leftJobIds, counts } = body.value;
+      const { revision, jobs, leftJobIds, tokens, counts } = body.value;
       return {
         case: "delta",
         revision,
         rows: jobs,
         left: leftJobIds,
+        tokens:
+          tokens === undefined
+            ? undefined
+            : { next: tokens.nextPageToken, previous: tokens.previousPageToken },
         counts: countsOf(counts),
         atLeast: counts?.atLeast ?? false,
       };

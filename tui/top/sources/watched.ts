@@ -18,6 +18,7 @@ export type WatchBody<Row> =
       readonly revision: string;
       readonly rows: readonly Row[];
       readonly left: readonly string[];
+      readonly tokens?: PageTokens | undefined;
       readonly counts?: Counts | undefined;
       readonly atLeast?: boolean;
     }
@@ -78,11 +79,12 @@ function snapshotOf<Row>(
 }
 
 function deltaOf<Row>(body: Extract<WatchBody<Row>, { case: "delta" }>): FeedMessage<Row> {
-  const { rows, left, counts, atLeast } = body;
+  const { rows, left, tokens, counts, atLeast } = body;
   return {
     kind: "delta",
     rows,
     left,
+    ...(tokens === undefined ? {} : { tokens }),
     ...(counts === undefined ? {} : { counts }),
     ...(atLeast === undefined ? {} : { atLeast }),
   };

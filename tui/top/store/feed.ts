@@ -33,6 +33,8 @@ export type FeedMessage<Row> =
       readonly rows: readonly Row[];
       /** Ids of rows that left the list. */
       readonly left: readonly string[];
+      /** When they are others than told before. */
+      readonly tokens?: PageTokens;
       readonly counts?: Counts;
       readonly atLeast?: boolean;
     }

@@ -187,6 +187,7 @@ export function createListStore<Row>(options: ListOptions<Row>): ListStore<Row> 
         for (const id of truth.order.splice(most)) truth.rows.delete(id);
         set({
           ...heard,
+          ...(message.tokens === undefined ? {} : { tokens: message.tokens }),
           ...(message.counts === undefined
             ? {}
             : { counts: message.counts, atLeast: message.atLeast ?? false }),
