@@ -194,8 +194,8 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: "server/store/job-changes.ts",
-        find: '${param("attempt")}::int, ${param("generation")}::int',
-        put: '0, ${param("generation")}::int',
+        find: "x.${j.priority}, d.attempt,\n      d.generation",
+        put: "x.${j.priority}, 0,\n      d.generation",
       },
     ],
     detector: {
