@@ -1,3 +1,4 @@
+import { type FilterTerm, jobFilterTerms, workerFilterTerms } from "@muster/client/filter";
 import { contextSettings, settings } from "../config/settings.ts";
 import { makeGlobalOptions } from "../global-options.ts";
 import type { Output } from "../output/output.ts";
@@ -82,34 +83,32 @@ export function configurationLines(): string[] {
 
 /** The language of --filter. */
 export function filterLines(_output: Output): string[] {
+  const terms = (all: readonly FilterTerm[]): string[] =>
+    pairLines(
+      all.map(({ example, doc, values }) => [
+        example,
+        values.length === 0 ? doc : `${doc}: ${values.join(" ")}`,
+      ]),
+    );
   return [
     "What --filter takes: terms with a blank between them; all must hold.",
     "",
     ...pairLines([
       ["key:value", "equal; key:one,other is any of them"],
-      ["key:begin*", "begins with it: kind:agent.*"],
-      ["age>10m, attempt>=2", "comparisons, of age, priority, points and attempt"],
+      ["key:begin*", "begins with it: kind:agent.*; key:* is any"],
+      ["age>10m, attempt>=2", "comparisons: > >= < <="],
       ["-key:value", "not"],
       ['"some words"', "quotes hold a value together"],
-      ["words", "free text"],
+      ["words", "text that is looked for anywhere, in any case"],
     ]),
     "",
-    "Terms of jobs:",
+    "Terms of jobs; text is looked for in title, kind and external id:",
     "",
-    ...pairLines([
-      ["state", "queued, running, retry, ... (muster help states)"],
-      ["kind, queue, pool", "where it belongs"],
-      ["project, session, batch", "what it belongs to"],
-      ["worker", "who holds it: name or id"],
-      ["skill", "what it requires"],
-      ["label.KEY:value", "a label; label:KEY=VALUE is the same"],
-      ["priority, points, attempt", "numbers; priority also low, normal, high, critical"],
-      ["age", "since it was submitted"],
-      ["parent, external, id", "one of these ids"],
-      ["error, fingerprint", "the last error; a dead letter's group (fingerprint:* is any)"],
-    ]),
+    ...terms(jobFilterTerms),
     "",
-    "Terms of workers: state, skill, kind, name, label, version, project.",
+    "Terms of workers; text is looked for in name, host and id:",
+    "",
+    ...terms(workerFilterTerms),
     "",
     "Examples:",
     "  muster job list --filter 'state:running skill:gpu age>10m'",
