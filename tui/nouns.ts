@@ -15,6 +15,8 @@ export interface Noun {
 
 const queues = (): Promise<Register> => import("./commands/queue.ts").then((one) => one.registerQueues);
 
+const login = (): Promise<Register> => import("./commands/login.ts").then((one) => one.registerLogin);
+
 /** Every noun, in the order of the help, below its heading. */
 export const nouns: readonly (readonly [heading: string, nouns: readonly Noun[]])[] = [
   [
@@ -163,12 +165,12 @@ export const nouns: readonly (readonly [heading: string, nouns: readonly Noun[]]
       {
         name: "login",
         description: "Keep a coordinator's address and a key as a context.",
-        load: () => import("./commands/login.ts").then((one) => one.registerLogin),
+        load: login,
       },
       {
         name: "logout",
         description: "Forget the key of a context.",
-        load: () => import("./commands/login.ts").then((one) => one.registerLogin),
+        load: login,
       },
       {
         name: "context",

@@ -46,6 +46,7 @@ import { type Worker, WorkerSchema, WorkerState } from "@muster/client/v1/worker
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
 import { actRoutes, addLeaseRoutes } from "./api-peer-acts.ts";
 import { addQueueRoutes, type PeerQueues } from "./api-peer-queues.ts";
+import { addSystemRoutes, makePeerSystem } from "./api-peer-system.ts";
 
 /** How routes hear of changes, and tell them. */
 export interface Signals {
@@ -87,6 +88,8 @@ export function makeState() {
     submitted: [] as SubmitJobRequest[],
     submittedBatches: [] as SubmitBatchRequest[],
     calls: [] as string[],
+    system: makePeerSystem(),
+    onRequest: undefined as ((method: string, message: object) => void) | undefined,
     status: create(StatusSchema, { org: "default" }),
     addJob(init: MessageInitShape<typeof JobSchema>): Job {
       const job = create(JobSchema, { createTime: timestampNow(), generation: 1, ...init });
@@ -134,6 +137,7 @@ export function addRoutes(router: ConnectRouter, api: Api, signals: Signals): vo
   addBatchRoutes(router, api, signals);
   addQueueRoutes(router, api.queues);
   addLeaseRoutes(router, api);
+  addSystemRoutes(router, api);
   router.service(WorkerAdminService, {
     createWorker: ({ name }) => {
       const worker = create(WorkerSchema, { workerId: newId("wrk"), name, state: WorkerState.OFFLINE });

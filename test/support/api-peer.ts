@@ -21,6 +21,7 @@ import type { Worker } from "@muster/client/v1/worker";
 
 import type { PeerQueues } from "./api-peer-queues.ts";
 import { addRoutes, makeState } from "./api-peer-routes.ts";
+import type { PeerSystem } from "./api-peer-system.ts";
 
 /** A coordinator's API over a state in memory, on a real HTTP listener: what the command line talks to in its tests. */
 export interface ApiPeer {
@@ -47,6 +48,10 @@ export interface ApiPeer {
   readonly submittedBatches: SubmitBatchRequest[];
   /** Names of the methods that were called, in order. */
   readonly calls: string[];
+  /** Who calls, and what the coordinator checks of itself. */
+  readonly system: PeerSystem;
+  /** Hears every unary request. */
+  onRequest: ((method: string, message: object) => void) | undefined;
   status: Status;
   /** Adds a job as it is. */
   addJob(job: MessageInitShape<typeof JobSchema>): Job;
@@ -74,6 +79,7 @@ export async function startApiPeer(): Promise<ApiPeer> {
   const guard: Interceptor = (next) => async (request) => {
     const name = request.method.name;
     peer.api.calls.push(name);
+    if (!request.stream) peer.api.onRequest?.(name, request.message);
     for (const waiter of waiters) waiter();
     const failure = failures.findIndex(({ method }) => method === undefined || method === name);
     const [failed] = failure < 0 ? [] : failures.splice(failure, 1);

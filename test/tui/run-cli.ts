@@ -12,6 +12,12 @@ export interface RunInput {
   /** What is typed into the terminal. */
   readonly typed?: string;
   readonly cwd?: string;
+  /** The home directory; one that is not there by default. */
+  readonly home?: string;
+  /** The configuration for everybody on this machine; none by default. */
+  readonly systemConfig?: string;
+  /** The clock, in milliseconds since 1970; that of the machine by default. */
+  readonly nowMs?: number;
   /** stdout and stderr are terminals of this size. */
   readonly terminal?: { readonly columns: number; readonly rows: number };
 }
@@ -55,8 +61,9 @@ export function startCli(argv: readonly string[], input: RunInput = {}): Running
     signal: stop.signal,
     forced: force.signal,
     cwd: input.cwd ?? tmpdir(),
-    home: "/nonexistent",
-    now: Date.now,
+    home: input.home ?? "/nonexistent",
+    systemConfig: input.systemConfig ?? "/nonexistent/config.yaml",
+    now: () => input.nowMs ?? Date.now(),
   };
   const run = async (): Promise<number> => {
     const exitCode = await runProgram(argv, surroundings);

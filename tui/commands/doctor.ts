@@ -36,7 +36,8 @@ export function registerDoctor(cli: Cli): void {
     .option("--listener <host:port>", "worker: the coordinator's worker listener (host of --address, 7071)")
     .option("--state-dir <path>", "worker: where its results wait, as worker run has it")
     .notes(
-      "Parts are client, worker and server; without one: client and server. Exits with 11 if something fails.",
+      "Parts are client, worker and server; without one: client and server. Exits with 11 if something\n" +
+        "does not work.",
     )
     .action(
       cli.action(

@@ -78,8 +78,9 @@ function rowLayout(
   room: number,
   paint: Paint,
 ): (row: readonly SafeCell[]) => string {
-  const widths = columns.map((_, at) => Math.max(0, ...rows.map((row) => widthOf(row[at]?.text ?? ""))));
-  const shown = fittingColumns(columns, widths, room);
+  const needed = columns.map((_, at) => Math.max(0, ...rows.map((row) => widthOf(row[at]?.text ?? ""))));
+  const shown = fittingColumns(columns, needed, room);
+  const widths = narrowed(columns, needed, shown, room);
   const last = shown.at(-1) ?? 0;
   const before = shown.slice(0, -1).reduce((sum, at) => sum + (widths[at] ?? 0) + gap, 0);
   const lastRoom = Math.max(minLastCells, room - before);
@@ -89,10 +90,32 @@ function rowLayout(
         const { text, style } = row[at] ?? { text: "", style: "plain" };
         const align = columns[at]?.align ?? "left";
         if (at === last && align === "left") return paint(style, truncate(text, lastRoom));
-        return paint(style, pad(text, widths[at] ?? 0, align));
+        const cells = widths[at] ?? 0;
+        return paint(style, pad(truncate(text, cells), cells, align));
       })
       .join(" ".repeat(gap))
       .trimEnd();
+}
+
+// Where all that must be there is still too wide, the widest texts give way; never the first, which is the id or name.
+function narrowed(
+  columns: readonly Column[],
+  needed: readonly number[],
+  shown: readonly number[],
+  room: number,
+): readonly number[] {
+  const widths = [...needed];
+  const last = shown.at(-1);
+  const giving = shown.filter((at, place) => place > 0 && at !== last && columns[at]?.align !== "right");
+  for (;;) {
+    const total = shown.reduce(
+      (sum, at) => sum + gap + Math.min(widths[at] ?? 0, at === last ? minLastCells : Number.POSITIVE_INFINITY),
+      -gap,
+    );
+    const widest = giving.toSorted((one, other) => (widths[other] ?? 0) - (widths[one] ?? 0))[0];
+    if (total <= room || widest === undefined || (widths[widest] ?? 0) <= minLastCells) return widths;
+    widths[widest] = Math.max(minLastCells, (widths[widest] ?? 0) - (total - room));
+  }
 }
 
 interface SafeCell {

@@ -21,13 +21,14 @@ let input: RunInput;
 
 beforeEach(async () => {
   peer = await startApiPeer();
-  input = { env: { MUSTER_ADDRESS: peer.address, MUSTER_API_KEY: peer.key } };
+  input = { env: { MUSTER_ADDRESS: peer.address, MUSTER_API_KEY: peer.key }, nowMs };
 });
 
 afterEach(() => peer.close());
 
 const terminal = { columns: 100, rows: 30 };
-const ago = (ms: number) => timestampFromMs(Date.now() - ms);
+const nowMs = Date.now();
+const ago = (ms: number) => timestampFromMs(nowMs - ms);
 /** What a terminal shows, without its colours. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what colours are made of
 const plain = (text: string) => text.replace(/\u001b\[[0-9;]*m/g, "");

@@ -96,7 +96,7 @@ describe("worker drain and resume", () => {
 
   test("--wait ends when the last job has, or with exit code 7 at --timeout", async () => {
     const worker = addWorker({ name: "gpu-1", leases: 1 });
-    const late = await runCli(["worker", "drain", "gpu-1", "--wait", "--timeout", "50ms"], input);
+    const late = await runCli(["worker", "drain", "gpu-1", "--wait", "--timeout", "500ms"], input);
     expect(late.exitCode).toBe(7);
     expect(late.stderr).toContain("the drain of gpu-1");
     const running = startCli(["worker", "drain", "gpu-1", "--wait", "--json"], input);
