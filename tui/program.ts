@@ -79,6 +79,16 @@ async function makeProgram(
   return program;
 }
 
+/** The whole tree of commands, every noun loaded: for tests that walk it. */
+export async function makeWholeProgram(surroundings: Surroundings): Promise<MusterCommand> {
+  const program = new MusterCommand("muster");
+  const cli = makeCli(program, surroundings, [], { exitCode: exitCodes.done, context: undefined });
+  for (const load of new Set(nouns.flatMap(([, below]) => below.map((noun) => noun.load)))) {
+    await (await load())(cli, []);
+  }
+  return program;
+}
+
 // Loads the nouns that the command line speaks of; of the others the list of commands needs name and description.
 async function addNouns(program: MusterCommand, cli: Cli, argv: readonly string[]): Promise<void> {
   const asked = askedNouns(argv);

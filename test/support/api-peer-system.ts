@@ -38,10 +38,14 @@ export function addSystemRoutes(router: ConnectRouter, api: Api): void {
   router.service(SystemService, {
     checkServer: () => ({ checks: api.system.checks }),
     lookup: ({ text, types, limit }) => {
-      const jobs = [...api.jobs.values()].map((job) => [LookupType.JOB, job.jobId, job.spec?.kind ?? ""] as const);
+      const jobs = [...api.jobs.values()].map(
+        (job) => [LookupType.JOB, job.jobId, job.spec?.kind ?? ""] as const,
+      );
       const explained = [...api.explanations.keys()].map((id) => [LookupType.JOB, id, ""] as const);
       const batches = [...api.batches.keys()].map((id) => [LookupType.BATCH, id, ""] as const);
-      const workers = [...api.workers.values()].map((one) => [LookupType.WORKER, one.workerId, one.name] as const);
+      const workers = [...api.workers.values()].map(
+        (one) => [LookupType.WORKER, one.workerId, one.name] as const,
+      );
       const all = [...jobs, ...explained, ...batches, ...workers]
         .map(([type, id, label]) => create(LookupCandidateSchema, { type, id, label }))
         .concat(api.system.named)

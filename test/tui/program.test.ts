@@ -1,5 +1,11 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { exitCodeMeanings, exitCodes } from "../../tui/exit-codes.ts";
+import { makeGlobalOptions } from "../../tui/global-options.ts";
+import { helpTopics } from "../../tui/help/topics.ts";
+import { nouns } from "../../tui/nouns.ts";
 import { runCli } from "./run-cli.ts";
 
 describe("the command line", () => {
@@ -127,5 +133,91 @@ describe("help", () => {
     const states = await runCli(["help", "states"], { env: { LANG: "C" } });
     expect(states.stdout).toMatch(/^ {2}> RUNNING {4}a worker executes it$/m);
     expect((await runCli(["help", "environment"])).stdout).toContain("MUSTER_API_KEY_FILE");
+  });
+});
+
+describe("nouns", () => {
+  test("are listed as their own help describes them", async () => {
+    const all = nouns.flatMap(([, below]) => below);
+    expect(new Set(all.flatMap(({ name, aliases = [] }) => [name, ...aliases])).size).toBe(
+      all.length + all.flatMap(({ aliases = [] }) => aliases).length,
+    );
+    for (const { name, aliases = [], description } of all) {
+      const own = await runCli([name, "--help"], { terminal: { columns: 400, rows: 50 } });
+      const about = own.stdout.slice(0, own.stdout.indexOf("\n\n")).replaceAll("\n", " ");
+      expect(about).toBe(description);
+      for (const alias of aliases) expect((await runCli([alias, "--help"])).stdout).not.toBe("");
+    }
+  });
+
+  test("have no verb without an example", async () => {
+    for (const { name } of nouns.flatMap(([, below]) => below)) {
+      const { stdout } = await runCli([name, "--help"]);
+      const verbs = [
+        ...(/^Commands:\n((?: .*\n)+)/m.exec(stdout)?.[1] ?? "").matchAll(/^ {2}([a-z][a-z-]*)/gm),
+      ];
+      for (const [, verb = ""] of verbs) {
+        const help = (await runCli([name, verb, "--help"])).stdout;
+        expect(help, `${name} ${verb}`).toMatch(/^[^\n]+(\n[^\n]+)*\n\n(Examples|Usage):\n?/);
+        if (verb !== "help") expect(help, `${name} ${verb}`).toMatch(/\n(Examples|Commands):\n/);
+      }
+    }
+  });
+});
+
+describe("topics", () => {
+  test("are each one page of at most 110 columns, alone and in docs", async () => {
+    const docs = await runCli(["docs"]);
+    for (const topic of helpTopics.keys()) {
+      const { stdout, exitCode } = await runCli(["help", topic]);
+      expect(exitCode).toBe(0);
+      for (const line of stdout.split("\n")) expect(line.length, line).toBeLessThanOrEqual(110);
+      expect(docs.stdout).toContain(stdout);
+      expect((await runCli(["docs", topic])).stdout).toBe(stdout);
+    }
+    expect(await runCli(["docs", "fliter"])).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining("filter?"),
+    });
+  });
+
+  test("name every option of all commands and every variable that is read", async () => {
+    const options = (await runCli(["help", "options"])).stdout;
+    for (const { long } of makeGlobalOptions())
+      if (long !== "--api-key") expect(options).toContain(String(long));
+    const environment = (await runCli(["help", "environment"])).stdout;
+    const read = tuiSources().flatMap((text) => [
+      ...text.matchAll(/env\["(MUSTER_[A-Z_]+)"\]|"(MUSTER_[A-Z_]+)"/g),
+    ]);
+    for (const [, one, two] of read) {
+      const name = one ?? two ?? "";
+      if (!/^MUSTER_(ADMIN_KEY|DATABASE|ROLE|SECRET)/.test(name)) expect(environment, name).toContain(name);
+    }
+  });
+});
+
+function tuiSources(): string[] {
+  const root = fileURLToPath(new URL("../../tui", import.meta.url));
+  return readdirSync(root, { recursive: true, encoding: "utf8" })
+    .filter((path) => /\.tsx?$/.test(path) && !/(^|\/)(dist|node_modules)\//.test(path))
+    .map((path) => readFileSync(join(root, path), "utf8"));
+}
+
+describe("a terminal of 20 by 5", () => {
+  test("gets help, errors and tables", async () => {
+    const terminal = { columns: 20, rows: 5 };
+    for (const argv of [
+      [],
+      ["--help"],
+      ["job", "submit", "--help"],
+      ["help", "states"],
+      ["config", "path"],
+      ["rpc"],
+    ]) {
+      const ran = await runCli(argv, { terminal });
+      expect(ran).toMatchObject({ exitCode: 0, stderr: "" });
+      expect(ran.stdout.length).toBeGreaterThan(20);
+    }
+    expect((await runCli(["jbo"], { terminal })).stderr).toContain("Did you mean job?");
   });
 });

@@ -32,6 +32,8 @@ export interface Running {
   readonly printed: (text: string) => Promise<void>;
   /** Resolves when stderr holds this text. */
   readonly noted: (text: string) => Promise<void>;
+  /** What the command was given. */
+  readonly surroundings: Surroundings;
   /** Ctrl-C. */
   readonly interrupt: () => void;
 }
@@ -72,6 +74,7 @@ export function startCli(argv: readonly string[], input: RunInput = {}): Running
   };
   return {
     exit: run(),
+    surroundings,
     stdout: out.text,
     stderr: err.text,
     printed: out.until,

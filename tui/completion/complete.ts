@@ -149,8 +149,9 @@ async function valuesOf(
     const config = await loadConfig(surroundings).catch(() => undefined);
     return only(config === undefined ? [] : contextNames(config));
   }
-  const sort = value === "name" ? noun : value;
-  const candidates = await liveNames({ sorts: [sort, name], text, globals: place.command, surroundings });
+  // `queue pause <name>` is about queues, and so is `--queue <name>`.
+  const sorts = "flags" in of ? [name, value] : [value === "name" ? noun : value];
+  const candidates = await liveNames({ sorts, text, globals: place.command, surroundings });
   return { candidates, files: false };
 }
 

@@ -60,4 +60,4 @@ export async function liveNames({ sorts, text, globals, surroundings }: LiveQues
 }
 
 // Whatever a shell reads as its own is no completion: these names were chosen by others.
-const isPlain = /^[\w.:/@%+-]+$/;
+const isPlain = /^[\w.:/@%+][\w.:/@%+-]*$/;

@@ -109,7 +109,8 @@ function narrowed(
   const giving = shown.filter((at, place) => place > 0 && at !== last && columns[at]?.align !== "right");
   for (;;) {
     const total = shown.reduce(
-      (sum, at) => sum + gap + Math.min(widths[at] ?? 0, at === last ? minLastCells : Number.POSITIVE_INFINITY),
+      (sum, at) =>
+        sum + gap + Math.min(widths[at] ?? 0, at === last ? minLastCells : Number.POSITIVE_INFINITY),
       -gap,
     );
     const widest = giving.toSorted((one, other) => (widths[other] ?? 0) - (widths[one] ?? 0))[0];

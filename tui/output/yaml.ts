@@ -12,5 +12,6 @@ export function showYaml(value: unknown): string {
     else if (key === "key" && item.value.includes("\n")) item.type = "QUOTE_DOUBLE";
     return undefined;
   });
-  return escapeJson(document.toString({ lineWidth: 0 }).trimEnd());
+  // The last newline is the line's own; one before it may belong to a text.
+  return escapeJson(document.toString({ lineWidth: 0 }).replace(/\n$/, ""));
 }

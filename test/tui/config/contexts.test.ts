@@ -152,7 +152,10 @@ describe("a project's file", () => {
   test("names a context that this user has not: the error says how to make it", async () => {
     write("work/.muster.yaml", "context: acme\n");
     const ran = await runCli(["job", "list"], input);
-    expect(ran).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("muster login -c acme --address URL") });
+    expect(ran).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining("muster login -c acme --address URL"),
+    });
     expect((await runCli(["job", "list", "--address", one.address], input)).exitCode).toBe(4);
   });
 });
@@ -161,7 +164,9 @@ describe("context and config", () => {
   test("add, list, use, rename and remove contexts; a comment in the file stays", async () => {
     write("config/muster/config.yaml", "# mine\noutput: text\n");
     await logIn("prod", one);
-    expect((await runCli(["context", "add", "lab", "--address", other.address, "--read-only"], input)).exitCode).toBe(0);
+    expect(
+      (await runCli(["context", "add", "lab", "--address", other.address, "--read-only"], input)).exitCode,
+    ).toBe(0);
     expect((await runCli(["context", "list"], input)).stdout).toBe(
       `CONTEXT\tUSED\tADDRESS\tKEY\tACCESS\nprod\t*\t${one.address}\tyes\t\nlab\t\t${other.address}\tno\tread-only\n`,
     );
@@ -180,7 +185,10 @@ describe("context and config", () => {
   });
 
   test("the stronger file wins, and list --sources says which", async () => {
-    write("etc/config.yaml", "output: json\ntime: iso\ncontext: far\ncontexts: { far: { address: http://far:1 } }\n");
+    write(
+      "etc/config.yaml",
+      "output: json\ntime: iso\ncontext: far\ncontexts: { far: { address: http://far:1 } }\n",
+    );
     write("config/muster/config.yaml", "output: wide\n");
     write("work/.muster.yaml", "time: raw\n");
     const here = { ...input, systemConfig: at("etc/config.yaml") };
@@ -191,7 +199,10 @@ describe("context and config", () => {
       { name: "time", value: "raw", source: at("work/.muster.yaml") },
       { name: "contexts.far.address", value: "http://far:1", source: at("etc/config.yaml") },
     ]);
-    const fromEnv = await runCli(["config", "get", "output"], { ...here, env: { ...here.env, MUSTER_OUTPUT: "name" } });
+    const fromEnv = await runCli(["config", "get", "output"], {
+      ...here,
+      env: { ...here.env, MUSTER_OUTPUT: "name" },
+    });
     expect(fromEnv.stdout).toBe("name\n");
     expect((await runCli(["context", "edit", "far", "--address", "x"], here)).exitCode).toBe(2);
   });
@@ -207,9 +218,16 @@ describe("context and config", () => {
 
   test("a wrong file stops commands, but neither help nor what mends it", async () => {
     write("config/muster/config.yaml", "outptu: x\n");
-    for (const argv of [["job", "list"], ["config", "validate"], ["config", "list"]]) {
+    for (const argv of [
+      ["job", "list"],
+      ["config", "validate"],
+      ["config", "list"],
+    ]) {
       const ran = await runCli(argv, input);
-      expect(ran).toMatchObject({ exitCode: 78, stderr: expect.stringContaining("config.yaml:1:1: unknown setting") });
+      expect(ran).toMatchObject({
+        exitCode: 78,
+        stderr: expect.stringContaining("config.yaml:1:1: unknown setting"),
+      });
     }
     for (const argv of [["help", "states"], ["config", "path"], ["completion", "bash"], ["--help"]]) {
       expect((await runCli(argv, input)).exitCode).toBe(0);

@@ -13,7 +13,10 @@ describe("parseConfig", () => {
     );
     expect(violations).toEqual([]);
     expect(Object.fromEntries(file.settings)).toEqual({ context: "prod", output: "wide", readOnly: true });
-    expect(Object.fromEntries(file.contexts.get("prod") ?? [])).toEqual({ address: "https://m:1", readOnly: false });
+    expect(Object.fromEntries(file.contexts.get("prod") ?? [])).toEqual({
+      address: "https://m:1",
+      readOnly: false,
+    });
   });
 
   test("tells all that is wrong at once, each with its place and what was meant", () => {
@@ -40,11 +43,13 @@ describe("parseConfig", () => {
     expect(wrongIn(text)[0]).toMatch(message);
   });
 
-  test.each(["contexts: { a: { address: http://evil } }", "address: http://evil", "keyFile: ~/.ssh/id", "tlsCa: x"])(
-    "lets a project's file not say where anything is: %s",
-    (text) => {
-      expect(wrongIn(text, "project")[0]).toMatch(/a project may name a context, and only you say where it is/);
-      expect(wrongIn("context: prod\noutput: json\n", "project")).toEqual([]);
-    },
-  );
+  test.each([
+    "contexts: { a: { address: http://evil } }",
+    "address: http://evil",
+    "keyFile: ~/.ssh/id",
+    "tlsCa: x",
+  ])("lets a project's file not say where anything is: %s", (text) => {
+    expect(wrongIn(text, "project")[0]).toMatch(/a project may name a context, and only you say where it is/);
+    expect(wrongIn("context: prod\noutput: json\n", "project")).toEqual([]);
+  });
 });

@@ -24,8 +24,18 @@ const get = (id: string) => runCli(["job", "get", id, "-o", "name"], input);
 
 describe("part of an id", () => {
   test("may be the end, as tables show it, or the beginning, with or without the prefix", async () => {
-    for (const part of ["abc", "…0ABC", "...0abc", "job_01jd9y3f4k8qkx2m0000000a", "01jd9y3f4k8qkx2m0000000a"]) {
-      expect(await get(part)).toMatchObject({ exitCode: 0, stdout: `${second}\n`, stderr: `${part} is ${second}\n` });
+    for (const part of [
+      "abc",
+      "…0ABC",
+      "...0abc",
+      "job_01jd9y3f4k8qkx2m0000000a",
+      "01jd9y3f4k8qkx2m0000000a",
+    ]) {
+      expect(await get(part)).toMatchObject({
+        exitCode: 0,
+        stdout: `${second}\n`,
+        stderr: `${part} is ${second}\n`,
+      });
     }
   });
 
@@ -45,7 +55,10 @@ describe("part of an id", () => {
   });
 
   test("that stands for nothing is not found", async () => {
-    expect(await get("zzzz")).toMatchObject({ exitCode: 3, stderr: expect.stringContaining("JOB_NOT_FOUND") });
+    expect(await get("zzzz")).toMatchObject({
+      exitCode: 3,
+      stderr: expect.stringContaining("JOB_NOT_FOUND"),
+    });
   });
 
   test("works in options, too", async () => {
