@@ -73,17 +73,17 @@ export function fill(desc: DescMessage, choice: HostileChoice, depth: number): M
   const init: Record<string, unknown> = {};
   for (const field of desc.fields) {
     if (field.oneof !== undefined || (field.message !== undefined && depth > 4)) continue;
-    init[field.localName] = valueOf(field, choice, depth);
+    init[field.localName] = filled(field, choice, depth);
   }
   for (const oneof of desc.oneofs) {
     const field = oneof.fields[choice.nth % oneof.fields.length];
     if (field === undefined || (field.message !== undefined && depth > 4)) continue;
-    init[oneof.localName] = { case: field.localName, value: valueOf(field, choice, depth) };
+    init[oneof.localName] = { case: field.localName, value: filled(field, choice, depth) };
   }
   return create(desc, init);
 }
 
-function valueOf(field: DescField, choice: HostileChoice, depth: number): unknown {
+function filled(field: DescField, choice: HostileChoice, depth: number): unknown {
   switch (field.fieldKind) {
     case "scalar":
       return scalarOf(field, choice);

@@ -9,6 +9,7 @@ import type { Call } from "../call.ts";
 import type { Cli } from "../command.ts";
 import { usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
+import { sanitize } from "../output/sanitize.ts";
 import { layTable } from "../output/table.ts";
 import { downloadToFile, downloadToOutput } from "../stream/download.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
@@ -93,7 +94,7 @@ async function fetchArtifact(call: Call, artifactId: string, options: GetOptions
     output.print({
       schema: GetArtifactUrlResponseSchema,
       message: response,
-      text: () => [response.url],
+      text: () => [sanitize(response.url)],
       names: () => [artifactId],
     });
     return exitCodes.done;

@@ -7,6 +7,7 @@ import { CliError, usageError, type Violation } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { readText, sourceName } from "../input/files.ts";
 import { type JobsFile, readJobsFile } from "../input/jobs-file.ts";
+import { sanitize } from "../output/sanitize.ts";
 import { showCount, showCounted } from "../output/time.ts";
 import { reportError } from "../report.ts";
 import { waitForBatch } from "./batch-wait.ts";
@@ -106,7 +107,7 @@ async function submitChunk(
   const answer = {
     schema: SubmitBatchResponseSchema,
     message: create(SubmitBatchResponseSchema, response),
-    text: () => [batchId],
+    text: () => [sanitize(batchId)],
     names: () => jobIds,
   };
   if (chunk.start === 0 && chunk.jobs.length === file.jobs.length) call.output.print(answer);

@@ -22,6 +22,7 @@ import {
 } from "../input/options.ts";
 import { readPayload } from "../input/payload.ts";
 import { durationFromMs, readPolicy, timeFromMs } from "../input/values.ts";
+import { sanitize } from "../output/sanitize.ts";
 import { submitFile } from "./job-submit-file.ts";
 import { waitForJob } from "./job-wait.ts";
 import { printWatch } from "./job-watch.ts";
@@ -159,7 +160,7 @@ async function submitOne(
     call.output.print({
       schema: SubmitJobResponseSchema,
       message: create(SubmitJobResponseSchema, response),
-      text: () => [jobId],
+      text: () => [sanitize(jobId)],
       names: () => [jobId],
     });
     if (call.output.isTty) call.output.note(`Next: muster job watch ${jobId}${call.context().addressFlag}`);

@@ -181,7 +181,7 @@ function registerGithub(project: MusterCommand, cli: Cli): void {
         call.output.print({
           schema: SubmitJobResponseSchema,
           message: response,
-          text: () => [jobId],
+          text: () => [sanitize(jobId)],
           names: () => [jobId],
         });
         return exitCodes.done;

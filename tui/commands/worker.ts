@@ -14,6 +14,7 @@ import { CliError, usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { systemReason } from "../input/files.ts";
 import type { Output } from "../output/output.ts";
+import { sanitize } from "../output/sanitize.ts";
 import { workerLooks } from "../output/states.ts";
 import { type Cell, layFacts, layTable } from "../output/table.ts";
 import { showTimeAndAge } from "../output/time.ts";
@@ -111,7 +112,7 @@ async function createWorker(call: Call, name: string, options: { keyFile?: strin
   output.print({
     schema: CreateWorkerResponseSchema,
     message: create(CreateWorkerResponseSchema, shown),
-    text: () => (path === undefined ? [response.key] : []),
+    text: () => (path === undefined ? [sanitize(response.key)] : []),
     names: () => [response.worker?.workerId ?? ""],
   });
   output.note(
