@@ -32,7 +32,9 @@ export async function main(): Promise<void> {
   }
   // A reader that has enough, like head, is no error; nor is a terminal that has gone.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (!isHungUp) process.exit(error.code === "EPIPE" ? 0 : 1);
+    if (isHungUp) return;
+    if (error.code !== "EPIPE") process.stderr.write(`error: cannot write the output: ${error.message}\n`);
+    process.exit(error.code === "EPIPE" ? 0 : 1);
   });
   process.stderr.on("error", () => {});
   const surroundings: Surroundings = {

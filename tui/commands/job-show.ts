@@ -20,6 +20,9 @@ export function jobTable(jobs: readonly Job[], output: Output, nowMs: number): s
     { title: "ATT", align: "right", drop: 2 },
     { title: "WORKER", drop: 4 },
     { title: "AGE", align: "right", drop: 3 },
+    { title: "QUEUE", isWide: true },
+    { title: "PROJECT", isWide: true },
+    { title: "LABELS", isWide: true },
     { title: "ABOUT" },
   ] as const;
   const rows = jobs.map((job) => [
@@ -30,9 +33,16 @@ export function jobTable(jobs: readonly Job[], output: Output, nowMs: number): s
     String(job.attempt),
     job.workerName,
     output.age(job.createTime, nowMs),
+    job.spec?.queue ?? "",
+    job.spec?.project ?? "",
+    labelsOf(job).join(","),
     aboutJob(job),
   ]);
   return layTable(columns, rows, output.layout);
+}
+
+function labelsOf(job: Job): string[] {
+  return Object.entries(job.spec?.labels ?? {}).map(([key, value]) => `${key}=${value}`);
 }
 
 /** Everything about a job. */
@@ -40,7 +50,7 @@ export function jobDetail(job: Job, output: Output, nowMs: number): string[] {
   const { spec } = job;
   const duration = (value: Duration | undefined): string | undefined =>
     value === undefined ? undefined : showDuration(durationToMs(value));
-  const labels = Object.entries(spec?.labels ?? {}).map(([key, value]) => `${key}=${value}`);
+  const labels = labelsOf(job);
   const facts = layFacts(
     [
       ["job", job.jobId],

@@ -147,6 +147,9 @@ export function workerTable(workers: readonly Worker[], output: Output, nowMs: n
     { title: "POINTS", align: "right", drop: 3 },
     { title: "SEEN", align: "right", drop: 2 },
     { title: "VERSION", drop: 1 },
+    { title: "ID", isWide: true },
+    { title: "HOST", isWide: true },
+    { title: "KINDS", isWide: true },
     { title: "SKILLS" },
     ...(workers.some(whyHeld) ? [{ title: "WHY" } as const] : []),
   ] as const;
@@ -157,6 +160,9 @@ export function workerTable(workers: readonly Worker[], output: Output, nowMs: n
     `${one.pointsUsed}/${one.capacity?.points ?? 0}`,
     output.age(one.seenTime, nowMs),
     one.version || "-",
+    one.workerId,
+    one.host || "-",
+    one.kinds.join(" "),
     one.skills.map(({ name }) => name).join(" "),
     ...(workers.some(whyHeld) ? [whyHeld(one) ?? ""] : []),
   ]);

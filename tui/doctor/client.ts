@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import { KeyService } from "@muster/client/v1/key_service";
+import { KeyService, type WhoAmIResponse } from "@muster/client/v1/key_service";
 import { StatusService } from "@muster/client/v1/status_service";
 import type { Call } from "../call.ts";
 import { configPaths, credentialsPath, loadConfig } from "../config/files.ts";
@@ -28,7 +28,7 @@ export async function checkClient(call: Call): Promise<readonly CheckResult[]> {
     return checks.results;
   }
   await checks.add("client.http2", () => checkHttp2(context.address, context.tls, call.signal));
-  const isKnown = await checks.add("client.auth", () => checkAuth(call, checks));
+  const isKnown = await checkAuth(checks, call);
   if (!isKnown) checks.skip("client.clock", "needs a key");
   else await checks.add("client.clock", () => checkClock(call));
   if (!isKnown) checks.skip("client.stream", "needs a key");
@@ -101,27 +101,36 @@ async function reach(checks: Checks, call: Call, { address, tls }: Context): Pro
   return checks.add("client.tls", () => checkTls(host, port, tls, call.signal, call.surroundings.now()));
 }
 
-async function checkAuth(call: Call, checks: Checks): Promise<Finding> {
-  const who = await call.client(KeyService).whoAmI({}, call.once());
-  const own = readVersion();
-  await checks.add("client.version", () =>
-    who.serverVersion === own
-      ? fine(`both are ${own}`)
-      : wanting(
-          "warn",
-          `this is ${own}, the coordinator is ${who.serverVersion || "of an unknown version"}`,
-          "Use the same version on both sides; neighbouring minor versions understand each other.",
-        ),
-  );
-  const until = who.key?.expireTime;
-  const detail = `${who.actor} of ${who.org || who.orgId}, may ${who.key?.scopes.join(", ") || "nothing"}`;
-  if (until === undefined) return fine(detail);
-  const leftMs = timestampMs(until) - call.surroundings.now();
+async function checkAuth(checks: Checks, call: Call): Promise<boolean> {
+  let serverVersion: string | undefined;
+  const isKnown = await checks.add("client.auth", async () => {
+    const who = await call.client(KeyService).whoAmI({}, call.once());
+    serverVersion = who.serverVersion;
+    return keyFinding(who, call.surroundings.now());
+  });
+  if (serverVersion === undefined) checks.skip("client.version", "needs a key");
+  else await checks.add("client.version", () => versionFinding(readVersion(), serverVersion ?? ""));
+  return isKnown;
+}
+
+function keyFinding({ actor, org, orgId, key }: WhoAmIResponse, nowMs: number): Finding {
+  const detail = `${actor} of ${org || orgId}, may ${key?.scopes.join(", ") || "nothing"}`;
+  if (key?.expireTime === undefined) return fine(detail);
+  const leftMs = timestampMs(key.expireTime) - nowMs;
   if (leftMs > 7 * 86_400_000) return fine(detail);
   return wanting(
     "warn",
     `${detail}; the key ends in ${showDuration(leftMs)}`,
     "Make another: muster key create",
+  );
+}
+
+function versionFinding(own: string, server: string): Finding {
+  if (server === own) return fine(`both are ${own}`);
+  return wanting(
+    "warn",
+    `this is ${own}, the coordinator is ${server || "of an unknown version"}`,
+    "Use the same version on both sides; neighbouring minor versions understand each other.",
   );
 }
 

@@ -29,8 +29,13 @@ export function readFields(text: string): readonly FieldPath[] {
 export function mainField(schema: DescMessage): DescField | undefined {
   const [first] = schema.fields;
   if (first === undefined) return undefined;
-  if (first.fieldKind === "list") return first.listKind === "message" ? first : undefined;
+  if (first.fieldKind === "list") return first.listKind === "message" && isList(schema) ? first : undefined;
   return first.fieldKind === "message" && !first.message.typeName.startsWith("google.") ? first : undefined;
+}
+
+/** Whether an answer is a list and nothing else. */
+export function isList(schema: DescMessage): boolean {
+  return /^List\w+Response$/.test(schema.name);
 }
 
 /** Finds the fields in an answer. Throws one usage error that names all that it does not have. */

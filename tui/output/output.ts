@@ -195,7 +195,7 @@ export function messageJson<Desc extends DescMessage>(schema: Desc, message: Mes
 // The rows of what is a list and nothing else.
 function rowsOf(schema: DescMessage, json: unknown): readonly unknown[] | undefined {
   const main = mainField(schema);
-  if (main?.fieldKind !== "list" || !/^List\w+Response$/.test(schema.name)) return undefined;
+  if (main?.fieldKind !== "list") return undefined;
   const found: unknown = Object.entries(json ?? {}).find(([name]) => name === main.jsonName)?.[1];
   return Array.isArray(found) ? found : undefined;
 }

@@ -50,20 +50,22 @@ describe("doctor client", () => {
   test("goes the way to the coordinator, step by step", async () => {
     const { exitCode, levels } = await doctor("client");
     expect(exitCode).toBe(0);
-    expect(levels).toEqual({
-      "client.config": "ok",
-      "client.context": "ok",
-      "client.proxy": "ok",
-      "client.dns": "ok",
-      "client.tcp": "ok",
-      "client.tls": "skip",
-      // The peer of the tests speaks HTTP/1.1 alone.
-      "client.http2": "warn",
-      "client.version": "ok",
-      "client.auth": "ok",
-      "client.clock": "ok",
-      "client.stream": "ok",
-    });
+    expect(Object.entries(levels)).toEqual(
+      Object.entries({
+        "client.config": "ok",
+        "client.context": "ok",
+        "client.proxy": "ok",
+        "client.dns": "ok",
+        "client.tcp": "ok",
+        "client.tls": "skip",
+        // The peer of the tests speaks HTTP/1.1 alone.
+        "client.http2": "warn",
+        "client.auth": "ok",
+        "client.version": "ok",
+        "client.clock": "ok",
+        "client.stream": "ok",
+      }),
+    );
   });
 
   test("says what to do where nothing listens, and skips what needs it", async () => {

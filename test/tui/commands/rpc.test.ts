@@ -29,6 +29,13 @@ describe("rpc", () => {
     }
   });
 
+  test("takes --fields of the answer, whose first list need not be what it is about", async () => {
+    const ran = await runCli(["rpc", "ListJobs", "--fields", "jobId"], input);
+    expect(ran.stdout).toBe("jobId\njob_1\n");
+    const checked = await runCli(["rpc", "CheckServer", "--fields", "checks", "--json"], input);
+    expect(JSON.parse(checked.stdout)).toEqual({ checks: [] });
+  });
+
   test("prints what streams as JSON lines", async () => {
     const running = startCli(["rpc", "StatusService/WatchStatus"], input);
     await running.printed("\n");
