@@ -41,7 +41,10 @@ export function addSystemRoutes(router: ConnectRouter, api: Api): void {
       const jobs = [...api.jobs.values()].map(
         (job) => [LookupType.JOB, job.jobId, job.spec?.kind ?? ""] as const,
       );
-      const explained = [...api.explanations.keys()].map((id) => [LookupType.JOB, id, ""] as const);
+      const explained = [
+        ...api.explanations.keys(),
+        ...[...api.artifacts.values()].map(({ jobId }) => jobId),
+      ].map((id) => [LookupType.JOB, id, ""] as const);
       const batches = [...api.batches.keys()].map((id) => [LookupType.BATCH, id, ""] as const);
       const workers = [...api.workers.values()].map(
         (one) => [LookupType.WORKER, one.workerId, one.name] as const,

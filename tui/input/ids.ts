@@ -32,10 +32,15 @@ const sorts: ReadonlyMap<string, IdSort> = new Map([
 export async function resolveIds(call: Call, command: Command, args: unknown[]): Promise<unknown[]> {
   const wrong: Violation[] = [];
   const resolveAll = async (given: unknown, sort: IdSort): Promise<unknown> => {
-    if (typeof given === "string") return resolveId(call, given, sort, wrong);
+    if (typeof given === "string") {
+      const found = await resolveId(call, given, sort, wrong);
+      if (found === undefined) throw notFound(given, sort);
+      return found;
+    }
     if (!Array.isArray(given)) return given;
-    const found: unknown[] = [];
-    for (const one of given) found.push(await resolveAll(one, sort));
+    const found: string[] = [];
+    // Of several, one that is not there must not keep the others from being acted on: its own call says so.
+    for (const one of given) found.push((await resolveId(call, String(one), sort, wrong)) ?? String(one));
     return found;
   };
   const resolved = [...args];
@@ -71,7 +76,13 @@ function sortOf(of: Argument | Option): IdSort | undefined {
   return sorts.get(valueName(of));
 }
 
-async function resolveId(call: Call, given: string, sort: IdSort, wrong: Violation[]): Promise<string> {
+// Undefined when there is nothing that it could stand for.
+async function resolveId(
+  call: Call,
+  given: string,
+  sort: IdSort,
+  wrong: Violation[],
+): Promise<string | undefined> {
   const text = given.replace(/^(…|\.\.\.)|(…|\.\.\.)$/g, "").toLowerCase();
   if (!mayBePart(text, sort)) return given;
   const found = await lookUp(call, text, sort);
@@ -90,10 +101,14 @@ async function resolveId(call: Call, given: string, sort: IdSort, wrong: Violati
     return given;
   }
   if (sort.hasNames || first !== undefined) return given;
-  throw new CliError(`there is no ${sort.noun} whose id begins or ends with ${JSON.stringify(given)}`, {
-    reason: `${sort.noun.toUpperCase()}_NOT_FOUND`,
+  return undefined;
+}
+
+function notFound(given: string, { noun }: IdSort): CliError {
+  return new CliError(`there is no ${noun} whose id begins or ends with ${JSON.stringify(given)}`, {
+    reason: `${noun.toUpperCase()}_NOT_FOUND`,
     exitCode: exitCodes.notFound,
-    suggestion: `Of older jobs only the beginning is looked for; list them with: muster ${sort.noun} list`,
+    suggestion: `Of older ones only the beginning is looked for; list them with: muster ${noun} list`,
   });
 }
 

@@ -119,15 +119,15 @@ describe("job get", () => {
     expect((await runCli(["job", "get", "--external-id", "mine", "-o", "name"], input)).stdout).toBe(
       "job_1\n",
     );
-    const none = await runCli(["job", "get", "job_9", "--json"], input);
+    const none = await runCli(["job", "get", "job_01jd9y3f4k8qkx2m0000000009", "--json"], input);
     expect(none.exitCode).toBe(3);
     expect(none.stdout).toBe("");
     expect(JSON.parse(none.stderr)).toEqual({
       error: {
         code: "not_found",
         reason: "JOB_NOT_FOUND",
-        message: "there is no job job_9",
-        metadata: { id: "job_9" },
+        message: "there is no job job_01jd9y3f4k8qkx2m0000000009",
+        metadata: { id: "job_01jd9y3f4k8qkx2m0000000009" },
         fieldViolations: [],
         suggestion: "List them with: muster job list",
         requestId: "req_404",
