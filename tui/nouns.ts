@@ -132,6 +132,11 @@ export const nouns: readonly (readonly [heading: string, nouns: readonly Noun[]]
         load: () => import("./commands/top.ts").then((one) => one.registerTop),
       },
       {
+        name: "find",
+        description: "Find what a part of an id or a name may mean. Exits with 3 when it means nothing.",
+        load: () => import("./commands/find.ts").then((one) => one.registerFind),
+      },
+      {
         name: "audit",
         description: "See who changed what, when and why.",
         load: () => import("./commands/audit.ts").then((one) => one.registerAudit),

@@ -252,7 +252,11 @@ function addJobRoutes(router: ConnectRouter, api: Api, signals: Signals): void {
           (!filter?.kind || job.spec?.kind === filter.kind),
       );
       const { rows: jobs, nextPageToken } = page(rows, request);
-      return { jobs, nextPageToken };
+      const states = [...new Set(rows.map(({ state }) => state))].map((state) => ({
+        state,
+        count: BigInt(rows.filter((job) => job.state === state).length),
+      }));
+      return { jobs, nextPageToken, ...(request.counted ? { counts: { states } } : {}) };
     },
     cancelJob: ({ jobId, reason }) => {
       const job = found(api.jobs, jobId, "job");

@@ -1,8 +1,8 @@
 import type { Call } from "../call.ts";
 import type { Cli } from "../command.ts";
 import type { CheckLevel, CheckResult } from "../doctor/check.ts";
+import { makeChecks } from "../doctor/checks.ts";
 import { checkClient } from "../doctor/client.ts";
-import { checkServer } from "../doctor/server.ts";
 import { checkWorker } from "../doctor/worker.ts";
 import { usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
@@ -10,6 +10,7 @@ import { didYouMean } from "../input/suggest.ts";
 import type { Style } from "../output/paint.ts";
 import { sanitize } from "../output/sanitize.ts";
 import { pad } from "../output/width.ts";
+import { checkServer } from "./doctor-server.ts";
 
 interface DoctorOptions {
   readonly deep?: boolean;
@@ -66,13 +67,24 @@ async function runChecks(
     const listener = options.listener ?? `${new URL(call.context().address).hostname}:7071`;
     return checkWorker(call, { keyFile, listener, stateDir, isDeep: deep === true });
   }
-  if (part === "server") return checkServer(call);
+  if (part === "server") return serverChecks(call);
   const client = await checkClient(call);
   if (part === "client") return client;
   const isKnown = client.some(
     ({ id, level }) => id === "client.auth" && level !== "fail" && level !== "skip",
   );
-  return isKnown ? [...client, ...(await checkServer(call))] : client;
+  return isKnown ? [...client, ...(await serverChecks(call))] : client;
+}
+
+// That the coordinator cannot be asked is a failed check, too.
+async function serverChecks(call: Call): Promise<readonly CheckResult[]> {
+  const checks = makeChecks(call);
+  let made: readonly CheckResult[] = [];
+  await checks.add("server.answers", async () => {
+    made = await checkServer(call);
+    return { level: "ok", detail: call.context().address };
+  });
+  return [...checks.results, ...made.map((one) => ({ ...one, tookMs: Math.round(one.tookMs) }))];
 }
 
 function report(call: Call, results: readonly CheckResult[]): number {

@@ -1,6 +1,6 @@
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Job, JobState } from "@muster/client/v1/job";
-import { JobService, ListJobsResponseSchema } from "@muster/client/v1/job_service";
+import { type JobFilterSchema, JobService, ListJobsResponseSchema } from "@muster/client/v1/job_service";
 import {
   type WatchJobsResponse,
   WatchJobsResponseSchema,
@@ -18,7 +18,7 @@ import { showClock } from "../output/time.ts";
 import { watchJobs } from "../stream/watch-jobs.ts";
 import { jobLine, jobTable } from "./job-show.ts";
 import { reconnecting } from "./job-watch.ts";
-import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
+import { collectPages, notePage, type PageOptions, type Total, withPages } from "./pages.ts";
 
 interface ListOptions extends PageOptions {
   readonly filter?: string;
@@ -92,8 +92,24 @@ async function printJobs(call: Call, options: ListOptions): Promise<number> {
     text: () => jobTable(page.rows, call.output, call.surroundings.now()),
     names: () => page.rows.map((one) => one.jobId),
   });
-  notePage(call.output, page, "jobs");
+  const isCounted = page.nextPageToken !== "" && call.output.format === "text";
+  notePage(call.output, page, "jobs", isCounted ? await countJobs(call, filter, filterText) : undefined);
   return exitCodes.done;
+}
+
+// Counts are by state, whatever states were asked for; what a filter's own words say of states is not taken apart here.
+async function countJobs(
+  call: Call,
+  filter: MessageInitShape<typeof JobFilterSchema>,
+  filterText: string,
+): Promise<Total | undefined> {
+  if (filter.runnableBy || /(^|[\s-])state:/.test(filterText)) return undefined;
+  const request = { filter, filterText, pageSize: 1, counted: true };
+  const { counts } = await call.client(JobService).listJobs(request, call.once());
+  if (counts === undefined || counts.states.length === 0) return undefined;
+  const states = filter.states ?? [];
+  const wanted = counts.states.filter(({ state }) => states.length === 0 || states.includes(state));
+  return { count: wanted.reduce((sum, { count }) => sum + count, 0n), isAtLeast: counts.atLeast };
 }
 
 /** Rows that the coordinator watches at most. */

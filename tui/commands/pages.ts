@@ -16,6 +16,13 @@ export interface Page<Row> {
   readonly nextPageToken: string;
 }
 
+/** How many rows a list has in all. */
+export interface Total {
+  readonly count: bigint;
+  /** Not all were counted. */
+  readonly isAtLeast: boolean;
+}
+
 /** Adds the options of every list. */
 export function withPages<Command extends MusterCommand>(command: Command): Command {
   return command
@@ -41,12 +48,16 @@ export async function collectPages<Row>(
 }
 
 /** Says, to people, what a list left out. */
-export function notePage(output: Output, page: Page<unknown>, noun: string): void {
+export function notePage(output: Output, page: Page<unknown>, noun: string, total?: Total): void {
   if (output.format !== "text") return;
   if (page.rows.length === 0) output.note(`No ${noun}.`);
   else if (page.nextPageToken !== "") {
+    const of = total === undefined ? "" : ` of ${showCount(total.count)}${total.isAtLeast ? " or more" : ""}`;
+    const more = `--all, --limit, --page-token ${page.nextPageToken}`;
     output.note(
-      `Showing ${showCount(page.rows.length)} ${noun}; there are more: --all, --limit, --page-token ${page.nextPageToken}`,
+      total === undefined
+        ? `Showing ${showCount(page.rows.length)} ${noun}; there are more: ${more}`
+        : `Showing ${showCount(page.rows.length)}${of} ${noun}: ${more}`,
     );
   }
 }

@@ -1,3 +1,4 @@
+import { jobFilterTerms, workerFilterTerms } from "@muster/client/filter";
 import type { Argument, Command, Option } from "commander";
 import { contextNames } from "../config/choose.ts";
 import { loadConfig } from "../config/files.ts";
@@ -142,6 +143,7 @@ async function valuesOf(
   const name =
     "flags" in of ? of.attributeName().replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`) : of.name();
   if (/^(path|file|directory)$/.test(value)) return { candidates: [], files: true };
+  if (value === "filter") return completeFilter(place, text, surroundings);
   const known = of.argChoices ?? fixed.get(name) ?? fixed.get(value);
   if (known !== undefined) return only(known);
   const noun = place.command.parent?.name() ?? "";
@@ -153,6 +155,27 @@ async function valuesOf(
   const sorts = "flags" in of ? [name, value] : [value === "name" ? noun : value];
   const candidates = await liveNames({ sorts, text, globals: place.command, surroundings });
   return { candidates, files: false };
+}
+
+// The last term is completed; the terms before it stay in front.
+async function completeFilter(place: Place, text: string, surroundings: Surroundings): Promise<Completion> {
+  const terms = place.command.parent?.name() === "worker" ? workerFilterTerms : jobFilterTerms;
+  const [, before = "", last = ""] = /^(.*\s)?(\S*)$/s.exec(text) ?? [];
+  const [, head = "", key = "", begun] = /^(-?([a-z]*):(?:[^,]*,)*)([^,]*)$/.exec(last) ?? [];
+  if (begun === undefined) {
+    const minus = last.startsWith("-") ? "-" : "";
+    const keys = terms.map(({ key: name, doc }) => ({ value: `${before}${minus}${name}:`, about: doc }));
+    return { candidates: keys, files: false };
+  }
+  const values = terms.find((term) => term.key === key)?.values ?? [];
+  const names =
+    values.length > 0
+      ? values.map((value) => ({ value, about: "" }))
+      : await liveNames({ sorts: [key], text: begun, globals: place.command, surroundings });
+  return {
+    candidates: names.map(({ value, about }) => ({ value: `${before}${head}${value}`, about })),
+    files: false,
+  };
 }
 
 function only(values: readonly string[]): Completion {

@@ -1,7 +1,6 @@
-import { type FilterTerm, jobFilterTerms, workerFilterTerms } from "@muster/client/filter";
+import { jobFilterTerms, workerFilterTerms } from "@muster/client/filter";
 import { contextSettings, settings } from "../config/settings.ts";
 import { makeGlobalOptions } from "../global-options.ts";
-import type { Output } from "../output/output.ts";
 import { pad, widthOf } from "../output/width.ts";
 
 /** The options that every command takes, with those that other help leaves out. */
@@ -81,25 +80,24 @@ export function configurationLines(): string[] {
   ];
 }
 
-/** The language of --filter. */
-export function filterLines(_output: Output): string[] {
-  const terms = (all: readonly FilterTerm[]): string[] =>
+/** The language of --filter, from the terms that the coordinator knows. */
+export function filterLines(): string[] {
+  const terms = (all: typeof jobFilterTerms): string[] =>
     pairLines(
-      all.map(({ example, doc, values }) => [
-        example,
-        values.length === 0 ? doc : `${doc}: ${values.join(" ")}`,
+      all.flatMap(({ example, doc, values }) => [
+        [example, doc],
+        ...inLines(values).map((line) => ["", line]),
       ]),
     );
   return [
-    "What --filter takes: terms with a blank between them; all must hold.",
+    "A filter is a line of terms; all of them must hold:",
     "",
     ...pairLines([
-      ["key:value", "equal; key:one,other is any of them"],
-      ["key:begin*", "begins with it: kind:agent.*; key:* is any"],
-      ["age>10m, attempt>=2", "comparisons: > >= < <="],
-      ["-key:value", "not"],
-      ['"some words"', "quotes hold a value together"],
-      ["words", "text that is looked for anywhere, in any case"],
+      ["state:running skill:gpu", "key and value"],
+      ["kind:shell.run,agent.*", "any of several values; * at the end: whatever begins so"],
+      ["age>10m attempt>=2", "compared: > >= < <="],
+      ["-queue:default", "not"],
+      ['project:"a b" "some text"', "quotes, and text that is looked for anywhere, in any case"],
     ]),
     "",
     "Terms of jobs; text is looked for in title, kind and external id:",
@@ -114,6 +112,17 @@ export function filterLines(_output: Output): string[] {
     "  muster job list --filter 'state:running skill:gpu age>10m'",
     "  muster job list --filter 'kind:agent.* -queue:nightly priority>=high'",
   ];
+}
+
+// The values that a term takes, a few to a line.
+function inLines(values: readonly string[]): string[] {
+  const lines: string[] = [];
+  for (const value of values) {
+    const last = lines.at(-1);
+    if (last === undefined || last.length + value.length > 55) lines.push(`  ${value}`);
+    else lines[lines.length - 1] = `${last} ${value}`;
+  }
+  return lines;
 }
 
 /** Pairs of a name and its meaning, below each other. */

@@ -34,7 +34,7 @@ describe("job list", () => {
       workerName: "w\u001b[2J1",
       progress: { fraction: 0.5, message: "half\tway" },
     });
-    const piped = await runCli(["job", "list"], input);
+    const piped = await runCli(["job", "list"], { ...input, nowMs: Date.now() });
     expect(piped.stdout).toBe(
       "JOB\tSTATE\tKIND\tPRI\tATT\tWORKER\tAGE\tABOUT\njob_1\tRUNNING\tshell.run\thigh\t2\tw␛[2J1\t0s\t50% half␉way\n",
     );
@@ -52,7 +52,7 @@ describe("job list", () => {
     const first = await runCli(["job", "list", "-o", "name"], input);
     expect(first.stdout.trim().split("\n")).toHaveLength(30);
     const text = await runCli(["job", "list"], input);
-    expect(text.stderr).toContain("Showing 30 jobs; there are more: --all, --limit, --page-token 30");
+    expect(text.stderr).toContain("Showing 30 of 32 jobs: --all, --limit, --page-token 30");
     const rest = await runCli(["job", "list", "-o", "name", "--page-token", "30"], input);
     expect(rest.stdout).toBe("job_0030\njob_0031\n");
     const all = await runCli(["job", "list", "--all", "--json"], input);

@@ -50,6 +50,17 @@ describe("completion", () => {
     expect(await complete("job", "list", "--api-k")).toEqual(["--api-key-file", ":none"]);
   });
 
+  test("knows the terms of a filter, and their values", async () => {
+    expect(await complete("job", "list", "--filter", "finger")).toEqual(["fingerprint:", ":none"]);
+    expect(await complete("job", "list", "--filter", "kind:a -state:running,re")).toEqual([
+      "kind:a -state:running,retry",
+      "kind:a -state:running,ready",
+      ":none",
+    ]);
+    expect(await complete("worker", "list", "--filter", "state:dra")).toEqual(["state:draining", ":none"]);
+    expect(await complete("job", "list", "--filter", "worker:gp")).toEqual(["worker:gpu-1", ":none"]);
+  });
+
   test("leaves files, and what follows --, to the shell", async () => {
     expect(await complete("job", "submit", "-f", "")).toEqual([":files"]);
     expect(await complete("--api-key-file", "")).toEqual([":files"]);
