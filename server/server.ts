@@ -32,14 +32,13 @@ import { workerService } from "./link/service.ts";
 import type { LinkSession } from "./link/session.ts";
 import { createLog } from "./log.ts";
 import { Attempts } from "./maintain/attempts.ts";
-import { pushCommands } from "./maintain/commands.ts";
 import { databaseWatch } from "./maintain/database-watch.ts";
 import { Expiry } from "./maintain/expiry.ts";
 import { withdrawOffers } from "./maintain/gates.ts";
+import { localWakes } from "./maintain/local-wakes.ts";
 import { runLoops } from "./maintain/loop.ts";
 import { ReleaseSweep } from "./maintain/releases.ts";
-import { refreshStandingOf } from "./maintain/standing.ts";
-import { pushCancels, reconcileLeases, sweeps } from "./maintain/sweeps.ts";
+import { sweeps } from "./maintain/sweeps.ts";
 import { createArtifactRoute } from "./outbound/artifact-route.ts";
 import { deriveUrlKey, type UrlSigner } from "./outbound/artifact-urls.ts";
 import { openFileArtifacts } from "./outbound/file-artifacts.ts";
@@ -154,24 +153,16 @@ async function start(
   const peers = new PeerWakes({
     url: urls.muster_app,
     coordinatorId,
-    local: {
-      ready: (orgId, counts) =>
-        counts ? dispatcher.announce(orgId, counts) : void dispatcher.refresh(orgId),
-      released: (orgId) => void attempt("release dependants", () => releases.drain(orgId, sweeping.signal)),
-      changed: (orgId, jobIds) => feed.nudge(orgId, jobIds),
-      cancel: (orgId) => void attempt("push cancels", () => pushCancels({ coordinator, dispatcher }, orgId)),
-      revoked: (orgId) =>
-        void attempt("tell revokes", () => reconcileLeases({ coordinator, sessions, nowMs: steadyMs }, orgId)),
-      command: (orgId) => {
-        void attempt("push commands", () => pushCommands({ coordinator, dispatcher }, orgId));
-        void attempt("end links", () => refreshStandingOf({ coordinator, dispatcher }, orgId));
-      },
-      gates: (orgId) => {
-        void dispatcher.refresh(orgId);
-        void attempt("withdraw offers", () => withdrawOffers({ coordinator, sessions }, orgId));
-      },
-      routes: (orgId) => void dispatcher.routes.refresh(orgId),
-    },
+    local: localWakes(() => ({
+      coordinator,
+      dispatcher,
+      sessions,
+      feed,
+      releases,
+      attempt,
+      signal: sweeping.signal,
+      nowMs: steadyMs,
+    })),
     hasPeers: () => hasPeers(db.sweep, coordinatorId, 15_000),
     nowMs: steadyMs,
     log,
