@@ -26,6 +26,8 @@ export interface KeyBinding {
   readonly when?: () => string | undefined;
   /** The command and the method that it equals; absent for what only moves or shows. */
   readonly equal?: Equal;
+  /** The same for the way back, where the key goes both ways: disable and enable. */
+  readonly inverse?: Equal;
   /** Place among the hints in the bottom line, from 1; absent: only in the help. */
   readonly hint?: number;
   readonly run: () => void;

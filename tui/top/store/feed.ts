@@ -106,5 +106,7 @@ export async function followFeed<Row>(
 const refusedPauseMs = 30_000;
 
 function isMistake(error: ConnectError): boolean {
-  return !isPassing(error) && [Code.InvalidArgument, Code.NotFound].includes(error.code);
+  return (
+    !isPassing(error) && [Code.InvalidArgument, Code.NotFound, Code.PermissionDenied].includes(error.code)
+  );
 }
