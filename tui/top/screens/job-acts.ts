@@ -23,6 +23,10 @@ export type JobsTarget =
 /** What an action on many jobs needs besides them. */
 export interface JobsActOptions {
   readonly priority?: number;
+  /** The jobs in words: `all jobs of batch …`. */
+  readonly what?: string;
+  /** The command with its words for which jobs, where it is not one of `job`: `batch cancel bat_…`. */
+  readonly command?: string;
   /** Called when it is over and something was done. */
   readonly after?: () => void;
 }
@@ -106,7 +110,8 @@ export function askJobs(
   if (known === undefined) return;
   const request = requestOf(action, target, options);
   const what =
-    target.kind === "ids" ? showCounted(target.ids.length, "job") : `all jobs matching "${target.filter}"`;
+    options.what ??
+    (target.kind === "ids" ? showCounted(target.ids.length, "job") : `all jobs matching "${target.filter}"`);
   shell.open((close) =>
     confirmOverlay(
       {
@@ -242,7 +247,7 @@ const shownIds = 3;
 function commandOf(
   { command }: ActWords,
   target: JobsTarget,
-  { priority }: JobsActOptions,
+  { priority, command: own }: JobsActOptions,
   reason: string,
   checked: Checked | undefined,
 ): string {
@@ -253,8 +258,7 @@ function commandOf(
         ? `${target.ids.slice(0, shownIds).join(" ")} ...`
         : target.ids.join(" ");
   return commandLine(
-    command,
-    jobs,
+    own ?? `${command} ${jobs}`,
     ["--priority", priority === undefined ? "" : String(priority)],
     ["--reason", reason],
     ["--confirm", checked?.typed ?? ""],
