@@ -1,7 +1,9 @@
+import { join } from "node:path";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { KeyService } from "@muster/client/v1/key_service";
 import { render } from "ink";
 import type { Call } from "../call.ts";
+import { stateDirectory } from "../context.ts";
 import { usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { didYouMean } from "../input/suggest.ts";
@@ -10,7 +12,9 @@ import { showClock, showCounted } from "../output/time.ts";
 import { interruption } from "../surroundings.ts";
 import { saveLines } from "./save.ts";
 import { TopScreen } from "./screen.tsx";
-import { views } from "./screens/views.ts";
+import type { ContextChoice } from "./screens/contexts.ts";
+import { createViews } from "./screens/views.ts";
+import { fileKeeper } from "./shell/keeper.ts";
 import { withoutMouse } from "./shell/mouse-input.ts";
 import { loadSettings } from "./shell/settings.ts";
 import { type Console, createConsole } from "./shell/shell.ts";
@@ -24,6 +28,8 @@ export interface TopOptions {
   /** For screen readers. */
   readonly isLinear: boolean;
   readonly version: string;
+  /** The contexts of the configuration, and how to open the console on another. Absent: there is no other. */
+  readonly contexts?: Pick<ContextChoice, "list"> & { readonly open: (name: string) => Promise<number> };
 }
 
 /**
@@ -35,6 +41,23 @@ export async function runTopScreen(call: Call, options: TopOptions): Promise<num
   const { env, now, stdout, stdin, stderr } = surroundings;
   const { name, address, addressFlag, isReadOnly } = call.context();
   const { settings, warnings } = loadSettings(surroundings);
+  const { contexts } = options;
+  const leaving = new AbortController();
+  let next: string | undefined;
+  const views = createViews({
+    snoozes: fileKeeper(join(stateDirectory(surroundings), "snoozed.json")),
+    ...(contexts === undefined
+      ? {}
+      : {
+          contexts: {
+            list: contexts.list,
+            use: (name) => {
+              next = name;
+              leaving.abort();
+            },
+          },
+        }),
+  });
   const ids = views.map(({ id }) => id);
   if (options.view !== undefined && !ids.includes(options.view)) {
     throw usageError(
@@ -44,7 +67,6 @@ export async function runTopScreen(call: Call, options: TopOptions): Promise<num
   }
   const { color } = call.globals;
   const isPlain = color === false || color === "never";
-  const leaving = new AbortController();
   let exitCode: number = exitCodes.done;
   let suspend: ((during: () => Promise<void>) => Promise<void>) | undefined;
   const shown = createConsole({
@@ -111,6 +133,7 @@ export async function runTopScreen(call: Call, options: TopOptions): Promise<num
     screen.cleanup();
   }
   if (call.signal.aborted) return interruption(call.signal).exitCode;
+  if (next !== undefined && contexts !== undefined) return contexts.open(next);
   const { count, sinceMs } = shown.actions();
   const taken =
     count === 0
