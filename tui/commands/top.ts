@@ -9,6 +9,7 @@ import { type ThemeName, themeNames } from "../top/shell/themes.ts";
 import { readVersion } from "../version.ts";
 import { jobTable } from "./job-show.ts";
 import { statusPage, watchStatus } from "./status.ts";
+import { contextEntries, inContext } from "./top-contexts.ts";
 import { workerTable } from "./worker.ts";
 
 /** Registers `muster top`. */
@@ -50,11 +51,20 @@ async function runTop(call: Call, options: Options): Promise<number> {
     const { runTopScreen } = await import("../top/run.tsx");
     const theme = options.theme === undefined ? {} : { theme: readTheme(options.theme) };
     const { view } = options;
+    const entries = contextEntries(call);
     return runTopScreen(call, {
       ...theme,
       ...(view === undefined ? {} : { view }),
       isLinear: options.a11y === true || surroundings.env["INK_SCREEN_READER"] === "true",
       version: readVersion(),
+      ...(entries.length === 0
+        ? {}
+        : {
+            contexts: {
+              list: () => entries,
+              open: (name: string) => runTop(inContext(call, name), options),
+            },
+          }),
     });
   }
   const response = await call.client(StatusService).getStatus({ detail: true }, call.once());
