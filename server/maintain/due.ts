@@ -1,7 +1,7 @@
 import type { Coordinator } from "../domain/context.ts";
 import { internShape } from "../domain/rules/shapes.ts";
 import { readReadyShapes, shapeOfRow } from "../store/ready-shapes.ts";
-import { call, type execute, runInOrg } from "../store/statement.ts";
+import { type Call, call, runInOrg } from "../store/statement.ts";
 import { insertNewShapes } from "../store/submit.ts";
 import { capableWorkers, promoteDue, reshapeReady, sweepRows } from "../store/sweeps.ts";
 
@@ -52,27 +52,22 @@ export async function lapseAvoids(c: Coordinator, orgId: string): Promise<void> 
 }
 
 /** Executes one statement for an org in the sweeps' own role. */
-export async function sweepOnce(
-  c: Coordinator,
-  orgId: string,
-  one: Parameters<typeof execute>[1],
-): Promise<void> {
+export async function sweepOnce(c: Coordinator, orgId: string, one: Call): Promise<void> {
   await runInOrg(c.db.sweepClient, orgId, [one]);
 }
 
 /** Rows that one statement of retention drops: what fits well into the time of a use. */
-const dropRows = 10_000;
+export const dropRows = 10_000;
+
+/** A statement that drops rows, so many at most. */
+export function upTo(limit: number, { statement, values }: Call): Call {
+  return call(statement, { ...values, limit });
+}
 
 /** Executes a statement that drops up to `limit` rows until none is left, in the sweeps' own role. */
-export async function dropAll(
-  c: Coordinator,
-  orgId: string,
-  { statement, values }: Parameters<typeof execute>[1],
-  signal: AbortSignal,
-): Promise<void> {
+export async function dropAll(c: Coordinator, orgId: string, one: Call, signal: AbortSignal): Promise<void> {
   for (let more = true; more && !signal.aborted; ) {
-    const one = call(statement, { ...values, limit: dropRows });
-    const [rows = []] = await runInOrg(c.db.sweepClient, orgId, [one]);
+    const [rows = []] = await runInOrg(c.db.sweepClient, orgId, [upTo(dropRows, one)]);
     more = rows.length === dropRows;
   }
 }

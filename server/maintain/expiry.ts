@@ -31,6 +31,12 @@ export class Expiry {
     this.#gate = startingGate(nowMs(), this.#limits);
   }
 
+  /** Told of every look, so that a time without any is seen, and of those that failed. */
+  looked(error?: unknown): void {
+    if (error === undefined) this.#apply({ type: "pass", nowMs: this.#nowMs() });
+    else if (isConnectionLost(error)) this.outage();
+  }
+
   /** The database could not be reached: who seems silent may only not have been heard. */
   outage(): void {
     this.#apply({ type: "outage", nowMs: this.#nowMs() });

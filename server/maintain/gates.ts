@@ -4,11 +4,11 @@ import { putGate, recountGates } from "../store/gates.ts";
 import { findOpenGates, findUncounted, readPausedOffers, wakePool } from "../store/queues.ts";
 import { call, runInOrg, transact } from "../store/statement.ts";
 
-/** How long a new gate is counted at each pass: exits that began before it do not know it. */
-const youngMs = 10 * 60_000;
-
-/** How old the count of any other gate may be. */
-const countIntervalMs = 5 * 60_000;
+/**
+ * How long a new gate is counted at each pass, as exits that began before it do not know it, and how old the count of
+ * any other gate may be.
+ */
+export const gateAges = { youngMs: 10 * 60_000, oldMs: 5 * 60_000 } as const;
 
 /** What the sweeps of gates work with. */
 export interface GateParts {
@@ -36,7 +36,7 @@ export async function openGates(c: Coordinator, orgId: string): Promise<void> {
 /** Counts the use of gates anew where it may be wrong. */
 export async function countGates(c: Coordinator, orgId: string): Promise<void> {
   const [rows = []] = await runInOrg(c.db.sweepClient, orgId, [
-    call(findUncounted, { org: orgId, young: youngMs, old: countIntervalMs }),
+    call(findUncounted, { org: orgId, young: gateAges.youngMs, old: gateAges.oldMs }),
   ]);
   if (rows.length === 0) return;
   const keys = rows.map((row) => String(row["key"]));

@@ -4,9 +4,11 @@ import type { Log } from "../domain/context.ts";
 export interface Loop {
   readonly name: string;
   /** Time between the end of a pass and the next one; varies by a tenth. */
-  readonly intervalMs: number;
+  readonly intervalMs: number | (() => number);
   /** One pass. What fails is logged; the next pass tries again. */
   readonly pass: (signal: AbortSignal) => Promise<void>;
+  /** Resolves when nothing runs any more that passes began and did not wait for. */
+  readonly ended?: () => Promise<void>;
 }
 
 /** Runs loops until the signal aborts. Resolves when the last pass has ended. */
@@ -14,15 +16,18 @@ export async function runLoops(loops: readonly Loop[], log: Log, signal: AbortSi
   await Promise.all(loops.map((loop) => runLoop(loop, log, signal)));
 }
 
-async function runLoop({ name, intervalMs, pass }: Loop, log: Log, signal: AbortSignal): Promise<void> {
+async function runLoop(loop: Loop, log: Log, signal: AbortSignal): Promise<void> {
+  const { name, intervalMs, pass } = loop;
   while (!signal.aborted) {
     try {
       await pass(signal);
     } catch (error) {
       if (!signal.aborted) log.warn({ err: error, loop: name }, "a sweep failed; the next pass tries again");
     }
-    await pause(intervalMs * (0.9 + 0.2 * Math.random()), signal);
+    const waitMs = typeof intervalMs === "number" ? intervalMs : intervalMs();
+    await pause(waitMs * (0.9 + 0.2 * Math.random()), signal);
   }
+  await loop.ended?.();
 }
 
 /** Resolves after a time, or when the signal aborts. */

@@ -10,6 +10,21 @@ interface StandingParts {
 }
 
 /**
+ * Whether the links of an org here are not as a look found their workers. Those of disabled workers end, and are not
+ * among the links then.
+ */
+export function isStandingOld(
+  { dispatcher }: Pick<StandingParts, "dispatcher">,
+  orgId: string,
+  found: { readonly disabled: readonly string[]; readonly quarantined: readonly string[] },
+): boolean {
+  const links = dispatcher.linksOf(orgId);
+  if (found.disabled.some((workerId) => links.has(workerId))) return true;
+  const quarantined = new Set(found.quarantined);
+  return links.values().some((link) => link.isQuarantined !== quarantined.has(link.workerId));
+}
+
+/**
  * Reads which workers of the links here are quarantined or disabled, whichever coordinator found out, or was told. A
  * claim asks the store anyhow; this saves it from planning for links that get nothing.
  */

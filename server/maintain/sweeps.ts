@@ -6,20 +6,22 @@ import { systemCaller } from "../domain/keys.ts";
 import { lossWindowMs } from "../domain/rules/liveness.ts";
 import type { LinkSession } from "../link/session.ts";
 import { keepChangesMs } from "../store/changes.ts";
-import { readCluster, upsertCoordinator } from "../store/coordinators.ts";
+import { forgetCoordinators, upsertCoordinator } from "../store/coordinators.ts";
 import { inOrg } from "../store/database.ts";
 import { cancelsOf, leasesOf } from "../store/held-leases.ts";
+import { look } from "../store/look.ts";
 import { listOrgs } from "../store/orgs.ts";
 import { call, runInOrg } from "../store/statement.ts";
 import { dropChanges, dropExpiredKeys, findOverdue, foldTallies, sweepRows } from "../store/sweeps.ts";
 import { dropLosses } from "../store/worker-losses.ts";
 import { pushCommands } from "./commands.ts";
-import { dropAll, lapseAvoids, promoteDueJobs, sweepOnce } from "./due.ts";
+import { dropAll, dropRows, lapseAvoids, promoteDueJobs, upTo } from "./due.ts";
 import type { Expiry } from "./expiry.ts";
-import { countGates, openGates, withdrawAllOffers } from "./gates.ts";
+import { countGates, gateAges, openGates, withdrawAllOffers } from "./gates.ts";
+import { Lookout, type Sweep, where } from "./lookout.ts";
 import type { Loop } from "./loop.ts";
 import type { ReleaseSweep } from "./releases.ts";
-import { refreshStanding } from "./standing.ts";
+import { isStandingOld, refreshStandingOf } from "./standing.ts";
 
 /** What the sweeps work with. */
 export interface SweepParts {
@@ -43,50 +45,132 @@ export interface SweepParts {
 /** The loops of a coordinator. Each is right when any number of coordinators run it at once. */
 export function sweeps(parts: SweepParts): Loop[] {
   const { coordinator: c } = parts;
-  const { expiry } = parts;
-  const eachOrg =
-    (body: (orgId: string, signal: AbortSignal) => Promise<void>) => async (signal: AbortSignal) => {
-      for (const { orgId } of await listOrgs(c.db.sweep)) {
-        if (signal.aborted) return;
-        // What fails for one org is not the others' loss.
-        await body(orgId, signal).catch((error: unknown) =>
-          c.log.warn({ err: error, orgId }, "a sweep of an org failed; the next pass tries again"),
-        );
-      }
-    };
+  const lookout = new Lookout({
+    sweeps: orgSweeps(parts),
+    look: (aheadMs) => look(c.db.sweep, { coordinatorId: c.coordinatorId, ...gateAges, aheadMs }),
+    activity: () => c.db.uses(),
+    looked: (error) => parts.expiry.looked(error),
+    nowMs: parts.nowMs,
+    log: c.log,
+  });
   return [
-    { name: "due", intervalMs: 250, pass: eachOrg((orgId, signal) => promoteDueJobs(c, orgId, signal)) },
-    { name: "pauses", intervalMs: 250, pass: eachOrg((orgId) => openGates(c, orgId)) },
-    { name: "gates", intervalMs: 5_000, pass: eachOrg((orgId) => countGates(c, orgId)) },
+    lookout.loop(),
     { name: "withdrawals", intervalMs: 1_000, pass: () => withdrawAllOffers(parts) },
-    {
-      name: "releases",
-      intervalMs: 250,
-      pass: eachOrg((orgId, signal) => parts.releases.drain(orgId, signal)),
-    },
-    { name: "avoids", intervalMs: 1_000, pass: eachOrg((orgId) => lapseAvoids(c, orgId)) },
-    { name: "expiry", intervalMs: 1_000, pass: eachOrg((orgId) => expiry.pass(orgId)) },
-    { name: "deadlines", intervalMs: 1_000, pass: eachOrg((orgId) => cancelOverdue(c, orgId)) },
     { name: "links", intervalMs: 1_000, pass: async () => checkLinks(parts) },
     { name: "peers", intervalMs: 2_000, pass: () => parts.checkPeers() },
-    { name: "commands", intervalMs: 1_000, pass: () => pushAllCommands(parts) },
-    { name: "standing", intervalMs: 1_000, pass: () => refreshStanding(parts) },
-    { name: "cancels", intervalMs: 1_000, pass: () => pushAllCancels(parts) },
-    { name: "leases", intervalMs: 5_000, pass: () => reconcileAllLeases(parts) },
-    { name: "ready", intervalMs: 1_000, pass: () => refreshReady(parts) },
     { name: "coordinator", intervalMs: 5_000, pass: () => showLife(parts) },
     { name: "partitions", intervalMs: 3_600_000, pass: () => parts.ensurePartitions() },
+    { name: "retention", intervalMs: 60_000, pass: (signal) => keepToRetention(c, signal) },
+  ];
+}
+
+/** Least times between passes of what is repeated while it stands: a little less than a second, and than five. */
+const eachSecondMs = 700;
+const eachFiveSecondsMs = 4_500;
+
+/** The sweeps that go by what a look saw. */
+export function orgSweeps(parts: SweepParts): Sweep[] {
+  const { coordinator: c, dispatcher, expiry, releases } = parts;
+  const linked = (orgId: string) => dispatcher.linksOf(orgId).size > 0;
+  let wereReady: readonly string[] = [];
+  return [
     {
-      name: "retention",
-      intervalMs: 60_000,
-      pass: eachOrg(async (orgId, signal) => {
-        await sweepOnce(c, orgId, call(foldTallies, { org: orgId, tally: c.newId() }));
-        await dropAll(c, orgId, call(dropChanges, { org: orgId, keep: keepChangesMs }), signal);
-        await dropAll(c, orgId, call(dropExpiredKeys, { org: orgId }), signal);
-        await sweepOnce(c, orgId, call(dropLosses, { org: orgId, window: lossWindowMs }));
-      }),
+      name: "due",
+      spacingMs: 0,
+      orgs: where((work) => work.isDue),
+      pass: (orgId, signal) => promoteDueJobs(c, orgId, signal),
+    },
+    {
+      name: "pauses",
+      spacingMs: 0,
+      orgs: where((work) => work.hasOpenGates),
+      pass: (orgId) => openGates(c, orgId),
+    },
+    {
+      name: "releases",
+      spacingMs: 0,
+      orgs: where((work) => work.hasReleases),
+      pass: (orgId, signal) => releases.drain(orgId, signal),
+    },
+    {
+      name: "gates",
+      spacingMs: eachFiveSecondsMs,
+      orgs: where((work) => work.hasUncountedGates),
+      pass: (orgId) => countGates(c, orgId),
+    },
+    {
+      name: "avoids",
+      spacingMs: eachSecondMs,
+      orgs: where((work) => work.hasAvoids),
+      pass: (orgId) => lapseAvoids(c, orgId),
+    },
+    {
+      name: "expiry",
+      spacingMs: eachSecondMs,
+      // Links that vanish together are counted over all orgs, also those that hold nothing.
+      orgs: (seen) => {
+        const isAnyLeased = seen.orgs.values().some((work) => work.isLeased);
+        return where((work) => isAnyLeased && (work.isLeased || work.isLinked))(seen);
+      },
+      pass: (orgId) => expiry.pass(orgId),
+    },
+    {
+      name: "deadlines",
+      spacingMs: eachSecondMs,
+      orgs: where((work) => work.isOverdue),
+      pass: (orgId) => cancelOverdue(c, orgId),
+    },
+    {
+      name: "commands",
+      spacingMs: eachSecondMs,
+      orgs: where((work) => work.hasCommands),
+      pass: (orgId) => pushCommands(parts, orgId),
+    },
+    {
+      name: "standing",
+      spacingMs: eachSecondMs,
+      orgs: (seen) =>
+        dispatcher
+          .orgs()
+          .filter((orgId) => isStandingOld(parts, orgId, seen.orgs.get(orgId) ?? nothingHeldBack)),
+      pass: (orgId) => refreshStandingOf(parts, orgId),
+    },
+    {
+      name: "cancels",
+      spacingMs: eachSecondMs,
+      orgs: where((work) => work.hasCancels),
+      pass: (orgId) => pushCancels(parts, orgId),
+    },
+    {
+      name: "leases",
+      spacingMs: eachFiveSecondsMs,
+      // What is stored and not known here, and what is known here and not stored.
+      orgs: ({ orgs }) =>
+        dispatcher.orgs().filter((orgId) => orgs.get(orgId)?.isLeased || holdsLeases(dispatcher, orgId)),
+      pass: (orgId) => reconcileLeases(parts, orgId),
+    },
+    {
+      name: "ready",
+      spacingMs: eachSecondMs,
+      // Once more when nothing is ready any more, so that what was known of it goes.
+      orgs: (seen) => {
+        const ready = [...where((work, orgId) => work.isReady && linked(orgId))(seen)];
+        const due = new Set([...ready, ...wereReady]);
+        wereReady = ready;
+        return due;
+      },
+      pass: (orgId) => dispatcher.refresh(orgId),
     },
   ];
+}
+
+const nothingHeldBack = { disabled: [], quarantined: [] };
+
+function holdsLeases(dispatcher: Dispatcher, orgId: string): boolean {
+  return dispatcher
+    .linksOf(orgId)
+    .values()
+    .some((link) => link.held.size > 0);
 }
 
 /** Repeats the cancels of an org's links here until they are acknowledged. */
@@ -124,18 +208,6 @@ function checkLinks(parts: SweepParts): void {
   parts.prunePolls();
 }
 
-async function pushAllCancels(parts: SweepParts): Promise<void> {
-  for (const orgId of parts.dispatcher.orgs()) await pushCancels(parts, orgId);
-}
-
-async function pushAllCommands(parts: SweepParts): Promise<void> {
-  for (const orgId of parts.dispatcher.orgs()) await pushCommands(parts, orgId);
-}
-
-async function refreshReady({ dispatcher }: SweepParts): Promise<void> {
-  for (const orgId of dispatcher.orgs()) await dispatcher.refresh(orgId);
-}
-
 /**
  * What the links of an org here count as held, against the store. Another coordinator, or an operator, may have taken
  * a lease away; a claim may have been committed whose answer was lost.
@@ -169,17 +241,35 @@ export async function reconcileLeases(
   await Promise.all(old.map((row) => byWorker.get(row.workerId)?.adopt(row)));
 }
 
-async function reconcileAllLeases(parts: SweepParts): Promise<void> {
-  for (const orgId of parts.dispatcher.orgs()) await reconcileLeases(parts, orgId);
+async function showLife({ coordinator, sessions, apiAddress, sawEpoch }: SweepParts): Promise<void> {
+  const { coordinatorId, db } = coordinator;
+  sawEpoch(await upsertCoordinator(db.sweep, { coordinatorId, apiAddress, links: sessions.size }));
 }
 
-async function showLife({ coordinator, sessions, apiAddress, sawEpoch }: SweepParts): Promise<void> {
-  await upsertCoordinator(coordinator.db.sweep, {
-    coordinatorId: coordinator.coordinatorId,
-    apiAddress,
-    links: sessions.size,
-  });
-  sawEpoch((await readCluster(coordinator.db.sweep)).epoch);
+async function keepToRetention(c: Coordinator, signal: AbortSignal): Promise<void> {
+  await forgetCoordinators(c.db.sweep);
+  for (const { orgId } of await listOrgs(c.db.sweep)) {
+    if (signal.aborted) return;
+    // What fails for one org is not the others' loss.
+    await dropOld(c, orgId, signal).catch((error: unknown) =>
+      c.log.warn({ err: error, orgId }, "retention of an org failed; the next pass tries again"),
+    );
+  }
+}
+
+// One transaction, where there is not much to drop.
+async function dropOld(c: Coordinator, orgId: string, signal: AbortSignal): Promise<void> {
+  const drops = [
+    call(dropChanges, { org: orgId, keep: keepChangesMs }),
+    call(dropExpiredKeys, { org: orgId }),
+  ];
+  const dropped = await runInOrg(c.db.sweepClient, orgId, [
+    ...drops.map((one) => upTo(dropRows, one)),
+    call(foldTallies, { org: orgId, tally: c.newId() }),
+    call(dropLosses, { org: orgId, window: lossWindowMs }),
+  ]);
+  const many = drops.filter((_, index) => dropped[index]?.length === dropRows);
+  for (const one of many) await dropAll(c, orgId, one, signal);
 }
 
 // Nothing of it is on its way to the store.

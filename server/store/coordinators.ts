@@ -4,15 +4,21 @@ import { and, eq, gt, lt, ne, sql } from "./drizzle.ts";
 import { clock } from "./names.ts";
 import { cluster, coordinators } from "./schema-fleet.ts";
 
-/** Shows that a coordinator lives; forgets those that have not for an hour. */
+/** Shows that a coordinator lives. Returns the cluster's epoch. */
 export async function upsertCoordinator(
   db: PostgresJsDatabase,
   row: { readonly coordinatorId: string; readonly apiAddress: string; readonly links: number },
-): Promise<void> {
-  await db
+): Promise<number> {
+  const [shown] = await db
     .insert(coordinators)
     .values({ ...row, version, seenAt: clock })
-    .onConflictDoUpdate({ target: coordinators.coordinatorId, set: { ...row, seenAt: clock } });
+    .onConflictDoUpdate({ target: coordinators.coordinatorId, set: { ...row, seenAt: clock } })
+    .returning({ epoch: sql`(select ${cluster.epoch} from ${cluster})`.mapWith(Number) });
+  return shown?.epoch ?? 0;
+}
+
+/** Forgets coordinators that have not shown life for an hour. */
+export async function forgetCoordinators(db: PostgresJsDatabase): Promise<void> {
   await db.delete(coordinators).where(lt(coordinators.seenAt, sql`${clock} - interval '1 hour'`));
 }
 

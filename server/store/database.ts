@@ -23,6 +23,8 @@ export interface Database {
   readonly hot: HotPool;
   /** Sweeps that work by prepared statements. */
   readonly sweepClient: HotPool;
+  /** How many uses of `app`, `hot` and `sweepClient` have ended: whatever was committed is among them. */
+  uses(): number;
   /** Closes all connections, waiting up to 5 s for what runs. */
   close(): Promise<void>;
 }
@@ -49,6 +51,7 @@ export function openDatabase(options: {
     sweep: drizzle(poolClient(sweep)),
     hot,
     sweepClient,
+    uses: () => app.uses + hot.uses + sweepClient.uses,
     async close() {
       await Promise.all([app, beats, sweep, sweepClient, hot].map((one) => one.end(5)));
     },

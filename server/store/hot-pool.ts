@@ -22,11 +22,17 @@ export class HotPool {
   readonly #waiting: Waiting[] = [];
   #free: number;
   #isEnded = false;
+  #uses = 0;
 
   /** @param options `isDrizzle`: rows are read as Drizzle expects them. */
   constructor(options: ConnectionOptions & { readonly size: number; readonly isDrizzle: boolean }) {
     this.#options = options;
     this.#free = options.size;
+  }
+
+  /** How many uses have ended. */
+  get uses(): number {
+    return this.#uses;
   }
 
   /**
@@ -56,6 +62,7 @@ export class HotPool {
       throw new ConnectionLostError(`the database did not answer within ${timeoutMs} ms`, { cause });
     } finally {
       clearTimeout(timer);
+      this.#uses++;
       this.#release(connection);
     }
   }

@@ -211,29 +211,16 @@ export async function drainLink(
 }
 
 /**
- * Renews links, whatever their orgs, in one statement. Returns those that are still their workers' links; of two
+ * Renews links, whatever their orgs, in one statement that is its own transaction. Returns those that are still their workers' links; of two
  * links of one worker in one call that is one at most.
  */
 export async function renewLinks<
   T extends { readonly orgId: string; readonly workerId: string; readonly linkEpoch: number },
 >(db: PostgresJsDatabase, held: readonly T[]): Promise<Set<T>> {
   const orgIds = [...new Set(held.map((one) => one.orgId))];
-  const asked = sql`unnest(${array(held.map((one) => one.workerId))}::uuid[],
-    ${array(held.map((one) => one.linkEpoch))}::bigint[]) as asked(worker_id, link_epoch)`;
-  const rows = await inOrgs(db, orgIds, (tx) =>
-    tx
-      .update(links)
-      .set({ seenAt: clock, isAttached: true })
-      .from(asked)
-      .where(
-        and(
-          inArray(links.orgId, orgIds),
-          sql`${links.workerId} = asked.worker_id and ${links.linkEpoch} = asked.link_epoch`,
-        ),
-      )
-      .returning({ workerId: links.workerId, linkEpoch: links.linkEpoch }),
-  );
-  const current = new Map(rows.map((row) => [row.workerId, row.linkEpoch]));
+  const rows = await db.execute(sql`select * from muster.renew_links(${array(orgIds)}::uuid[],
+    ${array(held.map((one) => one.workerId))}::uuid[], ${array(held.map((one) => one.linkEpoch))}::bigint[])`);
+  const current = new Map(rows.map((row) => [String(row["worker"]), Number(row["epoch"])]));
   return new Set(held.filter((one) => current.get(one.workerId) === one.linkEpoch));
 }
 

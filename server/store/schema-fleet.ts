@@ -79,7 +79,13 @@ export const workers = muster.table(
     host: text("host").notNull().default(""),
     createdAt: at("created_at").notNull().default(now),
   },
-  (t) => [primaryKey({ columns: [t.orgId, t.workerId] }), uniqueIndex("workers_by_name").on(t.orgId, t.name)],
+  (t) => [
+    primaryKey({ columns: [t.orgId, t.workerId] }),
+    uniqueIndex("workers_by_name").on(t.orgId, t.name),
+    index("workers_held_back")
+      .on(t.orgId, t.workerId)
+      .where(sql`disabled_at is not null or quarantined_at is not null`),
+  ],
 );
 
 /** The live link of each worker. */

@@ -104,6 +104,9 @@ export const jobQueue = muster.table(
       .where(sql`state = 3`),
     index("job_queue_waiting").on(t.orgId, t.state, t.jobId).where(sql`state in (1, 2, 6)`),
     index("job_queue_wake").on(t.orgId, t.wakeAt).where(sql`wake_at is not null`),
+    index("job_queue_avoiding")
+      .on(t.orgId, t.jobId)
+      .where(sql`state = 3 and (wake_at is not null or losses > 0)`),
     index("job_queue_deadline").on(t.orgId, t.deadline).where(sql`deadline is not null`),
     index("job_queue_leased").on(t.orgId, t.workerId).where(sql`worker_id is not null`),
     index("job_queue_cancel").on(t.orgId, t.jobId).where(sql`cancel_requested_at is not null`),

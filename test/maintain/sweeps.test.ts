@@ -8,7 +8,7 @@ import { JobState } from "../../server/domain/rules/states.ts";
 import { dropAll, lapseAvoids, promoteDueJobs, sweepOnce } from "../../server/maintain/due.ts";
 import { Expiry } from "../../server/maintain/expiry.ts";
 import { ReleaseSweep } from "../../server/maintain/releases.ts";
-import { sweeps } from "../../server/maintain/sweeps.ts";
+import { orgSweeps } from "../../server/maintain/sweeps.ts";
 import { call } from "../../server/store/statement.ts";
 import { dropChanges, dropExpiredKeys, foldTallies } from "../../server/store/sweeps.ts";
 import {
@@ -166,9 +166,9 @@ describe("a deadline", () => {
       ensurePartitions: async () => {},
       sawEpoch: () => {},
     };
-    await sweeps(parts)
+    await orgSweeps(parts)
       .find(({ name }) => name === "deadlines")
-      ?.pass(signal());
+      ?.pass(orgId, signal());
     expect(await read(waiting)).toMatchObject({ state: JobState.cancelled, reason: "the deadline passed" });
     expect(await read(running)).toMatchObject({ state: JobState.running, isCancelRequested: true });
   });

@@ -1,0 +1,83 @@
+import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
+import { sql } from "./drizzle.ts";
+
+/** What an org has to be done now. Each says that the sweep of its name may find something, or that it finds nothing. */
+export interface OrgWork {
+  /** Jobs whose time has come. */
+  readonly isDue: boolean;
+  /** Gates whose pause is over, or that hold nothing back. */
+  readonly hasOpenGates: boolean;
+  readonly hasUncountedGates: boolean;
+  /** Ends of jobs that are yet to be taken to who depends on them. */
+  readonly hasReleases: boolean;
+  /** Ready jobs that may avoid workers. */
+  readonly hasAvoids: boolean;
+  /** Jobs whose deadline has passed. */
+  readonly isOverdue: boolean;
+  /** Workers, on any coordinator, hold leases. */
+  readonly isLeased: boolean;
+  /** Workers are attached to any coordinator. */
+  readonly isLinked: boolean;
+  readonly isReady: boolean;
+  /** Commands that workers of links of this coordinator have not acknowledged. */
+  readonly hasCommands: boolean;
+  /** Leases of such workers that somebody wants cancelled. */
+  readonly hasCancels: boolean;
+  /** Such workers that are disabled. */
+  readonly disabled: readonly string[];
+  /** Such workers that are quarantined. */
+  readonly quarantined: readonly string[];
+}
+
+/** What one look saw. */
+export interface Seen {
+  /** Orgs that have something to be done, or links. */
+  readonly orgs: ReadonlyMap<string, OrgWork>;
+  /** In how many milliseconds a job or a gate is due that is not yet, by the database's clock; null: not soon. */
+  readonly wakesInMs: number | null;
+}
+
+/** What a look asks. */
+export interface LookOptions {
+  readonly coordinatorId: string;
+  /** As in `findUncounted`. */
+  readonly youngMs: number;
+  readonly oldMs: number;
+  /** How far ahead `wakesInMs` looks. */
+  readonly aheadMs: number;
+}
+
+/** Looks at all orgs in one statement. For sweeps alone. */
+export async function look(
+  sweep: PostgresJsDatabase,
+  { coordinatorId, youngMs, oldMs, aheadMs }: LookOptions,
+): Promise<Seen> {
+  const rows = await sweep.execute(
+    sql`select * from muster.look(${coordinatorId}::uuid, ${youngMs}::bigint, ${oldMs}::bigint, ${aheadMs}::bigint)`,
+  );
+  const wakes = rows.flatMap((row) => (row["wakes_in_ms"] === null ? [] : [Number(row["wakes_in_ms"])]));
+  return {
+    orgs: new Map(rows.map((row) => [String(row["org"]), workOf(row)])),
+    wakesInMs: wakes.length > 0 ? Math.min(...wakes) : null,
+  };
+}
+
+function workOf(row: Record<string, unknown>): OrgWork {
+  const is = (name: string) => row[name] === true;
+  const ids = (name: string) => (Array.isArray(row[name]) ? row[name].map(String) : []);
+  return {
+    isDue: is("is_due"),
+    hasOpenGates: is("has_open_gates"),
+    hasUncountedGates: is("has_uncounted_gates"),
+    hasReleases: is("has_releases"),
+    hasAvoids: is("has_avoids"),
+    isOverdue: is("is_overdue"),
+    isLeased: is("is_leased"),
+    isLinked: is("is_linked"),
+    isReady: is("is_ready"),
+    hasCommands: is("has_commands"),
+    hasCancels: is("has_cancels"),
+    disabled: ids("disabled"),
+    quarantined: ids("quarantined"),
+  };
+}
