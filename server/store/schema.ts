@@ -105,7 +105,7 @@ export const jobQueue = muster.table(
     index("job_queue_waiting").on(t.orgId, t.state, t.jobId).where(sql`state in (1, 2, 6)`),
     index("job_queue_wake").on(t.orgId, t.wakeAt).where(sql`wake_at is not null`),
     index("job_queue_avoiding")
-      .on(t.orgId, t.jobId)
+      .on(t.orgId, t.losses)
       .where(sql`state = 3 and (wake_at is not null or losses > 0)`),
     index("job_queue_deadline").on(t.orgId, t.deadline).where(sql`deadline is not null`),
     index("job_queue_leased").on(t.orgId, t.workerId).where(sql`worker_id is not null`),

@@ -1,14 +1,15 @@
-CREATE INDEX "job_queue_avoiding" ON "muster"."job_queue" USING btree ("org_id","job_id") WHERE state = 3 and (wake_at is not null or losses > 0);--> statement-breakpoint
+CREATE INDEX "job_queue_avoiding" ON "muster"."job_queue" USING btree ("org_id","losses") WHERE state = 3 and (wake_at is not null or losses > 0);--> statement-breakpoint
 CREATE INDEX "workers_held_back" ON "muster"."workers" USING btree ("org_id","worker_id") WHERE disabled_at is not null or quarantined_at is not null;
 --> statement-breakpoint
--- What every org has to do now, in one statement: each probe is one of an index. Row-level security holds: an org is
--- looked at as that org. A sweep finds its rows by the same conditions; here they may be wider, never narrower.
+-- What every org has to do now, in one statement. Row-level security holds: an org is looked at as that org. A sweep
+-- finds its rows by the same conditions; here they may be wider, never narrower. Each probe of the queue asks for the
+-- first row in the order of the one index that is meant: without sorts no statistics can choose another way.
 CREATE FUNCTION "muster"."look"("coordinator" uuid, "young_ms" bigint, "old_ms" bigint, "ahead_ms" bigint)
 RETURNS TABLE ("org" uuid, "is_due" boolean, "has_open_gates" boolean, "has_uncounted_gates" boolean, "has_releases" boolean,
 	"has_avoids" boolean, "is_overdue" boolean, "is_leased" boolean, "is_linked" boolean, "is_ready" boolean,
 	"has_commands" boolean, "has_cancels" boolean, "disabled" uuid[], "quarantined" uuid[], "wakes_in_ms" float8)
 LANGUAGE plpgsql VOLATILE
-SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
 	one uuid;
@@ -18,34 +19,37 @@ BEGIN
 	FOR one IN SELECT o.org_id FROM muster.orgs o LOOP
 		EXECUTE format('SET LOCAL muster.org = %L; SET LOCAL muster.orgs = %L', one, '{' || one || '}');
 		RETURN QUERY SELECT seen.* FROM (SELECT one AS org,
-			EXISTS (SELECT FROM muster.job_queue x WHERE x.org_id = one AND x.wake_at <= now_at AND x.state IN (2, 6)) AS is_due,
+			coalesce(wake.job_at <= now_at, false) AS is_due,
 			EXISTS (SELECT FROM muster.gates g WHERE g.org_id = one AND (g.resume_at <= now_at
 				OR (g.paused_at IS NULL AND g.max_used IS NULL AND g.rate_jobs IS NULL))) AS has_open_gates,
 			EXISTS (SELECT FROM muster.gates g WHERE g.org_id = one
 				AND (g.created_at > now_at - young_ms * interval '1 millisecond'
 					OR g.counted_at < now_at - old_ms * interval '1 millisecond')) AS has_uncounted_gates,
 			EXISTS (SELECT FROM muster.releases r WHERE r.org_id = one) AS has_releases,
-			EXISTS (SELECT FROM muster.job_queue x WHERE x.org_id = one AND x.state = 3
-				AND (x.wake_at IS NOT NULL OR x.losses > 0)) AS has_avoids,
-			EXISTS (SELECT FROM muster.job_queue x WHERE x.org_id = one AND x.deadline <= now_at
-				AND x.cancel_requested_at IS NULL) AS is_overdue,
-			EXISTS (SELECT FROM muster.job_queue x WHERE x.org_id = one AND x.worker_id IS NOT NULL) AS is_leased,
+			(SELECT true FROM muster.job_queue x WHERE x.org_id = one AND x.state = 3
+				AND (x.wake_at IS NOT NULL OR x.losses > 0) ORDER BY x.losses LIMIT 1) AS has_avoids,
+			coalesce((SELECT x.deadline FROM muster.job_queue x WHERE x.org_id = one AND x.deadline IS NOT NULL
+				AND x.cancel_requested_at IS NULL ORDER BY x.deadline LIMIT 1) <= now_at, false) AS is_overdue,
+			(SELECT true FROM muster.job_queue x WHERE x.org_id = one AND x.worker_id IS NOT NULL
+				ORDER BY x.worker_id LIMIT 1) AS is_leased,
 			EXISTS (SELECT FROM muster.links k WHERE k.org_id = one AND k.is_attached) AS is_linked,
-			EXISTS (SELECT FROM muster.job_queue x WHERE x.org_id = one AND x.state = 3) AS is_ready,
+			(SELECT true FROM muster.job_queue x WHERE x.org_id = one AND x.state = 3
+				ORDER BY x.shape_id LIMIT 1) AS is_ready,
 			EXISTS (SELECT FROM muster.commands c JOIN muster.links k ON k.org_id = one AND k.worker_id = c.worker_id
 				WHERE c.org_id = one AND k.coordinator_id = coordinator) AS has_commands,
 			EXISTS (SELECT FROM muster.job_queue x JOIN muster.links k ON k.org_id = one AND k.worker_id = x.worker_id
 				WHERE x.org_id = one AND x.cancel_requested_at IS NOT NULL AND k.coordinator_id = coordinator) AS has_cancels,
-			back.disabled, back.quarantined, wake.in_ms AS wakes_in_ms
+			back.disabled, back.quarantined,
+			(extract(epoch FROM least(CASE WHEN wake.job_at BETWEEN now_at AND soon THEN wake.job_at END, (SELECT min(g.resume_at)
+				FROM muster.gates g WHERE g.org_id = one AND g.resume_at BETWEEN now_at AND soon)) - now_at) * 1000)::float8
+				AS wakes_in_ms
 		FROM (SELECT array_agg(w.worker_id) FILTER (WHERE w.disabled_at IS NOT NULL) AS disabled,
 				array_agg(w.worker_id) FILTER (WHERE w.quarantined_at IS NOT NULL) AS quarantined
 			FROM muster.workers w JOIN muster.links k ON k.org_id = one AND k.worker_id = w.worker_id
 			WHERE w.org_id = one AND (w.disabled_at IS NOT NULL OR w.quarantined_at IS NOT NULL)
 				AND k.coordinator_id = coordinator) back,
-			(SELECT (extract(epoch FROM least(
-				(SELECT min(x.wake_at) FROM muster.job_queue x WHERE x.org_id = one AND x.wake_at > now_at AND x.wake_at <= soon),
-				(SELECT min(g.resume_at) FROM muster.gates g WHERE g.org_id = one AND g.resume_at > now_at AND g.resume_at <= soon)
-				) - now_at) * 1000)::float8 AS in_ms) wake) seen
+			(SELECT (SELECT x.wake_at FROM muster.job_queue x WHERE x.org_id = one AND x.wake_at IS NOT NULL AND x.state IN (2, 6)
+				ORDER BY x.wake_at LIMIT 1) AS job_at) wake) seen
 		WHERE seen.is_due OR seen.has_open_gates OR seen.has_uncounted_gates OR seen.has_releases OR seen.has_avoids
 			OR seen.is_overdue OR seen.is_leased OR seen.is_linked OR seen.is_ready OR seen.has_commands OR seen.has_cancels
 			OR seen.disabled IS NOT NULL OR seen.quarantined IS NOT NULL OR seen.wakes_in_ms IS NOT NULL;
