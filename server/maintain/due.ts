@@ -51,11 +51,6 @@ export async function lapseAvoids(c: Coordinator, orgId: string): Promise<void> 
   }
 }
 
-/** Executes one statement for an org in the sweeps' own role. */
-export async function sweepOnce(c: Coordinator, orgId: string, one: Call): Promise<void> {
-  await runInOrg(c.db.sweepClient, orgId, [one]);
-}
-
 /** Rows that one statement of retention drops: what fits well into the time of a use. */
 export const dropRows = 10_000;
 

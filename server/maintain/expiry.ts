@@ -42,6 +42,18 @@ export class Expiry {
     this.#apply({ type: "outage", nowMs: this.#nowMs() });
   }
 
+  /**
+   * Orgs to count again even while nobody holds a lease, for the counts of all orgs together: those with links that were
+   * never counted, and those where links vanished, or where none of them is left.
+   */
+  unsettled(linked: ReadonlySet<string>): string[] {
+    const { counts } = this.#gate;
+    const old = [...counts].flatMap(([orgId, { links, vanished }]) =>
+      vanished > 0 || (links > 0 && !linked.has(orgId)) ? [orgId] : [],
+    );
+    return [...old, ...[...linked].filter((orgId) => !counts.has(orgId))];
+  }
+
   /** One pass over an org. */
   async pass(orgId: string): Promise<void> {
     this.#apply({ type: "pass", nowMs: this.#nowMs() });

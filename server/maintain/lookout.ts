@@ -30,7 +30,7 @@ export interface LookoutParts {
 
 /** Time between two looks at most while something happens here, and when nothing does. */
 const busyMs = 250;
-const idleMs = 800;
+const idleMs = 900;
 
 /** How far ahead a look tells what becomes due: further than the next one. */
 const aheadMs = 2_000;
@@ -65,7 +65,10 @@ export class Lookout {
     return {
       name: "look",
       // So that what becomes due in between is not late.
-      intervalMs: () => Math.min(busyMs, Math.max(1, this.#dueMs - this.#parts.nowMs())),
+      intervalMs: () => {
+        const nextMs = Math.min(this.#dueMs, this.#lookedMs + idleMs) - this.#parts.nowMs();
+        return Math.min(busyMs, Math.max(1, nextMs));
+      },
       pass: (signal) => this.pass(signal),
       ended: () => this.#attempts.ended(),
     };

@@ -6,7 +6,7 @@ import { readStanding } from "../store/disabled-workers.ts";
 /** What looking at the standing of workers needs. */
 interface StandingParts {
   readonly coordinator: Pick<Coordinator, "db">;
-  readonly dispatcher: Pick<Dispatcher, "orgs" | "linksOf" | "wake">;
+  readonly dispatcher: Pick<Dispatcher, "linksOf" | "wake">;
 }
 
 /**
@@ -25,14 +25,10 @@ export function isStandingOld(
 }
 
 /**
- * Reads which workers of the links here are quarantined or disabled, whichever coordinator found out, or was told. A
- * claim asks the store anyhow; this saves it from planning for links that get nothing.
+ * Reads which workers of the links of an org here are quarantined or disabled, whichever coordinator found out, or was
+ * told. A claim asks the store anyhow; this saves it from planning for links that get nothing. The link of a disabled
+ * worker ends.
  */
-export async function refreshStanding(parts: StandingParts): Promise<void> {
-  for (const orgId of parts.dispatcher.orgs()) await refreshStandingOf(parts, orgId);
-}
-
-/** The same for one org. The link of a disabled worker ends. */
 export async function refreshStandingOf(
   { coordinator, dispatcher }: StandingParts,
   orgId: string,

@@ -71,7 +71,6 @@ const eachFiveSecondsMs = 4_500;
 /** The sweeps that go by what a look saw. */
 export function orgSweeps(parts: SweepParts): Sweep[] {
   const { coordinator: c, dispatcher, expiry, releases } = parts;
-  const linked = (orgId: string) => dispatcher.linksOf(orgId).size > 0;
   let wereReady: readonly string[] = [];
   return [
     {
@@ -110,7 +109,8 @@ export function orgSweeps(parts: SweepParts): Sweep[] {
       // Links that vanish together are counted over all orgs, also those that hold nothing.
       orgs: (seen) => {
         const isAnyLeased = seen.orgs.values().some((work) => work.isLeased);
-        return where((work) => isAnyLeased && (work.isLeased || work.isLinked))(seen);
+        const linked = new Set(where((work) => work.isLeased || work.isLinked)(seen));
+        return new Set([...(isAnyLeased ? linked : []), ...expiry.unsettled(linked)]);
       },
       pass: (orgId) => expiry.pass(orgId),
     },
@@ -154,7 +154,7 @@ export function orgSweeps(parts: SweepParts): Sweep[] {
       spacingMs: eachSecondMs,
       // Once more when nothing is ready any more, so that what was known of it goes.
       orgs: (seen) => {
-        const ready = [...where((work, orgId) => work.isReady && linked(orgId))(seen)];
+        const ready = [...where((work, orgId) => work.isReady && dispatcher.linksOf(orgId).size > 0)(seen)];
         const due = new Set([...ready, ...wereReady]);
         wereReady = ready;
         return due;

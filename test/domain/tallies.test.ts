@@ -18,9 +18,9 @@ import { setPullRequestState } from "../../server/domain/pull-requests.ts";
 import { setQueueLimits } from "../../server/domain/queues.ts";
 import { JobState } from "../../server/domain/rules/states.ts";
 import type { LeaseEvent } from "../../server/domain/rules/transitions.ts";
-import { lapseAvoids, promoteDueJobs, sweepOnce } from "../../server/maintain/due.ts";
+import { lapseAvoids, promoteDueJobs } from "../../server/maintain/due.ts";
 import { openGates } from "../../server/maintain/gates.ts";
-import { call } from "../../server/store/statement.ts";
+import { call, runInOrg } from "../../server/store/statement.ts";
 import { foldTallies } from "../../server/store/sweeps.ts";
 import { tallyCounts, tallyOf } from "../../server/store/tallies.ts";
 import {
@@ -207,7 +207,7 @@ async function world(random: () => number) {
     () => lapseAvoids(c, orgId),
     () => openGates(c, orgId),
     () => drainReleases(c, orgId, null),
-    () => sweepOnce(c, orgId, call(foldTallies, { org: orgId, tally: c.newId() })),
+    () => runInOrg(c.db.sweepClient, orgId, [call(foldTallies, { org: orgId, tally: c.newId() })]),
     async () => {
       const url = pick(urls);
       const state = pick(["open", "closed", "merged"] as const) ?? "open";

@@ -5,11 +5,11 @@ import { submitJob } from "../../server/domain/jobs.ts";
 import { createAcceptBatcher, createResultBatcher, endLeases } from "../../server/domain/leases.ts";
 import type { JobRequest } from "../../server/domain/rules/job-spec.ts";
 import { JobState } from "../../server/domain/rules/states.ts";
-import { dropAll, lapseAvoids, promoteDueJobs, sweepOnce } from "../../server/maintain/due.ts";
+import { dropAll, lapseAvoids, promoteDueJobs } from "../../server/maintain/due.ts";
 import { Expiry } from "../../server/maintain/expiry.ts";
 import { ReleaseSweep } from "../../server/maintain/releases.ts";
 import { orgSweeps } from "../../server/maintain/sweeps.ts";
-import { call } from "../../server/store/statement.ts";
+import { call, runInOrg } from "../../server/store/statement.ts";
 import { dropChanges, dropExpiredKeys, foldTallies } from "../../server/store/sweeps.ts";
 import {
   createTestDatabase,
@@ -121,6 +121,26 @@ describe("expiry", () => {
   });
 });
 
+describe("the count of an org's links", () => {
+  test("is taken again until no vanished link is in it, and once more when all links are gone", async () => {
+    const { orgId, offered } = await org();
+    const { jobId } = await offered("one");
+    await db.advanceClock(16_000);
+    const expiry = new Expiry(testCoordinator(db, { config: { outageGraceMs: 0 } }), () => performance.now());
+    const linked = new Set([orgId]);
+    expect([expiry.unsettled(new Set()), expiry.unsettled(linked)]).toEqual([[], [orgId]]);
+    await expiry.pass(orgId);
+    expect(expiry.unsettled(linked)).toEqual([orgId]);
+    await db.admin`update muster.links set seen_at = muster.muster_clock() where org_id = ${orgId}`;
+    await expiry.pass(orgId);
+    expect([expiry.unsettled(linked), expiry.unsettled(new Set())]).toEqual([[], [orgId]]);
+    await db.admin`update muster.links set is_attached = false where org_id = ${orgId}`;
+    await db.admin`delete from muster.job_queue where job_id = ${jobId}`;
+    await expiry.pass(orgId);
+    expect(expiry.unsettled(new Set())).toEqual([]);
+  });
+});
+
 describe("a lost job", () => {
   test("goes back to its worker when there is no other, and avoids it while there is", async () => {
     const { orgId, dispatcher, read, offered } = await org();
@@ -196,10 +216,12 @@ describe("retention", () => {
     const ended = { submitted: 1, succeeded: 1, ready: 0, offered: 0, running: 0 };
     // The submit, the claim and the result.
     expect((await sums())[0]).toEqual({ ...ended, rows: 3 });
+    const fold = () =>
+      runInOrg(c.db.sweepClient, orgId, [call(foldTallies, { org: orgId, tally: c.newId() })]);
     await db.advanceClock(120_000);
-    await sweepOnce(c, orgId, call(foldTallies, { org: orgId, tally: c.newId() }));
+    await fold();
     expect((await sums())[0]).toMatchObject(ended);
-    await sweepOnce(c, orgId, call(foldTallies, { org: orgId, tally: c.newId() }));
+    await fold();
     expect((await sums())[0]).toEqual({ ...ended, rows: 1 });
     const changes = () => db.admin`select count(*)::int as n from muster.changes where org_id = ${orgId}`;
     expect((await changes())[0]?.["n"]).toBeGreaterThan(0);
