@@ -141,7 +141,9 @@ async function reportFailure(
     stderr.write(renderReport(report, paintFor(paintLevel({ isTty: stderr.isTTY === true, noColor, env }))));
   }
   if (wantsStack(argv) && error instanceof Error && report.exitCode === exitCodes.unexpected) {
-    stderr.write(`${error.stack ?? error.message}\n`);
+    const { sanitizeLines } = await import("./output/sanitize.ts");
+    // It begins with the message, which others may have written.
+    stderr.write(`${sanitizeLines(error.stack ?? error.message)}\n`);
   }
   return report.exitCode;
 }

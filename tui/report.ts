@@ -3,7 +3,7 @@ import { readError } from "@muster/client/errors";
 import { CliError, type Violation } from "./errors.ts";
 import { exitCodes } from "./exit-codes.ts";
 import type { Paint } from "./output/paint.ts";
-import { sanitize } from "./output/sanitize.ts";
+import { escapeJson, sanitize } from "./output/sanitize.ts";
 import { durationToMs, showDuration } from "./output/time.ts";
 import { Interrupted } from "./surroundings.ts";
 
@@ -60,10 +60,11 @@ export function renderReport(report: ErrorReport, paint: Paint): string {
   return `${lines.join("\n")}\n`;
 }
 
-/** The report for programs: one line, one JSON object. */
+/** The report for programs: one line, one JSON object. Who reads along on a terminal is safe, too. */
 export function renderReportJson(report: ErrorReport): string {
   const { exitCode: _, retryAfterMs, ...error } = report;
-  return `${JSON.stringify({ error: { ...error, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) } })}\n`;
+  const whole = { error: { ...error, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) } };
+  return `${escapeJson(JSON.stringify(whole))}\n`;
 }
 
 function reportCliError(error: CliError): ErrorReport {
