@@ -262,8 +262,10 @@ class JobWatch {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#ring = resolve;
     const timer = setTimeout(resolve, leftMs);
-    signal.addEventListener("abort", () => resolve(), { once: true });
+    const aborted = () => resolve();
+    signal.addEventListener("abort", aborted, { once: true });
     await promise;
     clearTimeout(timer);
+    signal.removeEventListener("abort", aborted);
   }
 }

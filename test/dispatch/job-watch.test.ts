@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Feed } from "../../server/dispatch/feed.ts";
 import { type JobWatchEvent, watchJobs } from "../../server/dispatch/job-watch.ts";
@@ -36,7 +37,7 @@ function start(watches: Watches, orgId: string, pageSize: number) {
     if (done === true) throw new TypeError("the watch ended");
     return value;
   };
-  return { next, stop: () => stop.abort() };
+  return { next, stop: () => stop.abort(), signal: stop.signal };
 }
 
 /** Inserts ready jobs, tells the feed of them, and resolves when it has told its followers. */
@@ -146,5 +147,19 @@ test("nothing is told of jobs beyond the page, and they are not read", async () 
   const coming = next();
   advance(15_000);
   expect((await coming).type).toBe("alive");
+  stop();
+});
+
+test("a watcher that stays leaves nothing behind at each wait", async () => {
+  const { feed, watches } = open();
+  const orgId = await db.orgId();
+  const { next, stop, signal } = start(watches, orgId, 5);
+  expect((await next()).type).toBe("snapshot");
+  for (let n = 0; n < 5; n++) {
+    const told = next();
+    await submit(feed, orgId, 1);
+    expect((await told).type).toBe("delta");
+  }
+  expect(getEventListeners(signal, "abort")).toEqual([]);
   stop();
 });
