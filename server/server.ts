@@ -50,6 +50,7 @@ import { metricsRoute } from "./rpc/metrics.ts";
 import { OpenStreams } from "./rpc/open-streams.ts";
 import { reflectSchema } from "./rpc/reflection.ts";
 import { apiRoutes, apiServices } from "./rpc/routes.ts";
+import { watchKeys } from "./rpc/stream-keys.ts";
 import { githubWebhookRoute } from "./rpc/webhooks.ts";
 import { hasPeers, readCluster, removeCoordinator } from "./store/coordinators.ts";
 import { openDatabase } from "./store/database.ts";
@@ -274,7 +275,7 @@ async function start(
         schema,
       }),
       gate,
-      interceptors: [streams.interceptor],
+      interceptors: [streams.interceptor, watchKeys((token, id) => authenticate(keys, token, id))],
       extraRoutes: [
         createArtifactRoute({ store: artifacts, signer, log }),
         metricsRoute(counters, admitsMetrics),

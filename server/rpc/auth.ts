@@ -38,8 +38,11 @@ export async function admitCall(
   context.values.set(callerKey, caller);
 }
 
-// What is told apart here depends on the header alone, so it tells nothing about keys.
-function bearerToken(header: string | null): string {
+/**
+ * The key in an authorization header; KEY_INVALID when it has none. What is told apart here depends on the header
+ * alone, so it tells nothing about keys.
+ */
+export function bearerToken(header: string | null): string {
   if (header === null || header.trim() === "") {
     throw new DomainError("KEY_INVALID", { message: "The call has no key" });
   }
