@@ -84,6 +84,7 @@ class JobWatch {
   #failure: { readonly error: unknown } | null = null;
   #isReading = true;
   #changedMs = Number.NEGATIVE_INFINITY;
+  #lookedMs = Number.NEGATIVE_INFINITY;
   #revision = "";
   #told = { counts: "", tokens: "" };
   #ring: () => void = () => {};
@@ -129,7 +130,9 @@ class JobWatch {
       }
       if (this.#failure !== null) throw this.#failure.error;
       const dueMs = this.#isTimed ? Math.min(progressAtMs, timedAtMs) : progressAtMs;
-      await this.#wait({ leastMs: spokeMs + intervalMs - nowMs(), mostMs: dueMs - nowMs() }, signal);
+      // What changes without a word to say is looked at no more often.
+      const leastMs = Math.max(spokeMs, this.#lookedMs) + intervalMs - nowMs();
+      await this.#wait({ leastMs, mostMs: dueMs - nowMs() }, signal);
       if (signal.aborted) return;
       if (this.#resetCause !== null) {
         next = { type: "reset", cause: this.#resetCause };
@@ -236,6 +239,7 @@ class JobWatch {
     this.#isReading = true;
     const result = await readOrgByIndex(this.#watches.coordinator.db.app, listing.orgId, body);
     this.#isReading = false;
+    this.#lookedMs = this.#watches.nowMs();
     this.#revision = this.#page.revisionAt(feedRevision);
     for (const jobId of this.#pending) if (!this.#page.holdsPlace(jobId)) this.#pending.delete(jobId);
     return result;

@@ -5,7 +5,7 @@ import { type JobWatchEvent, watchJobs } from "../../server/dispatch/job-watch.t
 import { createWatches, type Watches } from "../../server/dispatch/watches.ts";
 import { listingOf } from "../../server/domain/job-lists.ts";
 import type { Database } from "../../server/store/database.ts";
-import { anyJob } from "../../server/store/job-lists.ts";
+import { anyJob, type JobFilter } from "../../server/store/job-lists.ts";
 import { createTestDatabase, type TestDatabase, testCoordinator } from "../support/database.ts";
 import { insertJob } from "../support/rows.ts";
 
@@ -26,11 +26,27 @@ function open() {
   return { feed, watches, advance };
 }
 
-function start(watches: Watches, orgId: string, pageSize: number) {
+/** The same database, telling when a transaction begins. */
+function counted(app: Database["app"], began: () => void): Database["app"] {
+  return new Proxy(app, {
+    get(target, name) {
+      if (name === "transaction") began();
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
+function start(
+  watches: Watches,
+  orgId: string,
+  pageSize: number,
+  { filter = anyJob, intervalMs = 50 }: { readonly filter?: JobFilter; readonly intervalMs?: number } = {},
+) {
   const stop = new AbortController();
-  const list = { filter: anyJob, order: "newest-first", isLastPage: false, pageToken: "", pageSize } as const;
+  const list = { filter, order: "newest-first", isLastPage: false, pageToken: "", pageSize } as const;
   const listing = listingOf(orgId, list);
-  const request = { listing, isCounted: false, resumeRevision: "", intervalMs: 50 };
+  const request = { listing, isCounted: false, resumeRevision: "", intervalMs };
   const events = watchJobs(watches, request, stop.signal);
   const next = async (): Promise<JobWatchEvent> => {
     const { value, done } = await events.next();
@@ -108,21 +124,47 @@ test("an org has so many places for watchers, and one that is left is free", asy
   for (const { stop } of [second, stranger, third]) stop();
 });
 
+test("what changes and says nothing to the watcher is looked at once an interval", async () => {
+  const feed = new Feed(db.database);
+  const orgId = await db.orgId();
+  // The snapshot is none.
+  let looks = -1;
+  const { promise: looked, resolve } = Promise.withResolvers<void>();
+  const app = counted(db.database.app, () => {
+    if (++looks === 1) resolve();
+  });
+  // The interval has passed by the time that the watcher begins to wait.
+  let atMs = 0;
+  let isJumping = false;
+  const nowMs = () => {
+    const now = atMs;
+    if (isJumping) atMs += 12_000;
+    isJumping = false;
+    return now;
+  };
+  const watches = createWatches({ ...testCoordinator(db), db: { ...db.database, app } }, feed, nowMs);
+  const filter = { ...anyJob, kind: "none.such" };
+  const { next, stop } = start(watches, orgId, 5, { filter, intervalMs: 10_000 });
+  expect((await next()).type).toBe("snapshot");
+  isJumping = true;
+  const coming = next().catch(() => undefined);
+  await submit(feed, orgId, 1);
+  await looked;
+  for (let n = 0; n < 5; n++) await submit(feed, orgId, 1);
+  expect(looks).toBe(1);
+  stop();
+  await coming;
+});
+
 test("the feed of an org is read once, however many watch", async () => {
   const { watches } = open();
   const orgId = await db.orgId();
   let readings = 0;
   // Each reading of the feed begins a transaction.
-  const counting: Database = {
-    ...db.database,
-    app: new Proxy(db.database.app, {
-      get(target, name) {
-        if (name === "transaction") readings++;
-        const value: unknown = Reflect.get(target, name);
-        return typeof value === "function" ? value.bind(target) : value;
-      },
-    }),
-  };
+  const app = counted(db.database.app, () => {
+    readings++;
+  });
+  const counting: Database = { ...db.database, app };
   const feed = new Feed(counting);
   const many = Array.from({ length: 30 }, () => start({ ...watches, feed }, orgId, 5));
   await Promise.all(many.map(({ next }) => next()));
