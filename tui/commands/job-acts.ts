@@ -105,7 +105,7 @@ export async function actOnMany(call: Call, many: ManyJobs): Promise<number> {
     count: found,
     command: many.command,
   });
-  const total = await actOnPages(call, many, found);
+  const total = await actOnPages(call, many, found, dry.matched?.atLeast === true);
   show(call, many, create(ActOnJobsResponseSchema, { ...total, matched: dry.matched }));
   if (total.skipped === 0) return exitCodes.done;
   throw new CliError(
@@ -128,7 +128,7 @@ interface Total {
   failures: ActOnJobsResponse["failures"];
 }
 
-async function actOnPages(call: Call, many: ManyJobs, found: number): Promise<Total> {
+async function actOnPages(call: Call, many: ManyJobs, found: number, isAtLeast: boolean): Promise<Total> {
   const total: Total = { done: 0, skipped: 0, failures: [] };
   const progress = startProgress(call, found);
   const add = (answer: ActOnJobsResponse): void => {
@@ -147,6 +147,8 @@ async function actOnPages(call: Call, many: ManyJobs, found: number): Promise<To
     }
   }
   const ids = "ids" in many.jobs ? many.jobs.ids : await matchingIds(call, many.jobs.filter);
+  // By ids the coordinator has no count to hold them against.
+  if (ids.length > found && !isAtLeast) throw countChanged(found, ids.length);
   const { size, pauseMs } = paceOf(many.rate);
   for (let at = 0; at < ids.length; at += size) {
     if (at > 0 && pauseMs > 0) await setTimeout(pauseMs, undefined, { signal: call.signal });
@@ -156,6 +158,14 @@ async function actOnPages(call: Call, many: ManyJobs, found: number): Promise<To
 }
 
 const mostFailures = 20;
+
+function countChanged(confirmed: number, matched: number): CliError {
+  return new CliError(`${showCounted(matched, "job")} match, and ${showCount(confirmed)} were confirmed`, {
+    reason: "COUNT_CHANGED",
+    exitCode: exitCodes.conflict,
+    suggestion: "Look at what matches now, and confirm that count.",
+  });
+}
 
 /** How many at a time, and how long between: one by one, where that is at most one a second. */
 export function paceOf(rate: Rate | undefined): { readonly size: number; readonly pauseMs: number } {

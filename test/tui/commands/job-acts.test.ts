@@ -213,6 +213,20 @@ describe("dlq", () => {
   ])("paces %o", (rate, pace) => expect(paceOf(rate)).toEqual(pace));
 });
 
+test("an act at a rate reaches no more jobs than were confirmed", async () => {
+  addJobs(3, JobState.DEAD);
+  const push = peer.asked.push.bind(peer.asked);
+  // Another one dies as soon as they were counted.
+  peer.asked.push = (...asked) => {
+    queueMicrotask(() => addJobs(1, JobState.DEAD));
+    return push(...asked);
+  };
+  const ran = await run("dlq", "retry", "--filter", "kind:a", "--rate", "100/s", "--confirm", "3");
+  expect(ran.stderr).toContain("4 jobs match, and 3 were confirmed (COUNT_CHANGED)");
+  expect(ran.exitCode).toBe(5);
+  expect(new Set(states())).toEqual(new Set([JobState.DEAD]));
+});
+
 describe("lease", () => {
   test("list, get and revoke", async () => {
     peer.addJob({
