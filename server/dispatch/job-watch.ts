@@ -183,9 +183,8 @@ class JobWatch {
     if (this.#isTimed) return { type: "reset", cause: "time" };
     // All that the page is read with, and no less: what comes later the feed tells.
     const resumed = await this.#read(async (tx) => {
-      const seen = await readSeenChanges(tx, listing.orgId, known.feedRevision, { limit: mostMissed + 1 });
+      const seen = await readSeenChanges(tx, listing.orgId, known.feedRevision, { mostJobs: mostMissed });
       if ("resetCause" in seen) return seen;
-      if (seen.jobIds.length > mostMissed) return { resetCause: "behind" as const };
       return this.#page.resume(tx, seen.jobIds, known.end);
     });
     if ("resetCause" in resumed) return { type: "reset", cause: resumed.resetCause };

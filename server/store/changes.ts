@@ -90,25 +90,35 @@ export function readChanges(
 }
 
 /**
- * The jobs of all changes after a revision that the transaction sees, committed below others that still run or not:
- * at most so many. The cause of a reset when it cannot be told.
+ * The jobs of all changes after a revision that the transaction sees, committed below others that still run or not.
+ * The cause of a reset when it cannot be told: `behind` with more than `mostJobs`, or with so many changes that
+ * reading them all would be the work of a list and more.
  */
 export async function readSeenChanges(
   tx: Tx,
   orgId: string,
   revision: string,
-  { limit }: { readonly limit: number },
-): Promise<{ readonly jobIds: readonly string[] } | { readonly resetCause: "too-old" | "other-epoch" }> {
+  { mostJobs }: { readonly mostJobs: number },
+): Promise<
+  { readonly jobIds: readonly string[] } | { readonly resetCause: "too-old" | "other-epoch" | "behind" }
+> {
   const { epoch } = await readHorizon(tx);
   const after = parseRevision(revision);
   if (after?.epoch !== epoch) return { resetCause: "other-epoch" };
   if (!(await isKept(tx, orgId, after.xid))) return { resetCause: "too-old" };
-  const rows = await tx.execute<{ id: string }>(sql`
-    select distinct j.id::text as id from ${changes}, unnest(${changes.jobIds}) as j(id)
-    where ${changes.orgId} = ${orgId}::uuid
-      and (${changes.xid}, ${changes.n}) > (${String(after.xid)}::xid8, ${after.n}::smallint) limit ${limit}`);
+  const rows = await tx.execute<{ id: string; seen: number }>(sql`
+    with seen as materialized (
+      select j.id from ${changes}, unnest(${changes.jobIds}) as j(id)
+      where ${changes.orgId} = ${orgId}::uuid
+        and (${changes.xid}, ${changes.n}) > (${String(after.xid)}::xid8, ${after.n}::smallint) limit ${mostSeen}
+    )
+    select distinct id::text as id, (select count(*) from seen)::int as seen from seen limit ${mostJobs + 1}`);
+  if (rows.length > mostJobs || (rows[0]?.seen ?? 0) >= mostSeen) return { resetCause: "behind" };
   return { jobIds: rows.map(({ id }) => id) };
 }
+
+/** Changes that are looked through for somebody who comes back. */
+const mostSeen = 20_000;
 
 /** The epoch, and the oldest transaction that still runs: what it and later ones commit comes later. */
 export async function readHorizon(tx: Tx): Promise<{ readonly epoch: number; readonly xmin: string }> {

@@ -41,12 +41,16 @@ function start(
   watches: Watches,
   orgId: string,
   pageSize: number,
-  { filter = anyJob, intervalMs = 50 }: { readonly filter?: JobFilter; readonly intervalMs?: number } = {},
+  {
+    filter = anyJob,
+    intervalMs = 50,
+    resumeRevision = "",
+  }: { readonly filter?: JobFilter; readonly intervalMs?: number; readonly resumeRevision?: string } = {},
 ) {
   const stop = new AbortController();
   const list = { filter, order: "newest-first", isLastPage: false, pageToken: "", pageSize } as const;
   const listing = listingOf(orgId, list);
-  const request = { listing, isCounted: false, resumeRevision: "", intervalMs };
+  const request = { listing, isCounted: false, resumeRevision, intervalMs };
   const events = watchJobs(watches, request, stop.signal);
   const next = async (): Promise<JobWatchEvent> => {
     const { value, done } = await events.next();
@@ -204,4 +208,27 @@ test("a watcher that stays leaves nothing behind at each wait", async () => {
   }
   expect(getEventListeners(signal, "abort")).toEqual([]);
   stop();
+});
+
+test("a watcher that comes back after very many changes, even of one job, starts anew", async () => {
+  const { feed, watches } = open();
+  const orgId = await db.orgId();
+  const [jobId = ""] = await submit(feed, orgId, 1);
+  const first = start(watches, orgId, 5);
+  const snapshot = await first.next();
+  if (snapshot.type !== "snapshot") throw new TypeError(snapshot.type);
+  first.stop();
+  const { revision: resumeRevision } = snapshot.page;
+  const change = (times: number) => db.admin`
+    insert into muster.changes (org_id, n, job_ids, states, attempts, worker_ids)
+    select ${orgId}, 1, array_fill(${jobId}::uuid, array[${times}::int]), array_fill(3::smallint, array[${times}::int]),
+      array_fill(0, array[${times}::int]), array_fill(${jobId}::uuid, array[${times}::int])`;
+  await change(100);
+  const second = start(watches, orgId, 5, { resumeRevision });
+  expect((await second.next()).type).toBe("delta");
+  second.stop();
+  await change(20_000);
+  const third = start(watches, orgId, 5, { resumeRevision });
+  expect(await third.next()).toEqual({ type: "reset", cause: "behind" });
+  third.stop();
 });
