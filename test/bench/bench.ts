@@ -1,6 +1,7 @@
 import { seededRandom } from "../chaos/random.ts";
 import { simulate } from "../dispatch/simulation.ts";
 import { compare, compareTimes } from "./comparison.ts";
+import { benchConsole } from "./console.ts";
 import { benchFairShare } from "./fair-share.ts";
 import { readFlags } from "./flags.ts";
 import { fullRun } from "./full-run.ts";
@@ -71,6 +72,16 @@ const commands: Readonly<Record<string, () => Promise<Result>>> = {
     })),
   }),
   simulation: async () => simulated(),
+  console: () =>
+    benchConsole({
+      jobs: flags.number("--jobs", 100_000),
+      changes: flags.number("--changes", 1_000),
+      seconds: flags.number("--seconds", 30),
+      columns: flags.number("--columns", 160),
+      rows: flags.number("--rows", 50),
+      starts: flags.number("--starts", 5),
+      log,
+    }),
 };
 
 const what = flags.what ?? "all";

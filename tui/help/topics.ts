@@ -41,6 +41,7 @@ function environmentLines(): string[] {
       ["MUSTER_CLIENT_CONFIG", "your configuration file, instead of the one below XDG_CONFIG_HOME"],
       ["MUSTER_WORKER_KEY_FILE", "worker run: file that holds the worker's key; as --key-file"],
       ["MUSTER_WORKER_KEY", "worker run: the worker's key itself"],
+      ["MUSTER_TOP_FRAMES", "top: file that it appends to how long each frame took, in JSON lines"],
       ["NO_COLOR", "set to anything: no colours; as --no-color, MUSTER_NO_COLOR"],
       ["FORCE_COLOR", "set to 1: colours also where output is no terminal"],
       ["NODE_EXTRA_CA_CERTS", "file of further authorities (PEM) that https addresses may be signed by"],

@@ -14,6 +14,7 @@ import { saveLines } from "./save.ts";
 import { TopScreen } from "./screen.tsx";
 import type { ContextChoice } from "./screens/contexts.ts";
 import { createViews } from "./screens/views.ts";
+import { openFrameLog } from "./shell/frame-log.ts";
 import { fileKeeper } from "./shell/keeper.ts";
 import { withoutMouse } from "./shell/mouse-input.ts";
 import { loadSettings } from "./shell/settings.ts";
@@ -99,9 +100,10 @@ export async function runTopScreen(call: Call, options: TopOptions): Promise<num
     },
   });
   for (const text of warnings) shown.shell.say({ text, kind: "warning" });
+  const frames = openFrameLog(env);
   const screen = render(
     <TopScreen
-      console={shown}
+      console={frames?.observe(shown) ?? shown}
       onSuspender={(given) => {
         suspend = given;
       }}
@@ -115,6 +117,7 @@ export async function runTopScreen(call: Call, options: TopOptions): Promise<num
       incrementalRendering: true,
       // Data is published 8 times a second at most; a key should not wait for the next of these frames.
       maxFps: 30,
+      ...(frames === undefined ? {} : { onRender: frames.rendered }),
       exitOnCtrlC: false,
       kittyKeyboard: { mode: "auto" },
       isScreenReaderEnabled: options.isLinear,
