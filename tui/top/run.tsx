@@ -123,8 +123,12 @@ export async function runTopScreen(call: Call, options: TopOptions): Promise<num
       isScreenReaderEnabled: options.isLinear,
     },
   );
-  // Ages on the screen grow also when nothing comes.
-  const clock = setInterval(() => shown.publisher.soon(), 1_000);
+  // Ages on the screen grow also when nothing comes; mostly a status does.
+  let drawn = shown.publisher.version();
+  const clock = setInterval(() => {
+    if (shown.publisher.version() === drawn) shown.publisher.soon();
+    drawn = shown.publisher.version();
+  }, 1_000);
   const signal = AbortSignal.any([call.signal, leaving.signal]);
   try {
     void identify(call, shown, signal);
