@@ -13,11 +13,25 @@ SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET j
 AS $$
 DECLARE
 	one uuid;
+	has_any boolean;
 	now_at timestamptz := muster.muster_clock();
 	soon timestamptz := now_at + ahead_ms * interval '1 millisecond';
 BEGIN
 	FOR one IN SELECT o.org_id FROM muster.orgs o LOOP
 		EXECUTE format('SET LOCAL muster.org = %L; SET LOCAL muster.orgs = %L', one, '{' || one || '}');
+		-- Most orgs have nothing at all, and are done with here.
+		SELECT EXISTS (SELECT FROM muster.job_queue x WHERE x.org_id = one) OR EXISTS (SELECT FROM muster.gates g WHERE g.org_id = one)
+			OR EXISTS (SELECT FROM muster.releases r WHERE r.org_id = one) OR EXISTS (SELECT FROM muster.commands c WHERE c.org_id = one)
+			OR EXISTS (SELECT FROM muster.workers w WHERE w.org_id = one AND (w.disabled_at IS NOT NULL OR w.quarantined_at IS NOT NULL))
+		INTO has_any;
+		IF NOT has_any THEN
+			IF EXISTS (SELECT FROM muster.links k WHERE k.org_id = one AND k.is_attached) THEN
+				org := one;
+				is_linked := true;
+				RETURN NEXT;
+			END IF;
+			CONTINUE;
+		END IF;
 		RETURN QUERY SELECT seen.* FROM (SELECT one AS org,
 			coalesce(wake.job_at <= now_at, false) AS is_due,
 			EXISTS (SELECT FROM muster.gates g WHERE g.org_id = one AND (g.resume_at <= now_at
