@@ -25,7 +25,8 @@ export interface LinksResult {
 }
 
 const heartbeatMs = 5_000;
-const linksPerProcess = 5_000;
+// Their keys are one argument, which may have 128 KiB.
+const linksPerProcess = 1_500;
 
 /** Attaches idle workers to one coordinator, each on a connection of its own, and looks at it for some seconds. */
 export async function measureLinks(
