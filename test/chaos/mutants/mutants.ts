@@ -137,8 +137,8 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: "server/maintain/sweeps.ts",
-        find: '{ name: "ready", intervalMs: 1_000,',
-        put: '{ name: "ready", intervalMs: 86_400_000,',
+        find: "pass: (orgId) => dispatcher.refresh(orgId),",
+        put: "pass: async () => {},",
       },
     ],
     detector: {
@@ -180,8 +180,8 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: "server/maintain/expiry.ts",
-        find: "if (isConnectionLost(error))",
-        put: "if (Date.now() < 0 && isConnectionLost(error))",
+        find: 'this.#apply({ type: "outage", nowMs: this.#nowMs() });',
+        put: 'if (Date.now() < 0) this.#apply({ type: "outage", nowMs: this.#nowMs() });',
       },
     ],
     detector: {
