@@ -147,9 +147,10 @@ export class Leases {
     this.#options.changed();
   }
 
-  /** Accepts of exclusive jobs are committed. */
+  /** Accepts of exclusive jobs are committed. What lay about while this process was stopped proves nothing any more. */
   confirmed(ack: OfferAck): void {
-    for (const ref of ack.leases) {
+    const isTooLate = this.#options.clock.nowMs() >= this.#exclusiveDeadlineMs;
+    for (const ref of isTooLate ? [] : ack.leases) {
       const lease = this.#held.get(ref.leaseId);
       if (lease?.phase === "unconfirmed") this.#start(lease);
     }

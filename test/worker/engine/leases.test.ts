@@ -146,6 +146,21 @@ describe("offers", () => {
     expect(bench.all("start")).toHaveLength(1);
   });
 
+  test("starts no exclusive job on a confirmation that lay about while the link was silent for too long", async () => {
+    const bench = await EngineBench.attached();
+    const lease = await bench.offer({ exclusive: true });
+    await bench.clock.advance(5_000);
+    bench.link.echoes = false;
+    // As after a stop of the whole process: what had come before is read first.
+    await bench.clock.advance(14_100);
+    await bench.push({ case: "offerAck", value: { leases: [lease] } });
+    expect(bench.all("start")).toEqual([]);
+    // The next link asks what became of it.
+    bench.link.echoes = true;
+    await bench.clock.advance(1_500);
+    expect(bench.all("start")).toHaveLength(1);
+  });
+
   test("gives an exclusive job up before the coordinator may, when the link is silent", async () => {
     const bench = await EngineBench.attached();
     const lease = await bench.offer({ exclusive: true });
