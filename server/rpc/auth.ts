@@ -29,7 +29,7 @@ export async function admitCall(
   { authenticate, reflection }: AdmitParts,
 ): Promise<void> {
   const { service, method } = context;
-  const access = accessTo(service.typeName, method.name, reflection);
+  const access = accessTo(method, reflection);
   if (access === undefined) throw new Error(`no access is laid down for ${service.typeName}/${method.name}`);
   if (access === "anybody") return;
   const caller = await authenticate(bearerToken(context.requestHeader.get("authorization")), requestId);

@@ -1,3 +1,6 @@
+import type { DescMethod } from "@bufbuild/protobuf";
+import { getOption, hasOption } from "@bufbuild/protobuf";
+import { access as accessOption, Scope } from "@muster/client/v1/access";
 import type { KeyScope } from "../domain/keys.ts";
 
 /** What a method asks of the caller: nothing, a valid key, or a key with any one of these scopes. */
@@ -6,120 +9,17 @@ export type Access = "anybody" | "any-key" | readonly [KeyScope, ...KeyScope[]];
 /** Who may read the schema by reflection; health is for anybody. */
 export type ReflectionMode = "on" | "off" | "authenticated";
 
-/**
- * Access to every method of the API, by service and method. A method that is not here may be called by nobody,
- * and a test fails. Workers submit child jobs under a lease that they hold, which the verb checks.
- */
-export const methodAccess: Readonly<Record<string, Readonly<Record<string, Access>>>> = {
-  "muster.v1.JobService": {
-    SubmitJob: ["submit", "work"],
-    GetJob: ["read"],
-    ListJobs: ["read"],
-    CancelJob: ["submit", "operate"],
-    RetryJob: ["submit", "operate"],
-    ParkJob: ["operate"],
-    UnparkJob: ["operate"],
-    WaitJob: ["read"],
-    WatchJob: ["read"],
-    ListAttempts: ["read"],
-    ListJobEvents: ["read"],
-    ListDeadLetters: ["read"],
-    DiscardDeadLetter: ["operate"],
-    ListDeadLetterGroups: ["read"],
-    UpdateJob: ["operate"],
-    DeleteJob: ["operate"],
-    ActOnJobs: ["operate"],
-  },
-  "muster.v1.BatchService": {
-    SubmitBatch: ["submit", "work"],
-    GetBatch: ["read"],
-    ListBatches: ["read"],
-    WaitBatch: ["read"],
-  },
-  "muster.v1.WatchService": {
-    WatchChanges: ["read"],
-    ListChanges: ["read"],
-    WatchJobs: ["read"],
-    WatchWorkers: ["read"],
-    ListEvents: ["read"],
-  },
-  "muster.v1.StatusService": { GetStatus: ["read"], WatchStatus: ["read"] },
-  "muster.v1.ArtifactService": {
-    CreateArtifact: ["work"],
-    CommitArtifact: ["work"],
-    ListArtifacts: ["read"],
-    GetArtifactUrl: ["read"],
-  },
-  "muster.v1.ProjectService": {
-    PutProject: ["operate"],
-    ListProjects: ["read"],
-    GetProject: ["read"],
-    DeleteProject: ["operate"],
-    ListPullRequests: ["read"],
-    SetPullRequestState: ["operate", "work"],
-    GetWebhook: ["admin"],
-  },
-  "muster.v1.QueueService": {
-    ListQueues: ["read"],
-    GetQueue: ["read"],
-    SetQueueLimits: ["operate"],
-    PauseQueue: ["operate"],
-    ResumeQueue: ["operate"],
-  },
-  "muster.v1.SessionService": {
-    ListSessions: ["read"],
-    GetSession: ["read"],
-    SetPrimarySession: ["operate"],
-    ArchiveSession: ["operate"],
-    UnarchiveSession: ["operate"],
-    RemoveSession: ["operate"],
-    ListLinkedProjects: ["read"],
-  },
-  "muster.v1.ExplainService": {
-    ExplainJob: ["read"],
-    ExplainWorker: ["read"],
-    CheckWork: ["read", "work"],
-    ListAttention: ["read"],
-  },
-  "muster.v1.SettingsService": { GetSettings: ["read"], PutSettings: ["admin"] },
-  "muster.v1.WorkerAdminService": {
-    CreateWorker: ["admin"],
-    GetWorker: ["read"],
-    ListWorkers: ["read"],
-    DrainWorker: ["operate"],
-    ResumeWorker: ["operate"],
-    DisableWorker: ["operate"],
-    EnableWorker: ["operate"],
-    RemoveWorker: ["admin"],
-  },
-  "muster.v1.LeaseService": { ListLeases: ["read"], GetLease: ["read"], RevokeLease: ["operate"] },
-  "muster.v1.KeyService": {
-    WhoAmI: "any-key",
-    CreateKey: ["admin"],
-    ListKeys: ["admin"],
-    RevokeKey: ["admin"],
-  },
-  "muster.v1.AuditService": { ListAuditEntries: ["operate"] },
-  "muster.v1.SystemService": { GetSystem: ["read"], CheckServer: ["operate"], Lookup: ["read"] },
-  "muster.v1.WorkerService": {
-    Connect: ["work"],
-    Attach: ["work"],
-    Poll: ["work"],
-    Answer: ["work"],
-    Report: ["work"],
-    SubmitResults: ["work"],
-    Renew: ["work"],
-    ChangeLinks: ["work"],
-    ListParentResults: ["work"],
-  },
-};
-
-/** The access to a method; undefined when the table does not know it. */
-export function accessTo(service: string, method: string, reflection: ReflectionMode): Access | undefined {
+/** The access to a method, as the proto lays it down; undefined when it lays down nothing: nobody may call it. */
+export function accessTo(method: DescMethod, reflection: ReflectionMode): Access | undefined {
+  const service = method.parent.typeName;
   if (service === "grpc.health.v1.Health") return "anybody";
   if (service === "grpc.reflection.v1.ServerReflection") return reflectionAccess(reflection);
   if (service === "grpc.reflection.v1alpha.ServerReflection") return reflectionAccess(reflection);
-  return methodAccess[service]?.[method];
+  const known = accesses.get(method);
+  if (known !== undefined) return known;
+  const read = readAccess(method);
+  if (read !== undefined) accesses.set(method, read);
+  return read;
 }
 
 /** The first scope that is missing, or undefined when the key's scopes are enough. */
@@ -127,6 +27,30 @@ export function missingScope(access: readonly KeyScope[], held: readonly string[
   if (held.includes("admin") || access.some((scope) => held.includes(scope))) return undefined;
   return access[0];
 }
+
+// A call reads it; the descriptor's options are bytes until they are read.
+const accesses = new WeakMap<DescMethod, Access>();
+
+function readAccess(method: DescMethod): Access | undefined {
+  if (!hasOption(method, accessOption)) return undefined;
+  const { anyOf, anybody, anyKey } = getOption(method, accessOption);
+  const [first, ...others] = anyOf.map((scope) => scopeNames[scope]);
+  const said = [anybody, anyKey, first !== undefined].filter(Boolean).length;
+  if (said !== 1 || others.includes(undefined)) {
+    throw new Error(`${method.parent.typeName}/${method.name} must lay down one sort of access`);
+  }
+  if (anybody) return "anybody";
+  if (anyKey) return "any-key";
+  return first === undefined ? undefined : [first, ...others.filter((scope) => scope !== undefined)];
+}
+
+const scopeNames: { readonly [S in Scope]?: KeyScope } = {
+  [Scope.READ]: "read",
+  [Scope.SUBMIT]: "submit",
+  [Scope.WORK]: "work",
+  [Scope.OPERATE]: "operate",
+  [Scope.ADMIN]: "admin",
+};
 
 function reflectionAccess(mode: ReflectionMode): Access {
   return mode === "on" ? "anybody" : "any-key";

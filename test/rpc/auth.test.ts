@@ -1,15 +1,17 @@
-import { readFileSync } from "node:fs";
-import { glob } from "node:fs/promises";
 import { Code, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { readError } from "@muster/client/errors";
+import { Health } from "@muster/client/grpc/health";
+import { ServerReflection } from "@muster/client/grpc/reflection";
+import { ServerReflection as ServerReflectionAlpha } from "@muster/client/grpc/reflection-v1alpha";
 import { JobService } from "@muster/client/v1/job_service";
 import { afterEach, describe, expect, test } from "vitest";
 import type { Caller } from "../../server/domain/context.ts";
 import { type KeyScope, keyScopes } from "../../server/domain/keys.ts";
 import { callerOf } from "../../server/rpc/auth.ts";
 import type { ApiListener } from "../../server/rpc/listener.ts";
-import { accessTo, methodAccess, missingScope } from "../../server/rpc/scopes.ts";
+import { accessTo, missingScope } from "../../server/rpc/scopes.ts";
+import { apiServices, methodsWithoutAccess } from "../support/services.ts";
 import { jsonHeaders, listening as open, type Stubs, send, statusAnswer } from "./listening.ts";
 
 const opened: ApiListener[] = [];
@@ -33,52 +35,45 @@ async function failure(call: Promise<unknown>) {
   );
 }
 
-describe("the access table", () => {
-  test("knows every method of every service, and no other", async () => {
-    const declared: Record<string, string[]> = {};
-    for await (const file of glob("proto/muster/v1/*_service.proto")) {
-      const text = readFileSync(file, "utf8");
-      const service = /^service (\w+)/m.exec(text)?.[1] ?? "";
-      declared[`muster.v1.${service}`] = [...text.matchAll(/^ {2}rpc (\w+)/gm)].map(
-        (match) => match[1] ?? "",
-      );
-    }
-    const known = Object.entries(methodAccess).map(([service, methods]) => [
-      service,
-      Object.keys(methods).sort(),
+const services = await apiServices();
+const methods = services.flatMap((service) => service.methods);
+const asked = methods.map((method) => ({ method, access: accessTo(method, "on") }));
+
+describe("the access to methods", () => {
+  test("is laid down for every method of every service", async () => {
+    expect(methodsWithoutAccess(services)).toEqual([]);
+    expect(methodsWithoutAccess([...services, Health])).toEqual([
+      "grpc.health.v1.Health/Check",
+      "grpc.health.v1.Health/List",
+      "grpc.health.v1.Health/Watch",
     ]);
-    const all = Object.entries(declared).map(([service, methods]) => [service, methods.toSorted()]);
-    expect(Object.fromEntries(known)).toEqual(Object.fromEntries(all));
-    expect(all.length).toBeGreaterThan(8);
+    expect(asked.filter(({ access }) => access === undefined)).toEqual([]);
+    expect(services.length).toBeGreaterThan(8);
   });
 
-  test("asks every method for a scope, who calls for any key, and health and, by configuration, reflection for none", () => {
-    for (const [service, methods] of Object.entries(methodAccess)) {
-      for (const method of Object.keys(methods)) {
-        const access = accessTo(service, method, "on");
-        expect(Array.isArray(access) || `${service}/${method} ${access}`).toSatisfy(
-          (found) => found === true || found === "muster.v1.KeyService/WhoAmI any-key",
-        );
-      }
+  test("asks every method for a scope, but few", () => {
+    const others = asked.flatMap(({ method, access }) =>
+      Array.isArray(access) ? [] : [`${method.parent.typeName}/${method.name} ${String(access)}`],
+    );
+    expect(others).toEqual(["muster.v1.KeyService/WhoAmI any-key"]);
+  });
+
+  test("asks health and, by configuration, reflection for none", () => {
+    expect(accessTo(Health.method.check, "authenticated")).toBe("anybody");
+    for (const reflection of [ServerReflection, ServerReflectionAlpha]) {
+      const method = reflection.method.serverReflectionInfo;
+      expect(accessTo(method, "on")).toBe("anybody");
+      expect(accessTo(method, "authenticated")).toBe("any-key");
     }
-    expect(accessTo("grpc.health.v1.Health", "Check", "authenticated")).toBe("anybody");
-    for (const version of ["v1", "v1alpha"]) {
-      const service = `grpc.reflection.${version}.ServerReflection`;
-      expect(accessTo(service, "ServerReflectionInfo", "on")).toBe("anybody");
-      expect(accessTo(service, "ServerReflectionInfo", "authenticated")).toBe("any-key");
-    }
-    expect(accessTo("muster.v1.JobService", "Nothing", "on")).toBeUndefined();
   });
 
   test.each(keyScopes.map((scope) => [scope]))("scope %s opens exactly its methods", (scope: KeyScope) => {
-    for (const methods of Object.values(methodAccess)) {
-      for (const access of Object.values(methods)) {
-        if (access === "any-key") continue;
-        if (!Array.isArray(access)) throw new TypeError("every other method asks for a scope");
-        const opens = scope === "admin" || access.includes(scope);
-        expect(missingScope(access, [scope]) === undefined).toBe(opens);
-        expect(missingScope(access, [])).toBe(access[0]);
-      }
+    for (const { access } of asked) {
+      if (access === "any-key") continue;
+      if (!Array.isArray(access)) throw new TypeError("every other method asks for a scope");
+      const opens = scope === "admin" || access.includes(scope);
+      expect(missingScope(access, [scope]) === undefined).toBe(opens);
+      expect(missingScope(access, [])).toBe(access[0]);
     }
   });
 });

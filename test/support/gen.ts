@@ -3,6 +3,7 @@ import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { updateReadme } from "./readme.ts";
+import { apiServices, methodsWithoutAccess } from "./services.ts";
 
 // `npm run gen` makes everything that is generated; with `--check` it makes it
 // beside the tree and fails when the tree differs.
@@ -36,4 +37,9 @@ if (isCheck) {
   }
 } else {
   run("buf", "generate");
+}
+
+const open = methodsWithoutAccess(await apiServices());
+if (open.length > 0) {
+  throw new Error(`the proto does not say who may call ${open.join(", ")}: give each \`option (access)\``);
 }
