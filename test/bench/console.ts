@@ -122,7 +122,6 @@ export async function benchConsole(options: ConsoleOptions): Promise<Record<stri
       frameCpuP95Ms: at(cpu, 0.95),
       keyP50Ms: at(keyMs, 0.5),
       frames: frames.length,
-      lateFrames: frames.filter(({ isLate }) => isLate).length,
       keys: keyMs.length,
       loadedCpuPercent: round(loadedCpu, 1),
       idleRssMb: megabytes(idleRss),

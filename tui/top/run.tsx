@@ -10,6 +10,7 @@ import { didYouMean } from "../input/suggest.ts";
 import { paintLevel } from "../output/paint.ts";
 import { showClock, showCounted } from "../output/time.ts";
 import { interruption } from "../surroundings.ts";
+import { createRowWriter } from "./row-writer.ts";
 import { saveLines } from "./save.ts";
 import { TopScreen } from "./screen.tsx";
 import type { ContextChoice } from "./screens/contexts.ts";
@@ -100,10 +101,12 @@ export async function runTopScreen(call: Call, options: TopOptions): Promise<num
     },
   });
   for (const text of warnings) shown.shell.say({ text, kind: "warning" });
-  const frames = openFrameLog(env);
+  const plain = { console: shown, writer: createRowWriter((text) => stdout.write(text)) };
+  const drawn = openFrameLog(env)?.observe(plain.console, plain.writer) ?? plain;
   const screen = render(
     <TopScreen
-      console={frames?.observe(shown) ?? shown}
+      console={drawn.console}
+      writer={options.isLinear ? undefined : drawn.writer}
       onSuspender={(given) => {
         suspend = given;
       }}
@@ -114,20 +117,16 @@ export async function runTopScreen(call: Call, options: TopOptions): Promise<num
       stderr,
       interactive: true,
       alternateScreen: !options.isLinear,
-      incrementalRendering: true,
-      // Data is published 8 times a second at most; a key should not wait for the next of these frames.
-      maxFps: 30,
-      ...(frames === undefined ? {} : { onRender: frames.rendered }),
       exitOnCtrlC: false,
       kittyKeyboard: { mode: "auto" },
       isScreenReaderEnabled: options.isLinear,
     },
   );
   // Ages on the screen grow also when nothing comes; mostly a status does.
-  let drawn = shown.publisher.version();
+  let published = shown.publisher.version();
   const clock = setInterval(() => {
-    if (shown.publisher.version() === drawn) shown.publisher.soon();
-    drawn = shown.publisher.version();
+    if (shown.publisher.version() === published) shown.publisher.soon();
+    published = shown.publisher.version();
   }, 1_000);
   const signal = AbortSignal.any([call.signal, leaving.signal]);
   try {

@@ -1,17 +1,23 @@
 import { Box, Text, useApp, useInput, usePaste, useWindowSize } from "ink";
-import { memo, type ReactNode, useEffect, useSyncExternalStore } from "react";
+import { memo, type ReactNode, useEffect, useLayoutEffect, useSyncExternalStore } from "react";
+import type { RowWriter } from "./row-writer.ts";
 import { keyPresses } from "./shell/keys.ts";
 import type { Console } from "./shell/shell.ts";
 
 /** What the screen is given. */
 export interface TopScreenProps {
   readonly console: Pick<Console, "publisher" | "lines" | "press" | "paste">;
+  /** What shows the rows. Absent: Ink does, for a screen reader. */
+  readonly writer?: RowWriter | undefined;
   /** Takes what gives the terminal to an editor, as soon as it is there. */
   readonly onSuspender?: (suspend: (during: () => Promise<void>) => Promise<void>) => void;
 }
 
-/** The screen of `muster top`: one `<Text>` a row, drawn again when the console publishes or the window changes. */
-export function TopScreen({ console: shown, onSuspender }: TopScreenProps): ReactNode {
+/**
+ * The screen of `muster top`, drawn again when the console publishes or the window changes. Ink has the terminal: its
+ * modes, its size, keys and pastes; the rows go past it.
+ */
+export function TopScreen({ console: shown, writer, onSuspender }: TopScreenProps): ReactNode {
   const { columns, rows } = useWindowSize();
   const { suspendTerminal } = useApp();
   useSyncExternalStore(shown.publisher.subscribe, shown.publisher.version);
@@ -19,9 +25,17 @@ export function TopScreen({ console: shown, onSuspender }: TopScreenProps): Reac
     for (const press of keyPresses(input, key)) shown.press(press);
   });
   usePaste((text) => shown.paste(text));
-  useEffect(() => onSuspender?.((during) => suspendTerminal(during)), [onSuspender, suspendTerminal]);
-  // A frame as high as the window is always cleared whole on Windows consoles.
+  useEffect(
+    () =>
+      onSuspender?.((during) =>
+        writer === undefined ? suspendTerminal(during) : writer.away(() => suspendTerminal(during)),
+      ),
+    [onSuspender, suspendTerminal, writer],
+  );
+  // A frame as high as the window scrolls on Windows consoles.
   const height = process.platform === "win32" ? rows - 1 : rows;
+  useLayoutEffect(() => writer?.show(shown.lines(columns, height), columns));
+  if (writer !== undefined) return null;
   return (
     <Box flexDirection="column" width={columns} height={height} overflow="hidden">
       {shown.lines(columns, height).map((line, row) => (

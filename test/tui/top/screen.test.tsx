@@ -3,6 +3,7 @@ import { PassThrough } from "node:stream";
 import { stripVTControlCharacters } from "node:util";
 import { render } from "ink";
 import { afterEach, describe, expect, test } from "vitest";
+import { createRowWriter } from "../../../tui/top/row-writer.ts";
 import { TopScreen } from "../../../tui/top/screen.tsx";
 import { withoutMouse } from "../../../tui/top/shell/mouse-input.ts";
 import { makePeer } from "./peer.ts";
@@ -14,8 +15,8 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0)) await cleanup();
 });
 
-/** A terminal of a given size: what Ink writes arrives as frames, and keys and a new size can be sent. */
-function renderAt(columns: number, rows: number) {
+/** A terminal of a given size: what is written arrives as text and frames, and keys and a new size can be sent. */
+function renderAt(columns: number, rows: number, { isLinear = false } = {}) {
   const stdout = Object.assign(new PassThrough(), { isTTY: true, columns, rows });
   const stdin = Object.assign(new EventEmitter(), {
     isTTY: true,
@@ -44,11 +45,23 @@ function renderAt(columns: number, rows: number) {
       return lines;
     },
   };
-  const screen = render(<TopScreen console={shown} />, {
+  const writer = createRowWriter((rows) => stdout.write(rows));
+  let suspend: ((during: () => Promise<void>) => Promise<void>) | undefined;
+  const top = (
+    <TopScreen
+      console={shown}
+      writer={isLinear ? undefined : writer}
+      onSuspender={(given) => {
+        suspend = given;
+      }}
+    />
+  );
+  const screen = render(top, {
     stdout,
     stdin: asStdin(withoutMouse(stdin, one.console.mouse)),
     interactive: true,
-    alternateScreen: true,
+    alternateScreen: !isLinear,
+    isScreenReaderEnabled: isLinear,
     exitOnCtrlC: false,
     patchConsole: false,
   });
@@ -60,6 +73,7 @@ function renderAt(columns: number, rows: number) {
     one,
     frames,
     screen,
+    suspend: (during: () => Promise<void>) => suspend?.(during),
     text: () => text,
     press: (keys: string) => {
       stdin.pending.push(keys);
@@ -132,6 +146,27 @@ describe("TopScreen", () => {
     terminal.resize(110, 30);
     await terminal.shown("open pull requests: acme/web 5/5");
     expect(terminal.frames.at(-1)).toHaveLength(30);
+  });
+
+  test("leaves the terminal to an editor, and draws all of the screen afterwards", async () => {
+    const terminal = renderAt(80, 24);
+    await terminal.shown("kind:render");
+    let before = "";
+    await terminal.suspend(async () => {
+      before = terminal.text();
+      terminal.one.shell.say({ text: "meanwhile", kind: "info" });
+    });
+    expect(before).toContain("\u001b[?1049l");
+    const after = terminal.text().slice(before.length);
+    expect(after.indexOf("meanwhile")).toBeGreaterThan(after.indexOf("\u001b[?1049h"));
+    for (const line of terminal.frames.at(-1) ?? []) expect(after).toContain(line);
+  });
+
+  test("leaves the rows to Ink for a screen reader", async () => {
+    const terminal = renderAt(80, 24, { isLinear: true });
+    await terminal.shown("kind:render");
+    expect(terminal.text()).not.toContain("\u001b[?7l");
+    expect(terminal.text()).not.toContain("\u001b[?1049h");
   });
 
   test("gives the screen back", async () => {

@@ -1,26 +1,26 @@
 import { openSync, writeSync } from "node:fs";
+import type { RowWriter } from "../row-writer.ts";
 import type { Console } from "./shell.ts";
 
 /** A frame, as the file has it: one JSON line each. */
 export interface FrameLine {
   /** When it was written, in milliseconds of the clock that never steps (`process.hrtime`). */
   readonly atMs: number;
-  /** From the first of its lines to its last byte, in milliseconds; without what it waited for the frame before. */
+  /** From the first of its lines to its last byte, in milliseconds. */
   readonly workMs: number;
   /** CPU time of this process meanwhile, in milliseconds: what `workMs` is on a machine with nothing else to do. */
   readonly cpuMs: number;
   /** Keys pressed so far that it shows. */
   readonly keys: number;
-  /** It had to wait for the frame before; its `workMs` then leaves out the diff with that and the writing. */
-  readonly isLate: boolean;
 }
 
 /** Measures frames from within. */
 export interface FrameLog {
-  /** The same console, observed. */
-  readonly observe: <Part extends Pick<Console, "lines" | "press">>(shown: Part) => Part;
-  /** Called by Ink after each frame. */
-  readonly rendered: (metrics: { readonly renderTime: number }) => void;
+  /** The same console and the same writer, observed. */
+  readonly observe: <Part extends Pick<Console, "lines" | "press">>(
+    shown: Part,
+    writer: RowWriter,
+  ) => { readonly console: Part; readonly writer: RowWriter };
 }
 
 /**
@@ -31,45 +31,37 @@ export function openFrameLog(env: Readonly<Record<string, string | undefined>>):
   const path = env["MUSTER_TOP_FRAMES"];
   if (!path) return undefined;
   const file = openSync(path, "a", 0o600);
-  let began: Reading | undefined;
-  /** What is drawn and not yet written. */
-  let waiting = { workMs: 0, cpuMs: 0 };
-  let pressed = 0;
-  let shownKeys = 0;
-  const settle = (): void => {
-    if (began === undefined) return;
-    const { workMs, cpuMs } = since(began);
-    waiting = { workMs: waiting.workMs + workMs, cpuMs: waiting.cpuMs + cpuMs };
-    began = undefined;
-  };
   return {
-    observe: (shown) => ({
-      ...shown,
-      press: (press) => {
-        pressed += 1;
-        shown.press(press);
-      },
-      lines: (columns, rows) => {
-        began = read();
-        shownKeys = pressed;
-        // The commit, and mostly the frame, belong to the same turn.
-        queueMicrotask(settle);
-        return shown.lines(columns, rows);
-      },
-    }),
-    rendered: ({ renderTime }) => {
-      const isLate = began === undefined;
-      settle();
-      const late = isLate ? renderTime : 0;
-      const line: FrameLine = {
-        atMs: read().atMs,
-        workMs: waiting.workMs + late,
-        cpuMs: waiting.cpuMs + late,
-        keys: shownKeys,
-        isLate,
+    observe: (shown, writer) => {
+      let began = read();
+      let keys = 0;
+      return {
+        console: {
+          ...shown,
+          press: (press) => {
+            keys += 1;
+            shown.press(press);
+          },
+          lines: (columns, rows) => {
+            began = read();
+            return shown.lines(columns, rows);
+          },
+        },
+        writer: {
+          ...writer,
+          show: (rows, columns) => {
+            writer.show(rows, columns);
+            const { atMs, cpuMs } = read();
+            const line: FrameLine = {
+              atMs,
+              workMs: atMs - began.atMs,
+              cpuMs: cpuMs - began.cpuMs,
+              keys,
+            };
+            writeSync(file, `${JSON.stringify(line)}\n`);
+          },
+        },
       };
-      waiting = { workMs: 0, cpuMs: 0 };
-      writeSync(file, `${JSON.stringify(line)}\n`);
     },
   };
 }
@@ -82,9 +74,4 @@ interface Reading {
 function read(): Reading {
   const { user, system } = process.cpuUsage();
   return { atMs: Number(process.hrtime.bigint()) / 1e6, cpuMs: (user + system) / 1_000 };
-}
-
-function since(before: Reading): { workMs: number; cpuMs: number } {
-  const now = read();
-  return { workMs: now.atMs - before.atMs, cpuMs: now.cpuMs - before.cpuMs };
 }
