@@ -6,7 +6,7 @@ import { exitCodes } from "../exit-codes.ts";
 import { didYouMean } from "../input/suggest.ts";
 import type { Output } from "../output/output.ts";
 import { type ThemeName, themeNames } from "../top/shell/themes.ts";
-import { limitYoungSpace } from "../top/young-space.ts";
+import { keepYoungSpace } from "../top/young-space.ts";
 import { readVersion } from "../version.ts";
 import { jobTable } from "./job-show.ts";
 import { statusPage, watchStatus } from "./status.ts";
@@ -49,9 +49,8 @@ async function runTop(call: Call, options: Options): Promise<number> {
   }
   if (output.format === "text" && output.isTty && surroundings.stdin.isTTY === true) {
     // React and Ink take their time to load; no other command needs them.
-    const grow = limitYoungSpace();
+    keepYoungSpace();
     const { runTopScreen } = await import("../top/run.tsx");
-    grow();
     const theme = options.theme === undefined ? {} : { theme: readTheme(options.theme) };
     const { view } = options;
     const entries = contextEntries(call);
