@@ -5,6 +5,7 @@ import { usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { didYouMean } from "../input/suggest.ts";
 import type { Output } from "../output/output.ts";
+import { leanInk } from "../top/lean-ink.ts";
 import { type ThemeName, themeNames } from "../top/shell/themes.ts";
 import { keepYoungSpace } from "../top/young-space.ts";
 import { readVersion } from "../version.ts";
@@ -50,7 +51,9 @@ async function runTop(call: Call, options: Options): Promise<number> {
   if (output.format === "text" && output.isTty && surroundings.stdin.isTTY === true) {
     // React and Ink take their time to load; no other command needs them.
     keepYoungSpace();
+    const loaded = leanInk();
     const { runTopScreen } = await import("../top/run.tsx");
+    loaded();
     const theme = options.theme === undefined ? {} : { theme: readTheme(options.theme) };
     const { view } = options;
     const entries = contextEntries(call);
