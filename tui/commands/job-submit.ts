@@ -23,7 +23,6 @@ import {
 import { readPayload } from "../input/payload.ts";
 import { durationFromMs, readPolicy, timeFromMs } from "../input/values.ts";
 import { sanitize } from "../output/sanitize.ts";
-import { submitFile } from "./job-submit-file.ts";
 import { waitForJob } from "./job-wait.ts";
 import { printWatch } from "./job-watch.ts";
 
@@ -114,7 +113,12 @@ export function registerJobSubmit(job: MusterCommand, cli: Cli): void {
       cli.action(async (call, kind: string | undefined, argv: string[], options: SubmitOptions) => {
         const source =
           options.file ?? (kind === undefined && call.surroundings.stdin.isTTY !== true ? "-" : undefined);
-        if (source !== undefined) return submitFile(call, source, checkFileOptions(kind, argv, options));
+        if (source !== undefined) {
+          const given = checkFileOptions(kind, argv, options);
+          // YAML takes its time to load; no other verb of jobs needs it.
+          const { submitFile } = await import("./job-submit-file.ts");
+          return submitFile(call, source, given);
+        }
         return submitOne(call, ...checkProgram(call, kind, argv), options);
       }),
     );

@@ -7,8 +7,8 @@ import { exitCodes } from "../exit-codes.ts";
 import { systemReason } from "../input/files.ts";
 import { durationOption, listOption, pairOption, wholeOption } from "../input/options.ts";
 import { didYouMean } from "../input/suggest.ts";
+import type { Surroundings } from "../surroundings.ts";
 import { runWorkerDaemon, type WorkerRun } from "./daemon.ts";
-import { linksOfFile } from "./worker-links.ts";
 
 interface RunOptions {
   readonly address?: string;
@@ -127,7 +127,7 @@ async function runWorker(call: Call, options: RunOptions): Promise<number> {
     ...given("drainGraceMs", options.grace),
     ...given("drainDeadlineMs", options.drainDeadline),
     ...given("resultRetentionMs", options.resultRetention),
-    ...given("links", options.links === undefined ? undefined : linksOfFile(options.links, surroundings)),
+    ...given("links", await readLinks(options.links, surroundings)),
     ...given(
       "stateDir",
       options.stateDir === undefined ? undefined : resolve(surroundings.cwd, options.stateDir),
@@ -139,6 +139,11 @@ async function runWorker(call: Call, options: RunOptions): Promise<number> {
       call.output.note(`Worker ${workerName} is attached (${transport}). Ctrl-C ends it in good order.`),
   };
   return runWorkerDaemon(run, surroundings);
+}
+
+// YAML takes its time to load; no other verb of workers needs it.
+async function readLinks(path: string | undefined, surroundings: Surroundings): Promise<WorkerRun["links"]> {
+  return path === undefined ? undefined : (await import("./worker-links.ts")).linksOfFile(path, surroundings);
 }
 
 function given<Name extends keyof WorkerRun>(
