@@ -54,14 +54,16 @@ export function actRoutes(api: Api): ActRoutes {
     },
     listDeadLetterGroups: () => {
       const dead = [...api.jobs.values()].filter((job) => job.state === JobState.DEAD);
-      const [sample] = dead;
-      if (sample === undefined) return {};
-      const group = {
-        ...{ fingerprint: "f00d", kind: sample.spec?.kind ?? "", count: BigInt(dead.length) },
-        ...{ firstTime: timestampNow(), lastTime: timestampNow(), sampleJobId: sample.jobId },
-        hourly: [...Array.from({ length: 23 }, () => 0), dead.length],
-      };
-      return { groups: [sample.error === undefined ? group : { ...group, error: sample.error }] };
+      const groups = [...Map.groupBy(dead, fingerprintOf)].map(([fingerprint = "", jobs]) => {
+        const [sample] = jobs;
+        return {
+          ...{ fingerprint, kind: sample?.spec?.kind ?? "", count: BigInt(jobs.length) },
+          ...{ firstTime: timestampNow(), lastTime: timestampNow(), sampleJobId: sample?.jobId ?? "" },
+          hourly: [...Array.from({ length: 23 }, () => 0), jobs.length],
+          ...(sample?.error === undefined ? {} : { error: sample.error }),
+        };
+      });
+      return { groups };
     },
   };
 }
@@ -109,10 +111,18 @@ export function addLeaseRoutes(router: ConnectRouter, api: Api): void {
 function matching(api: Api, jobs: ActOnJobsRequest["jobs"]): Job[] {
   if (jobs.case === "ids") return jobs.value.jobIds.flatMap((id) => api.jobs.get(id) ?? []);
   const [, kind] = /kind:(\S+)/.exec(jobs.value ?? "") ?? [];
-  const isDead = jobs.value?.includes("fingerprint:") === true;
+  const [, print] = /fingerprint:(\S+)/.exec(jobs.value ?? "") ?? [];
   return [...api.jobs.values()].filter(
-    (job) => (kind === undefined || job.spec?.kind === kind) && (!isDead || job.state === JobState.DEAD),
+    (job) =>
+      (kind === undefined || job.spec?.kind === kind) &&
+      (print === undefined || print === "*" || fingerprintOf(job) === print),
   );
+}
+
+/** Of a dead job: most have equal errors. */
+export function fingerprintOf({ state, spec }: Job): string | undefined {
+  if (state !== JobState.DEAD) return undefined;
+  return spec?.kind === "other.error" ? "f00e" : "f00d";
 }
 
 function isAble(action: JobAction, { state }: Job): boolean {

@@ -44,7 +44,7 @@ import {
 import { StatusSchema, StatusService } from "@muster/client/v1/status_service";
 import { type Worker, WorkerSchema, WorkerState } from "@muster/client/v1/worker";
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
-import { actRoutes, addLeaseRoutes } from "./api-peer-acts.ts";
+import { actRoutes, addLeaseRoutes, fingerprintOf } from "./api-peer-acts.ts";
 import { addQueueRoutes, type PeerQueues } from "./api-peer-queues.ts";
 import { addSystemRoutes, makePeerSystem } from "./api-peer-system.ts";
 
@@ -384,7 +384,9 @@ function deadLetters(api: Api): DeadLetter[] {
   return [...api.jobs.values()]
     .filter((job) => job.state === JobState.DEAD)
     .map((job) =>
-      create(DeadLetterSchema, { job, cause: "failures", fingerprint: "f00d", deadTime: timestampNow() }),
+      create(DeadLetterSchema, {
+        ...{ job, cause: "failures", fingerprint: fingerprintOf(job) ?? "", deadTime: timestampNow() },
+      }),
     );
 }
 

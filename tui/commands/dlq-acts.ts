@@ -2,7 +2,7 @@ import { DiscardDeadLetterResponseSchema, JobAction, JobService } from "@muster/
 import type { Call } from "../call.ts";
 import type { Cli, MusterCommand } from "../command.ts";
 import { usageError } from "../errors.ts";
-import { quote } from "../input/confirm.ts";
+import { findGroup, type NamedGroup } from "../input/groups.ts";
 import { rateOption } from "../input/options.ts";
 import type { Rate } from "../input/values.ts";
 import { sanitize } from "../output/sanitize.ts";
@@ -27,17 +27,17 @@ export function registerDlqActs(dlq: MusterCommand, cli: Cli): void {
       `muster dlq retry --group ${aGroup} --dry-run`,
       `muster dlq retry --group ${aGroup} --rate 10/m --confirm 9`,
     )
-    .option("--group <fingerprint>", "all of a group of muster dlq groups")
+    .option("--group <fingerprint>", "all of a group of muster dlq groups; the beginning will do")
     .option("--rate <jobs/time>", "so many at most in a time, like 10/m", rateOption)
     .action(
-      cli.action((call, jobIds: string[], options: LetterOptions) => {
+      cli.action(async (call, jobIds: string[], options: LetterOptions) => {
         const { rate = "none", reason } = options;
-        const { jobs, isTogether } = namedLetters(jobIds, options, "retry");
-        if (!isTogether && rate === "none") {
+        const letters = await namedLetters(call, jobIds, options, "retry");
+        if (!letters.isTogether && rate === "none") {
           return forEachId(call, jobIds, (jobId) => retryJob(call, jobId, reason ?? ""));
         }
         const words = rate === "none" ? [] : ["--rate", `${rate.jobs}/${rate.periodMs}ms`];
-        return actOnLetters(call, JobAction.RETRY, jobs, options, words);
+        return actOnLetters(call, JobAction.RETRY, letters, options, words);
       }),
     );
   withMany(dlq.command("discard [job...]"))
@@ -47,49 +47,58 @@ export function registerDlqActs(dlq: MusterCommand, cli: Cli): void {
       `muster dlq discard --group ${aGroup} --confirm 9`,
       "muster dlq discard --filter 'age>30d' --dry-run",
     )
-    .option("--group <fingerprint>", "all of a group of muster dlq groups")
+    .option("--group <fingerprint>", "all of a group of muster dlq groups; the beginning will do")
     .action(
-      cli.action((call, jobIds: string[], options: LetterOptions) => {
-        const { jobs, isTogether } = namedLetters(jobIds, options, "discard");
-        if (isTogether) return actOnLetters(call, JobAction.DISCARD, jobs, options, []);
+      cli.action(async (call, jobIds: string[], options: LetterOptions) => {
+        const letters = await namedLetters(call, jobIds, options, "discard");
+        if (letters.isTogether) return actOnLetters(call, JobAction.DISCARD, letters, options, []);
         return forEachId(call, jobIds, (jobId) => discardLetter(call, jobId, options.reason ?? ""));
       }),
     );
 }
 
+interface NamedLetters extends ReturnType<typeof namedJobs> {
+  readonly group?: NamedGroup;
+}
+
 // A filter, or a group, of dead letters is one of jobs that have one.
-function namedLetters(jobIds: readonly string[], options: LetterOptions, verb: string) {
-  const { group, filter, ...others } = options;
-  if (group !== undefined && filter !== undefined) {
+async function namedLetters(
+  call: Call,
+  jobIds: readonly string[],
+  options: LetterOptions,
+  verb: string,
+): Promise<NamedLetters> {
+  const { group: given, filter, ...others } = options;
+  const example = `muster dlq ${verb} ${anId}`;
+  if (given === undefined) {
+    const letters = filter === undefined ? others : { ...others, filter: `${filter} fingerprint:*` };
+    return namedJobs(jobIds, letters, example);
+  }
+  if (filter !== undefined) {
     throw usageError("give --group or --filter, not both", `Like: muster dlq ${verb} --group ${aGroup}`);
   }
-  if (group !== undefined && !/^[0-9a-f]{1,64}$/.test(group)) {
-    throw usageError(
-      `--group is not a fingerprint: ${JSON.stringify(group)}`,
-      "See the groups with: muster dlq groups",
-    );
-  }
-  const letters = group === undefined ? filter && `${filter} fingerprint:*` : `fingerprint:${group}`;
-  const named = letters === undefined ? others : { ...others, filter: letters };
-  return namedJobs(jobIds, named, `muster dlq ${verb} ${anId}`);
+  const { isTogether } = namedJobs(jobIds, { ...others, filter: "fingerprint:*" }, example);
+  const group = await findGroup(call, given);
+  return { jobs: { filter: `fingerprint:${group.fingerprint}` }, isTogether, group };
 }
 
 function actOnLetters(
   call: Call,
   action: JobAction,
-  jobs: ReturnType<typeof namedJobs>["jobs"],
-  { group, filter, rate, reason, dryRun: isDryRun = false }: LetterOptions,
+  { jobs, group }: NamedLetters,
+  { filter, rate, reason, dryRun: isDryRun = false }: LetterOptions,
   more: readonly string[],
 ): Promise<number> {
   const verb = action === JobAction.RETRY ? "dlq retry" : "dlq discard";
   const named =
     group !== undefined
-      ? `muster ${verb} --group ${quote(group)}`
+      ? `muster ${verb} --group ${group.fingerprint}`
       : commandOf(verb, filter === undefined ? jobs : { filter });
   const command = [named, ...more, ...reasonWords(reason)].join(" ");
   return actOnMany(call, {
     ...{ action, jobs, reason, isDryRun, command },
     rate: rate === "none" ? undefined : rate,
+    absent: group?.absent,
   });
 }
 

@@ -32,6 +32,8 @@ export interface ManyJobs {
   readonly command: string;
   /** How many to act on in a time; undefined: all as fast as it goes. */
   readonly rate?: Rate | undefined;
+  /** What to throw when no job is what was named; undefined: that is fine. */
+  readonly absent?: CliError | undefined;
 }
 
 /** Options of acts on many jobs. */
@@ -92,6 +94,7 @@ export async function actOnMany(call: Call, many: ManyJobs): Promise<number> {
   }
   const dry = await act(call, many, many.jobs, { dryRun: true });
   const found = "ids" in many.jobs ? many.jobs.ids.length : countOf(dry.matched);
+  if (found === 0 && many.absent !== undefined) throw many.absent;
   if (many.isDryRun) return showDry(call, many, dry, found);
   if (found === 0) {
     call.output.note("No jobs match: nothing was done.");

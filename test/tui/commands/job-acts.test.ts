@@ -183,6 +183,32 @@ describe("dlq", () => {
     expect((await run("dlq", "retry", "--group", "no such")).exitCode).toBe(2);
   });
 
+  test("a group goes by the beginning of its fingerprint, where that is one group's only", async () => {
+    addJobs(2, JobState.DEAD);
+    const ran = await run("dlq", "retry", "--group", "f0", "--dry-run");
+    expect(ran).toMatchObject({ exitCode: 0, stdout: "STATE\tJOBS\nDEAD\t2\n" });
+    expect(ran.stderr).toContain("f0 is f00d");
+    addJobs(1, JobState.DEAD, "other.error");
+    const both = await run("dlq", "retry", "--group", "f0", "--confirm", "2");
+    expect(both.exitCode).toBe(2);
+    expect(both.stderr).toContain("(AMBIGUOUS_ID)");
+    expect(both.stderr).toContain("f00d  a, 2");
+    expect(both.stderr).toContain("f00e  other.error, 1");
+    const whole = await run("dlq", "retry", "--group", "f00e", "--confirm", "1");
+    expect(whole).toMatchObject({ exitCode: 0, stdout: "retried\t1\n" });
+  });
+
+  test.each(["retry", "discard"])("%s of a group that is not there is not found", async (verb) => {
+    addJobs(1, JobState.DEAD);
+    for (const more of [["--dry-run"], ["--confirm", "1"]]) {
+      const ran = await run("dlq", verb, "--group", "f00a", ...more);
+      expect(ran).toMatchObject({ exitCode: 3, stdout: "" });
+      expect(ran.stderr).toContain('there is no group of dead letters "f00a" (DEAD_LETTER_GROUP_NOT_FOUND)');
+      expect(ran.stderr).toContain("Did you mean f00d?");
+    }
+    expect(peer.jobs.size).toBe(1);
+  });
+
   test("export writes a JSON line a letter, with its payload, and nothing raw", async () => {
     addJobs(2, JobState.DEAD);
     peer.changeJob(idOf(0), {
