@@ -135,7 +135,7 @@ async function reportFailure(
   const { reportError, renderReport, renderReportJson } = await import("./report.ts");
   const { paintFor, paintLevel } = await import("./output/paint.ts");
   const report = reportError(error instanceof CommanderError ? readableUsage(error) : error, context);
-  if (wantsJson(argv)) stderr.write(renderReportJson(report));
+  if (await wantsJson(argv, surroundings)) stderr.write(renderReportJson(report));
   else {
     const noColor = argv.includes("--no-color");
     stderr.write(renderReport(report, paintFor(paintLevel({ isTty: stderr.isTTY === true, noColor, env }))));
@@ -159,15 +159,30 @@ function readableUsage(error: CommanderError): CliError {
   return usageError(message.replaceAll("\n", " "), meant === undefined ? see : `${meant} ${see}`);
 }
 
-// The command line may be what is wrong, so these are looked for by hand; what follows -- is not ours.
-function wantsJson(argv: readonly string[]): boolean {
+// As commands choose it: command line, environment, configuration. Any of them may be what is wrong.
+async function wantsJson(argv: readonly string[], surroundings: Surroundings): Promise<boolean> {
+  const format =
+    writtenFormat(argv) ?? (surroundings.env["MUSTER_OUTPUT"] || (await configuredFormat(surroundings)));
+  return format === "json" || format === "jsonl";
+}
+
+// Looked for by hand; what follows -- is not ours.
+function writtenFormat(argv: readonly string[]): string | undefined {
   const own = ownArguments(argv);
-  return own.some(
-    (word, at) =>
-      word === "--json" ||
-      /^(-o|--output=)jsonl?$/.test(word) ||
-      (/^(-o|--output)$/.test(word) && /^jsonl?$/.test(own[at + 1] ?? "")),
-  );
+  const words = own.flatMap((word, at) => {
+    if (word === "--json") return ["json"];
+    if (word === "-o" || word === "--output") return own.slice(at + 1, at + 2);
+    const [, attached] = /^(?:-o|--output=)(.+)$/.exec(word) ?? [];
+    return attached === undefined ? [] : [attached];
+  });
+  return words.find((word) => /^jsonl?$/.test(word)) ?? words.at(-1);
+}
+
+async function configuredFormat(surroundings: Surroundings): Promise<string | undefined> {
+  const { loadConfig } = await import("./config/files.ts");
+  const { files } = await loadConfig(surroundings).catch(() => ({ files: [] }));
+  const format = files.map(({ settings }) => settings.get("output")).find((one) => one !== undefined);
+  return typeof format === "string" ? format : undefined;
 }
 
 function wantsStack(argv: readonly string[]): boolean {

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -6,7 +6,7 @@ import { exitCodeMeanings, exitCodes } from "../../tui/exit-codes.ts";
 import { makeGlobalOptions } from "../../tui/global-options.ts";
 import { helpTopics } from "../../tui/help/topics.ts";
 import { nouns } from "../../tui/nouns.ts";
-import { runCli } from "./run-cli.ts";
+import { makeDirectory, runCli } from "./run-cli.ts";
 
 describe("the command line", () => {
   test("without arguments shows the way in", async () => {
@@ -52,6 +52,22 @@ describe("the command line", () => {
     }
     const words = await runCli(["job", "submit", "x", "--nope", "--", "--json"]);
     expect(words.stderr).toMatch(/^error: /);
+  });
+
+  test.each([
+    ["MUSTER_OUTPUT", { MUSTER_OUTPUT: "json" }, ["job", "lsit"], true],
+    ["MUSTER_OUTPUT of lines", { MUSTER_OUTPUT: "jsonl" }, ["status"], true],
+    ["the configuration", {}, ["status"], true],
+    ["-o name, which is stronger", { MUSTER_OUTPUT: "json" }, ["status", "-o", "none"], false],
+    ["MUSTER_OUTPUT, which is stronger than the configuration", { MUSTER_OUTPUT: "text" }, ["status"], false],
+  ])("answers errors in the format of %s", async (_, env, argv, isJson) => {
+    const { path, remove } = makeDirectory();
+    writeFileSync(join(path, ".muster.yaml"), "output: json\n");
+    const ran = await runCli(argv, { env: { MUSTER_ADDRESS: "http://127.0.0.1:1", ...env }, cwd: path });
+    expect(ran.exitCode).toBeGreaterThan(0);
+    if (isJson) expect(JSON.parse(ran.stderr)).toMatchObject({ error: {} });
+    else expect(ran.stderr).toMatch(/^error: /);
+    remove();
   });
 
   test("takes the options of all commands at every level", async () => {
