@@ -1,12 +1,12 @@
 /**
  * What a terminal may act on or hide: C0 and C1 controls, DEL, line and paragraph separators, bidi controls,
- * zero-width and invisible characters, tags, and halves of surrogate pairs. The zero-width joiner and the
+ * zero-width and invisible characters, controls of shorthand and musical notation, tags, and halves of surrogate pairs. The zero-width joiner and the
  * variation selectors stay: emoji and several scripts need them.
  */
 const unsafe =
   // biome-ignore lint/suspicious/noMisleadingCharacterClass: each of them alone is meant
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it is for
-  /[\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200c\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\u{e0000}-\u{e00ff}\p{Cs}]/gu;
+  /[\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200c\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e00ff}\p{Cs}]/gu;
 
 /**
  * Makes untrusted text (names, errors, logs, labels) fit for a terminal, in one line: whatever could move the

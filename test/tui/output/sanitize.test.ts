@@ -10,8 +10,9 @@ function isDangerous(text: string, allowed = ""): boolean {
     const isControl = point < 0x20 || (point >= 0x7f && point <= 0x9f);
     const isBidi = (point >= 0x202a && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069);
     const isMark = [0x061c, 0x200b, 0x200e, 0x200f, 0x2028, 0x2029, 0x2060, 0xfeff].includes(point);
+    const isNotation = (point >= 0x1bca0 && point <= 0x1bca3) || (point >= 0x1d173 && point <= 0x1d17a);
     const isTag = point >= 0xe0000 && point <= 0xe007f;
-    return isControl || isBidi || isMark || isTag || (point >= 0xd800 && point <= 0xdfff);
+    return isControl || isBidi || isMark || isNotation || isTag || (point >= 0xd800 && point <= 0xdfff);
   });
 }
 
@@ -62,6 +63,11 @@ describe("sanitize", () => {
       fc.property(safeText, (text) => sanitize(text) === text),
       { numRuns: 1_000 },
     );
+  });
+
+  test.each([0x1bca0, 0x1bca3, 0x1d173, 0x1d17a])("shows the invisible U+%s", (point) => {
+    const shown = `⟨U+${point.toString(16).toUpperCase()}⟩`;
+    expect(sanitize(`a${String.fromCodePoint(point)}b`)).toBe(`a${shown}b`);
   });
 
   test.each([
