@@ -1,6 +1,6 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
-import { join, relative, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { createMusterClient } from "@muster/client/node";
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
@@ -204,10 +204,7 @@ function printReady(call: Call, { coordinator, folder, options, kept }: DevRun, 
   const address = apiAddress === defaultAddress ? "" : ` --address ${apiAddress}`;
   const keyFlag = kept.isFound ? "" : ` --api-key-file ${kept.path}`;
   const flags = `${address}${keyFlag}`;
-  const data =
-    options.ephemeral === true
-      ? "temporary, removed at the end"
-      : relative(call.surroundings.cwd, folder) || ".";
+  const data = options.ephemeral === true ? "temporary, removed at the end" : folder;
   const value = { apiAddress, workerAddress, keyFile: kept.path, dataDirectory: folder, slots };
   call.output.printValue(value, () => [
     paint("bold-green", "Muster is ready."),

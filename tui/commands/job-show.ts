@@ -177,8 +177,8 @@ function parentsText({ spec, waitingOn }: Job): string {
   const named = ids.slice(0, shownParents).join(", ");
   const more = ids.length > shownParents ? `, and ${ids.length - shownParents} more` : "";
   if (waitingOn === 0) return named + more;
-  const count = ids.length === 0 ? `${waitingOn} jobs` : `${waitingOn} of ${showCounted(ids.length, "job")}`;
-  return ids.length === 0 ? count : `${count}: ${named}${more}`;
+  if (ids.length === 0) return showCounted(waitingOn, "job");
+  return `${waitingOn} of ${showCounted(ids.length, "job")}: ${named}${more}`;
 }
 
 const shownParents = 10;

@@ -1,5 +1,3 @@
-import { writeFileSync } from "node:fs";
-import { resolve } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import {
@@ -14,7 +12,7 @@ import type { Cli, MusterCommand } from "../command.ts";
 import { CliError, usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { confirmDanger, quote } from "../input/confirm.ts";
-import { systemReason } from "../input/files.ts";
+import { keepNewKey } from "../input/key-file.ts";
 import { durationOption, listOption } from "../input/options.ts";
 import { timeFromMs } from "../input/values.ts";
 import type { Output } from "../output/output.ts";
@@ -128,14 +126,20 @@ async function createKey(call: Call, name: string, options: CreateOptions): Prom
       "Give --key-file, or leave -o name out.",
     );
   }
-  // The file comes first: a key that cannot be kept must not be made.
-  if (keyFile !== undefined) claimFile(call, keyFile);
   const expireTime =
     expires === undefined ? {} : { expireTime: timeFromMs(call.surroundings.now() + expires) };
   const request = { name, scopes: [...scopes], ...expireTime };
-  const response = await call.client(KeyService).createKey(request, call.once());
+  const make = () => call.client(KeyService).createKey(request, call.once());
+  const response =
+    keyFile === undefined
+      ? await make()
+      : await keepNewKey(call.surroundings, keyFile, async () => {
+          const answer = await make();
+          const id = answer.key?.keyId;
+          const suggestion = `Revoke it with \`muster key revoke ${id}\`, and make another.`;
+          return { answer, key: answer.text, made: `the key ${id} is made`, suggestion };
+        });
   const keyId = response.key?.keyId ?? "";
-  if (keyFile !== undefined) fillFile(call, keyFile, keyId, response.text);
   const shown = keyFile === undefined ? response : { ...response, text: "" };
   output.print({
     schema: CreateKeyResponseSchema,
@@ -150,27 +154,6 @@ async function createKey(call: Call, name: string, options: CreateOptions): Prom
       : `Made the key ${name} (${keyId}). Its text is in ${keyFile}.${ends}`,
   );
   return exitCodes.done;
-}
-
-function claimFile({ surroundings }: Call, path: string): void {
-  try {
-    writeFileSync(resolve(surroundings.cwd, path), "", { mode: 0o600, flag: "wx" });
-  } catch (cause) {
-    throw usageError(`--key-file: cannot make ${path}: ${systemReason(cause)}`, "Name a new file.");
-  }
-}
-
-function fillFile({ surroundings }: Call, path: string, keyId: string, text: string): void {
-  try {
-    writeFileSync(resolve(surroundings.cwd, path), `${text}\n`, { mode: 0o600 });
-  } catch (cause) {
-    throw new CliError(`the key ${keyId} is made, but its text could not be written to ${path}`, {
-      reason: "KEY_NOT_WRITTEN",
-      exitCode: exitCodes.unexpected,
-      suggestion: `Revoke it with \`muster key revoke ${keyId}\`, and make another.`,
-      cause,
-    });
-  }
 }
 
 // The whole text of a key that leaked is what people have: only its id is sent.

@@ -1,5 +1,3 @@
-import { writeFileSync } from "node:fs";
-import { resolve } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { type Worker, WorkerState } from "@muster/client/v1/worker";
 import {
@@ -10,9 +8,8 @@ import {
 } from "@muster/client/v1/worker_admin_service";
 import type { Call } from "../call.ts";
 import type { Cli, MusterCommand } from "../command.ts";
-import { CliError, usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
-import { systemReason } from "../input/files.ts";
+import { keepNewKey } from "../input/key-file.ts";
 import type { Output } from "../output/output.ts";
 import { sanitize } from "../output/sanitize.ts";
 import { workerLooks } from "../output/states.ts";
@@ -103,39 +100,29 @@ function registerLook(worker: MusterCommand, cli: Cli): void {
 
 async function createWorker(call: Call, name: string, options: { keyFile?: string }): Promise<number> {
   const { output } = call;
-  const path = options.keyFile === undefined ? undefined : resolve(call.surroundings.cwd, options.keyFile);
-  // The file comes first: a key that cannot be kept must not be made.
-  if (path !== undefined) writeKey(path, options.keyFile ?? "", "", "wx");
-  const response = await call.client(WorkerAdminService).createWorker({ name }, call.once());
-  if (path !== undefined) writeKey(path, options.keyFile ?? "", `${response.key}\n`, "w");
-  const shown = path === undefined ? response : { ...response, key: "" };
+  const { keyFile } = options;
+  const make = () => call.client(WorkerAdminService).createWorker({ name }, call.once());
+  const response =
+    keyFile === undefined
+      ? await make()
+      : await keepNewKey(call.surroundings, keyFile, async () => {
+          const answer = await make();
+          const suggestion = "Register a worker of another name.";
+          return { answer, key: answer.key, made: "the worker is registered", suggestion };
+        });
+  const shown = keyFile === undefined ? response : { ...response, key: "" };
   output.print({
     schema: CreateWorkerResponseSchema,
     message: create(CreateWorkerResponseSchema, shown),
-    text: () => (path === undefined ? [sanitize(response.key)] : []),
+    text: () => (keyFile === undefined ? [sanitize(response.key)] : []),
     names: () => [response.worker?.workerId ?? ""],
   });
   output.note(
-    path === undefined
+    keyFile === undefined
       ? `Registered worker ${name} (${response.worker?.workerId}). This is its key; it is not shown again.`
-      : `Registered worker ${name} (${response.worker?.workerId}). Its key is in ${options.keyFile}.`,
+      : `Registered worker ${name} (${response.worker?.workerId}). Its key is in ${keyFile}.`,
   );
   return exitCodes.done;
-}
-
-function writeKey(path: string, shownPath: string, text: string, flag: "wx" | "w"): void {
-  try {
-    writeFileSync(path, text, { mode: 0o600, flag });
-  } catch (cause) {
-    if (flag === "wx")
-      throw usageError(`--key-file: cannot make ${shownPath}: ${systemReason(cause)}`, "Name a new file.");
-    throw new CliError(`the worker is registered, but its key could not be written to ${shownPath}`, {
-      reason: "KEY_NOT_WRITTEN",
-      exitCode: exitCodes.unexpected,
-      suggestion: "Register a worker of another name.",
-      cause,
-    });
-  }
 }
 
 /** A table of workers. */

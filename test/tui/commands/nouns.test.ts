@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { timestampNow } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { ArtifactSchema } from "@muster/client/v1/artifact_service";
 import { JobState } from "@muster/client/v1/job";
 import { WorkerSchema, WorkerState } from "@muster/client/v1/worker";
@@ -44,6 +45,14 @@ describe("worker", () => {
     expect(ran.exitCode).toBe(2);
     expect(peer.workers.size).toBe(0);
     expect(readFileSync(inDirectory("old.key"), "utf8")).toBe("x");
+  });
+
+  test.each(["worker", "key"])("%s create leaves no key file when none is made", async (noun) => {
+    peer.failNext(new ConnectError("no", Code.PermissionDenied));
+    const scope = noun === "key" ? ["--scope", "read"] : [];
+    const ran = await runCli([noun, "create", "gpu-1", "--key-file", "new.key", ...scope], input);
+    expect(ran.exitCode).toBe(4);
+    expect(existsSync(inDirectory("new.key"))).toBe(false);
   });
 
   test("list and get show what a worker does and can", async () => {

@@ -167,7 +167,7 @@ export async function actOnJobs(
       shell.open((close) => {
         closeProgress = close;
         return progressOverlay(
-          `${known.verb}: ${showCount(total)} jobs`,
+          `${known.verb}: ${showCounted(total, "job")}`,
           () => progress,
           () => stopping.abort(),
         );

@@ -5,7 +5,7 @@ import { textOfPayload } from "../../input/payload.ts";
 import { showPriority } from "../../input/values.ts";
 import type { Style } from "../../output/paint.ts";
 import { lookOfJob, outcomeWord } from "../../output/states.ts";
-import { durationToMs, showCount, showDuration } from "../../output/time.ts";
+import { durationToMs, showCount, showCounted, showDuration } from "../../output/time.ts";
 import { layEnds, layHeading, layLine, type Piece } from "../lines.ts";
 import { showMoment } from "../shell/moments.ts";
 import type { ScreenFrame } from "../shell/screen.ts";
@@ -141,7 +141,7 @@ export function factLines(job: Job, frame: ScreenFrame): string[] {
     ],
     ["failed", job.failures === 0 ? "" : `${job.failures} times`],
     ["lost", job.losses === 0 ? "" : `${job.losses} times`],
-    ["waits for", job.waitingOn === 0 ? "" : `${job.waitingOn} jobs`],
+    ["waits for", job.waitingOn === 0 ? "" : showCounted(job.waitingOn, "job")],
     ["batch", job.batchId],
     ["parent", job.parentJobId],
     ["session", job.sessionId],
