@@ -70,7 +70,7 @@ describe("workers", () => {
     await one.shown("Drain gpu-2?");
     one.press("enter");
     expect(one.console.overlay()).toBeUndefined();
-    one.press("d", "shift-tab");
+    one.press("d", "tab");
     one.type("new disk");
     one.press("tab");
     expect(one.text()).toContain("muster worker drain gpu-2 --reason 'new disk'");
@@ -109,7 +109,7 @@ describe("workers", () => {
     await one.shown("Type old to confirm");
     yes(one);
     expect(one.text()).toContain("type old first");
-    one.press("shift-tab", "shift-tab");
+    one.press("shift-tab");
     one.type("old");
     one.press("tab");
     yes(one);
@@ -261,8 +261,7 @@ describe("projects", () => {
     one.type("acme/new");
     one.press("ctrl-s");
     await one.shown("created acme/new");
-    one.press("x", "shift-tab", "shift-tab");
-    one.press("tab");
+    one.press("x", "tab", "tab");
     one.type("acme/docs");
     one.press("tab");
     yes(one);
@@ -285,8 +284,7 @@ describe("dead letters", () => {
     one.press("r", "enter");
     await one.shown("Type 2 to confirm");
     expect(one.text()).toContain("muster dlq retry --group 7f3a01");
-    one.press("shift-tab", "shift-tab");
-    one.press("tab");
+    one.press("tab", "tab");
     one.type("2");
     one.press("tab");
     yes(one);
@@ -301,8 +299,7 @@ describe("dead letters", () => {
     const { one, peer } = await open("dlq", "index.repo");
     one.press("r", "down", "down", "down", "enter");
     await one.shown("Type 2 to confirm");
-    one.press("shift-tab", "shift-tab");
-    one.press("tab");
+    one.press("tab", "tab");
     one.type("2");
     one.press("tab");
     expect(one.text()).toContain("--rate 10/1s");
@@ -432,8 +429,7 @@ describe("audit, keys, system and contexts", () => {
 
   test("a key is revoked by its name", async () => {
     const { one, peer } = await open("keys", "submit read");
-    one.press("x", "shift-tab", "shift-tab");
-    one.press("tab");
+    one.press("x", "tab", "tab");
     one.type("ci");
     one.press("tab");
     yes(one);

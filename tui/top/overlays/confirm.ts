@@ -58,10 +58,11 @@ export function confirmOverlay(question: Question, changed: () => void, close: (
     );
   }
   const wanted = (): string | undefined => checked?.typed ?? question.typed;
+  // From keeping it on to the fields, and only behind them to the act: nobody passes a field unseen.
   const fields = (): Field[] => [
+    "keep",
     ...(question.hasReason === false ? [] : ["reason" as const]),
     ...(wanted() === undefined ? [] : ["typed" as const]),
-    "keep",
     "act",
   ];
   const barrier = (): string | undefined => {
