@@ -317,6 +317,38 @@ describe("a list", () => {
   });
 });
 
+describe("keys pressed before the rows of a filter are there", () => {
+  test("move, mark and open once they are", async () => {
+    const { peer, one } = await openJobs();
+    one.press("/");
+    one.type("kind:render.*");
+    one.press("enter", "j", "j", "space");
+    expect(one.text()).not.toContain("1 marked");
+    await one.shown("1 marked");
+    const line = one
+      .text()
+      .split("\n")
+      .find((text) => text.startsWith(" *"));
+    const [marked = "none"] = /…\d+/.exec(line ?? "") ?? [];
+    one.press("g", "j", "j");
+    expect(selected(one)).toContain(marked);
+    expect(peer.acts).toHaveLength(0);
+  });
+
+  test("never act, and Esc forgets them", async () => {
+    const { peer, one } = await openJobs();
+    one.press("/");
+    one.type("kind:render.*");
+    one.press("enter", "r", "x");
+    expect(one.text()).toContain("nothing is selected");
+    one.press("space", "esc");
+    await expect.poll(() => peer.watches.at(-1)?.list?.filterText).toBe("kind:render.*");
+    await one.shown("agent.codegen");
+    expect(one.text()).not.toContain("marked");
+    expect(peer.acts).toHaveLength(0);
+  });
+});
+
 describe("acting", () => {
   test("on one job asks first, with the server's count, and keeps by default", async () => {
     const { peer, one } = await openJobs();

@@ -238,6 +238,10 @@ export function createListScreen<Row>(shell: Shell, options: ListScreenOptions<R
       ]);
     },
     freshness: list.state,
+    awaiting: () => {
+      const { isLoaded, refusal, connection } = list.state();
+      return !isLoaded && refusal === undefined && connection.kind !== "lost";
+    },
     note: () => [source.note?.() ?? "", list.state().note].filter((part) => part !== "").join(" · "),
     command: () => options.command(query, list.current()),
     equals: options.equals,

@@ -55,6 +55,8 @@ export interface Screen {
   readonly escape?: () => boolean;
   /** Keys that no table has: text of a form. Answers true when it took it. */
   readonly press?: (press: KeyPress) => boolean;
+  /** Its rows are on their way: keys for them are kept until they are there. */
+  readonly awaiting?: () => boolean;
   readonly paste?: (text: string) => void;
   /** The wheel, in rows. */
   readonly scroll?: (by: number) => void;

@@ -16,6 +16,7 @@ import { createActs } from "./acts.ts";
 import { type KeyTable, keyTable } from "./bindings.ts";
 import { everywhereKeys } from "./everywhere.ts";
 import { chromeRows, composeFrame } from "./frame.ts";
+import { holdKeys } from "./held-keys.ts";
 import type { KeyPress } from "./keys.ts";
 import { openCopyMenu, openPalette } from "./menus.ts";
 import { makeOutside } from "./outside.ts";
@@ -82,6 +83,7 @@ export function createConsole(options: ShellOptions): Console {
   let following = new AbortController();
   const overlays: Overlay[] = [];
   const toasts = createToasts();
+  const held = holdKeys();
   const badges = new Map<string, string>();
   const filters: string[] = [];
   const screens = new Map<string, Screen>();
@@ -108,7 +110,10 @@ export function createConsole(options: ShellOptions): Console {
     },
     status: status.state,
     views,
-    changed: publisher.soon,
+    changed: () => {
+      if (overlays.length === 0) held.release(stack.top(), route);
+      publisher.soon();
+    },
     push: (screen) => moved(() => stack.push(screen)),
     show: (viewId, arrange) => {
       const screen = screenOf(viewId);
@@ -277,9 +282,10 @@ export function createConsole(options: ShellOptions): Console {
   const route = (key: KeyPress): void => {
     const overlay = overlays.at(-1);
     if (overlay !== undefined) return overlay.press(key);
+    if (key.name === "esc") held.drop();
     if (stack.top().press?.(key) === true) return;
     const binding = keys().find(key.name);
-    if (binding === undefined) return;
+    if (binding === undefined || held.hold(stack.top(), binding, key)) return;
     const why = binding.when?.();
     if (why === undefined) binding.run();
     else toasts.say({ text: why, kind: "warning" }, now());
