@@ -1,5 +1,6 @@
 import { type Call, prepareCall } from "../call.ts";
 import { contextNames } from "../config/choose.ts";
+import { CliError } from "../errors.ts";
 import type { ContextEntry } from "../top/screens/contexts.ts";
 
 /** The contexts that the console can go to; where an address was named, none of them is the current one. */
@@ -32,6 +33,17 @@ export function inContext(call: Call, name: string): Call {
     ...kept
   } = globals;
   return prepareCall({ ...surroundings, env }, { ...kept, context: name }, argv, call.reached, { config });
+}
+
+/** Why a context cannot be opened, e.g. a key file that is not there; undefined when it can. */
+export function contextBarrier(call: Call, name: string): string | undefined {
+  try {
+    inContext(call, name).context();
+    return undefined;
+  } catch (error) {
+    if (error instanceof CliError) return `${name}: ${error.message}`;
+    throw error;
+  }
 }
 
 const leftBehind: ReadonlySet<string> = new Set([

@@ -11,7 +11,7 @@ import { keepYoungSpace } from "../top/young-space.ts";
 import { readVersion } from "../version.ts";
 import { jobTable } from "./job-show.ts";
 import { statusPage, watchStatus } from "./status.ts";
-import { contextEntries, inContext } from "./top-contexts.ts";
+import { contextBarrier, contextEntries, inContext } from "./top-contexts.ts";
 import { workerTable } from "./worker.ts";
 
 /** Registers `muster top`. */
@@ -68,6 +68,7 @@ async function runTop(call: Call, options: Options): Promise<number> {
             contexts: {
               list: () => entries,
               open: (name: string) => runTop(inContext(call, name), options),
+              barrier: (name: string) => contextBarrier(call, name),
             },
           }),
     });

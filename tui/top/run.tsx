@@ -31,12 +31,17 @@ export interface TopOptions {
   readonly isLinear: boolean;
   readonly version: string;
   /** The contexts of the configuration, and how to open the console on another. Absent: there is no other. */
-  readonly contexts?: Pick<ContextChoice, "list"> & { readonly open: (name: string) => Promise<number> };
+  readonly contexts?: Pick<ContextChoice, "list"> & {
+    readonly open: (name: string) => Promise<number>;
+    /** Why it cannot be opened: what this machine has of it is not whole. */
+    readonly barrier: (name: string) => string | undefined;
+  };
 }
 
 /**
  * Shows the console until the user leaves: `q` ends with 0, Ctrl-C with 130. The terminal is as it was before when
- * this returns. Throws when the coordinator refuses the very first call; later it only says so.
+ * this returns. Throws when the coordinator refuses the very first call and there is no other context; else it only
+ * says so.
  */
 export async function runTopScreen(call: Call, options: TopOptions): Promise<number> {
   const { surroundings, output } = call;
@@ -54,6 +59,8 @@ export async function runTopScreen(call: Call, options: TopOptions): Promise<num
           contexts: {
             list: contexts.list,
             use: (name) => {
+              const why = contexts.barrier(name);
+              if (why !== undefined) return shown.shell.say({ text: why, kind: "error" });
               next = name;
               leaving.abort();
             },
@@ -94,6 +101,7 @@ export async function runTopScreen(call: Call, options: TopOptions): Promise<num
       env,
     },
     now,
+    outlivesRefusal: contexts !== undefined,
     save: (name, lines) => saveLines(surroundings.cwd, name, lines),
     onQuit: (by) => {
       if (by === "ctrl-c") exitCode = exitCodes.interrupted;

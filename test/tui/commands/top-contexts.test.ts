@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { prepareCall } from "../../../tui/call.ts";
-import { contextEntries, inContext } from "../../../tui/commands/top-contexts.ts";
+import { contextBarrier, contextEntries, inContext } from "../../../tui/commands/top-contexts.ts";
 import type { ClientConfig } from "../../../tui/config/files.ts";
 
 const config: ClientConfig = {
@@ -62,4 +62,15 @@ test("takes no key and no address along to another context, and stays read only"
     address: "https://prod.example:7070",
     key: undefined,
   });
+});
+
+test("says why a context cannot be opened, rather than ending", () => {
+  const entries = new Map([["keyFile", "/nonexistent.key"]]);
+  const broken: ClientConfig = {
+    ...config,
+    files: config.files.map((file) => ({ ...file, contexts: new Map([...file.contexts, ["old", entries]]) })),
+  };
+  const first = { ...call({}, { address: "https://prod.example:7070" }), config: broken };
+  expect(contextBarrier(first, "lab")).toBeUndefined();
+  expect(contextBarrier(first, "old")).toMatch(/^old: .*nonexistent\.key/);
 });

@@ -1,9 +1,12 @@
 import { execFile, execFileSync } from "node:child_process";
 import { once } from "node:events";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type ApiPeer, startApiPeer } from "../../support/api-peer.ts";
+import { makeDirectory } from "../run-cli.ts";
 import { sampleStatus } from "./sample.ts";
 
 const run = promisify(execFile);
@@ -28,9 +31,11 @@ async function tmux(...words: string[]): Promise<string> {
   return stdout;
 }
 
-async function start(key = peer.key): Promise<void> {
-  const env = `MUSTER_ADDRESS=${peer.address} MUSTER_API_KEY=${key} LANG=C.UTF-8`;
-  const command = `${env} ${process.execPath} ${program} top; echo "exit code $?"; tmux -L ${socket} wait-for -S left; exec cat`;
+const start = (key = peer.key): Promise<void> =>
+  startWith(`MUSTER_ADDRESS=${peer.address} MUSTER_API_KEY=${key}`);
+
+async function startWith(env: string): Promise<void> {
+  const command = `${env} LANG=C.UTF-8 ${process.execPath} ${program} top; echo "exit code $?"; tmux -L ${socket} wait-for -S left; exec cat`;
   await tmux("new-session", "-d", "-x", "90", "-y", "30", `echo before; ${command}`);
 }
 
@@ -96,6 +101,35 @@ describe.skipIf(!hasTmux())("muster top in a terminal", () => {
     expect(await screen()).toMatch(
       /^before\nerror: the key is not valid \(UNAUTHENTICATED\)\n(.*\n)*exit code 4\n/,
     );
+  });
+
+  test("says that a context refuses the key, and lets another be chosen", async () => {
+    const directory = makeDirectory();
+    const here = (name: string): string => join(directory.path, name);
+    writeFileSync(here("good.key"), peer.key, { mode: 0o600 });
+    writeFileSync(here("bad.key"), "mk_wrong", { mode: 0o600 });
+    const context = (name: string): string => `{ address: "${peer.address}", keyFile: "${here(name)}" }`;
+    writeFileSync(
+      here("config.yaml"),
+      `contexts:\n  bad: ${context("bad.key")}\n  good: ${context("good.key")}\n`,
+    );
+    await startWith(`MUSTER_CLIENT_CONFIG=${here("config.yaml")} MUSTER_CONTEXT=bad`);
+    await expect
+      .poll(screen, eventually)
+      .toContain("bad refuses: the key is not valid. :contexts chooses another");
+    await tmux("send-keys", ":");
+    await tmux("send-keys", "-l", "contexts");
+    await expect.poll(screen, eventually).toContain("Contexts");
+    await tmux("send-keys", "Enter");
+    await expect.poll(screen, eventually).toContain("ADDRESS");
+    await expect.poll(screen, eventually).toContain("good");
+    await tmux("send-keys", "j", "Enter");
+    await expect.poll(screen, eventually).toContain("gpu-1");
+    expect(await screen()).toContain("● live");
+    const left = whenLeft();
+    await tmux("send-keys", "q");
+    await left;
+    directory.remove();
   });
 });
 

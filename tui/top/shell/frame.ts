@@ -126,6 +126,8 @@ function livePiece({ freshness, nowMs }: Surround, { glyphs }: ScreenFrame): Pie
   const half = glyphs === "ascii" ? "?" : "◐";
   const { connection, receivedMs, quietMs } = freshness;
   if (connection.kind === "connecting") return { text: `${half} connecting`, style: "bold-yellow" };
+  if (connection.kind === "lost" && connection.isRefused === true)
+    return { text: `${glyphs === "ascii" ? "!" : "▲"} refused`, style: "bold-yellow" };
   if (connection.kind === "lost") return { text: `${half} reconnecting`, style: "bold-yellow" };
   const ageMs = nowMs - receivedMs;
   if (ageMs > quietMs) return { text: `${half} silent ${showDuration(ageMs)}`, style: "bold-yellow" };
@@ -166,6 +168,10 @@ function newsLine(surround: Surround, frame: ScreenFrame): string | undefined {
   if (connection.kind === "lost" && !isUrgent) {
     const half = frame.glyphs === "ascii" ? "?" : "◐";
     const next = showDuration(Math.max(0, Math.ceil((connection.nextTryMs - nowMs) / 1000) * 1000));
+    if (connection.isRefused === true) {
+      const text = ` ${context} refuses: ${connection.cause}. :contexts chooses another, next try in ${next}`;
+      return layLine([{ text, style: "bold-yellow" }], frame);
+    }
     const age = showDuration(Math.floor((nowMs - freshness.receivedMs) / 1000) * 1000);
     const text = ` ${half} Reconnecting to ${context}: data is ${age} old, try ${connection.attempt}, next in ${next}: ${connection.cause}`;
     return layLine([{ text, style: "bold-yellow" }], frame);

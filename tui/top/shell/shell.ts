@@ -47,6 +47,8 @@ export interface ShellOptions extends Pick<FeedOptions, "wait" | "random"> {
   /** Where ^S saves. */
   readonly save: (name: string, lines: Iterable<string>) => Promise<string>;
   readonly onQuit: (by: "q" | "ctrl-c") => void;
+  /** A key that is refused from the start is shown, for the user to choose another context. Default: `run` throws. */
+  readonly outlivesRefusal?: boolean;
   readonly later?: PublisherOptions["later"];
 }
 
@@ -62,7 +64,7 @@ export interface Console {
   readonly overlay: () => Overlay | undefined;
   /** The keys in force. */
   readonly keys: () => KeyTable;
-  /** Follows status and screens until the signal. Throws when the first call of all is refused. */
+  /** Follows status and screens until the signal. Throws when the first call of all is refused, unless it outlives that. */
   readonly run: (signal: AbortSignal) => Promise<void>;
   /** Who the caller is, once that is known. */
   readonly identify: (role: string, scopes: readonly string[]) => void;
@@ -362,6 +364,7 @@ export function createConsole(options: ShellOptions): Console {
           statusing = new AbortController();
           await followStatus(options.client(StatusService), status, isDetailed, news, {
             ...options,
+            outlivesRefusal: options.outlivesRefusal === true,
             signal: AbortSignal.any([signal, statusing.signal]),
           });
         }

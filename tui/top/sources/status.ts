@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "@connectrpc/connect";
 import { ConnectError } from "@connectrpc/connect";
 import type { Status, StatusService } from "@muster/client/v1/status_service";
@@ -13,17 +14,27 @@ export type StatusClient = Pick<Client<typeof StatusService>, "watchStatus" | "g
 /** Time between two statuses, in milliseconds. */
 const everyMs = 1_000;
 
+/** How the status is followed. */
+export interface StatusOptions extends FeedOptions {
+  /** A first call that is refused is a loss like any other: there is something else to go to. */
+  readonly outlivesRefusal: boolean;
+}
+
+/** Until a call that was refused is tried again, in milliseconds. */
+const refusedPauseMs = 30_000;
+
 /**
- * Keeps the status fresh until the signal. Throws when the very first call is refused: the console then has
- * nothing to show. Later it only says so.
+ * Keeps the status fresh until the signal. Throws when the very first call is refused, unless the console outlives
+ * that: it has nothing to show. Later it only says so.
  */
 export async function followStatus(
   client: StatusClient,
   store: StatusStore,
   isDetailed: boolean,
   onNews: () => void,
-  options: FeedOptions,
+  options: StatusOptions,
 ): Promise<void> {
+  const { outlivesRefusal, wait = (ms, signal) => delay(ms, undefined, { signal }) } = options;
   const first = new AbortController();
   const signal = AbortSignal.any([options.signal, first.signal]);
   let refusal: ConnectError | undefined;
@@ -40,6 +51,9 @@ export async function followStatus(
     refuse: (error: ConnectError): void => {
       refusal = error;
       first.abort();
+      if (!outlivesRefusal) return;
+      store.refuse(error.rawMessage, refusedPauseMs, options.now());
+      onNews();
     },
   };
   const source = statusSource(client, isDetailed);
@@ -57,7 +71,9 @@ export async function followStatus(
     },
   };
   await followFeed(watched, sink, { ...options, signal });
-  if (refusal !== undefined && !options.signal.aborted) throw refusal;
+  if (refusal === undefined || options.signal.aborted) return;
+  if (!outlivesRefusal) throw refusal;
+  await wait(refusedPauseMs, options.signal).catch(() => undefined);
 }
 
 function statusSource(client: StatusClient, detail: boolean): Source<Status> {

@@ -8,6 +8,8 @@ export type Connection =
       readonly attempt: number;
       readonly nextTryMs: number;
       readonly cause: string;
+      /** The coordinator is there, and will not answer this key. */
+      readonly isRefused?: boolean;
     };
 
 /** A connection with the time of its last message. */

@@ -22,6 +22,8 @@ export interface StatusStore {
   readonly state: () => StatusState;
   readonly receive: (status: Status, nowMs: number) => void;
   readonly lose: (cause: string, delayMs: number, attempt: number, nowMs: number) => void;
+  /** The key is refused; the next try comes after `delayMs`. */
+  readonly refuse: (cause: string, delayMs: number, nowMs: number) => void;
 }
 
 /** Length of one bar of the flow, in milliseconds. */
@@ -52,6 +54,18 @@ export function createStatusStore(nowMs: number): StatusStore {
     },
     lose: (cause, delayMs, attempt, now) => {
       state = { ...state, connection: lostConnection(state.connection, cause, delayMs, attempt, now) };
+    },
+    refuse: (cause, delayMs, now) => {
+      const nextTryMs = now + delayMs;
+      const connection = {
+        kind: "lost",
+        sinceMs: now,
+        attempt: 1,
+        nextTryMs,
+        cause,
+        isRefused: true,
+      } as const;
+      state = { ...state, connection };
     },
   };
 }
