@@ -91,6 +91,12 @@ export const nouns: readonly (readonly [heading: string, nouns: readonly Noun[]]
         load: queues,
       },
       {
+        name: "settings",
+        description:
+          "Read and change what jobs get that say nothing themselves: of the org, a queue or a kind.",
+        load: () => import("./commands/settings.ts").then((one) => one.registerSettings),
+      },
+      {
         name: "project",
         aliases: ["projects"],
         description: "Keep projects: repositories, with a cap on open pull requests.",

@@ -10,6 +10,12 @@ import {
   QueueService,
   QueueType,
 } from "@muster/client/v1/queue_service";
+import {
+  type JobSettings,
+  JobSettingsSchema,
+  type SettingsScope,
+  SettingsService,
+} from "@muster/client/v1/settings_service";
 
 /** Queues, kinds and pools by `<type>:<name>`. */
 export type PeerQueues = Map<string, Queue>;
@@ -17,6 +23,19 @@ export type PeerQueues = Map<string, Queue>;
 interface Named {
   readonly type: QueueType;
   readonly name: string;
+}
+
+/** Adds the service of settings; each scope keeps what was put. */
+export function addSettingsRoutes(router: ConnectRouter): void {
+  const kept = new Map<string, JobSettings>();
+  const keyOf = (scope: SettingsScope | undefined): string => `${scope?.scope.case}:${scope?.scope.value}`;
+  router.service(SettingsService, {
+    getSettings: ({ scope }) => ({ settings: kept.get(keyOf(scope)) ?? create(JobSettingsSchema) }),
+    putSettings: ({ scope, settings = create(JobSettingsSchema) }) => {
+      kept.set(keyOf(scope), settings);
+      return { settings };
+    },
+  });
 }
 
 /** Adds the service of queues, kinds and pools. */

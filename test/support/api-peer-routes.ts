@@ -45,7 +45,7 @@ import { StatusSchema, StatusService } from "@muster/client/v1/status_service";
 import { type Worker, WorkerSchema, WorkerState } from "@muster/client/v1/worker";
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
 import { actRoutes, addLeaseRoutes, fingerprintOf } from "./api-peer-acts.ts";
-import { addQueueRoutes, type PeerQueues } from "./api-peer-queues.ts";
+import { addQueueRoutes, addSettingsRoutes, type PeerQueues } from "./api-peer-queues.ts";
 import { addSystemRoutes, makePeerSystem } from "./api-peer-system.ts";
 
 /** How routes hear of changes, and tell them. */
@@ -136,6 +136,7 @@ export function addRoutes(router: ConnectRouter, api: Api, signals: Signals): vo
   addJobRoutes(router, api, signals);
   addBatchRoutes(router, api, signals);
   addQueueRoutes(router, api.queues);
+  addSettingsRoutes(router);
   addLeaseRoutes(router, api);
   addSystemRoutes(router, api);
   router.service(WorkerAdminService, {

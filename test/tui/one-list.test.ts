@@ -29,8 +29,6 @@ const noCommand: Readonly<Record<string, string>> = {
   "WatchService.WatchChanges": "for programs that keep a copy; people watch lists (WatchJobs)",
   "WatchService.ListChanges": "for programs that keep a copy; people watch lists (WatchJobs)",
   "WatchService.WatchWorkers": "the console's; a worker list is read, not followed, on the command line",
-  "SettingsService.GetSettings": "comes with the YAML of `apply` and `export`",
-  "SettingsService.PutSettings": "comes with the YAML of `apply` and `export`",
 };
 
 /** Methods that change something, and no key of the console does. */
@@ -44,7 +42,7 @@ const noKey: Readonly<Record<string, string>> = {
   "JobService.DeleteJob": "covered by ActOnJobs",
   "JobService.DiscardDeadLetter": "covered by ActOnJobs",
   "SessionService.UnarchiveSession": "the key of ArchiveSession, on a session that is archived",
-  "SettingsService.PutSettings": "comes with the YAML of `apply` and `export`",
+  "SettingsService.PutSettings": "defaults are set once, by whoever sets up an org: not from a screen",
   "WorkerAdminService.EnableWorker": "the key of DisableWorker, on a worker that is disabled",
   "WorkerAdminService.CreateWorker": "its key goes into a file of the machine that it is for",
 };

@@ -35,6 +35,20 @@ export function wholeOrNoneOption(min: number, max: number): (text: string) => n
   return (text) => (text === "none" ? "none" : orThrow(readWhole(text, min, max)));
 }
 
+/** Parses the value of an option that takes a duration, in milliseconds, or `none`. */
+export function durationOrNoneOption(text: string): number | "none" {
+  return text === "none" ? "none" : orThrow(readDuration(text));
+}
+
+/** Parses the value of an option that takes a number, or `none`. */
+export function numberOrNoneOption(min: number, max: number): (text: string) => number | "none" {
+  return (text) => {
+    const number = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
+    if (text === "none" || (number >= min && number <= max)) return text === "none" ? "none" : number;
+    throw new InvalidArgumentError(`It must be a number from ${min} to ${max}, or none.`);
+  };
+}
+
 /** Parses the value of an option that takes a rate like `10/1m`, or `none`. */
 export function rateOption(text: string): Rate | "none" {
   return text === "none" ? "none" : orThrow(readRate(text));
