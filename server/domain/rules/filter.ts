@@ -118,8 +118,8 @@ function readTerm(
 ): Term | null {
   const { isNegated, operator } = written;
   const [value] = written.values;
+  refuseOperators(written, known, problems);
   if (written.key === null || value === undefined) {
-    refuseEquals(written, known, problems);
     return { type: "free", isNegated, text: value?.text ?? "" };
   }
   const { key, labelName } = splitKey(written.key);
@@ -209,9 +209,11 @@ function writeTerm(term: Term): string {
   }
 }
 
-// A word that begins like a key or a negation would be read as one.
+// A word that begins like a key or a negation would be read as one, and one of other languages refused.
 function writeFree(text: string): string {
-  return /^[a-zA-Z0-9._/]+$/.test(text) ? text : `"${text.replace(/["\\]/g, "\\$&")}"`;
+  return /^[a-zA-Z0-9._/]+$/.test(text) && !operatorWords.has(text)
+    ? text
+    : `"${text.replace(/["\\]/g, "\\$&")}"`;
 }
 
 function writePair({ name, value }: { readonly name: string; readonly value: TextMatch }): string {
@@ -263,19 +265,60 @@ function readDuration(text: string): number | null {
   return ms <= tenYearsMs ? ms : null;
 }
 
-// `state=running` would be free text that hardly anything has.
-function refuseEquals(written: WrittenTerm, known: readonly FilterTerm[], problems: FilterProblem[]): void {
-  const [value] = written.values;
-  if (value === undefined || value.isQuoted) return;
-  const [, key, rest] = /^([a-z]+)=(.*)$/i.exec(value.text) ?? [];
+// Words of other languages of filters would be free text that hardly anything has, and the answer an empty list.
+function refuseOperators(
+  { key, values, column }: WrittenTerm,
+  known: readonly FilterTerm[],
+  problems: FilterProblem[],
+): void {
+  for (const value of values) {
+    if (value.isQuoted) continue;
+    const { text } = value;
+    const opens = /^!?\(/.test(text);
+    if (opens || (text.endsWith(")") && !text.includes("("))) {
+      const at = value.column + (opens ? text.indexOf("(") : text.length - 1);
+      problems.push({
+        column: at,
+        message: "terms take no parentheses",
+        suggestion: `${howToJoin} ${quoteIt}`,
+      });
+    }
+    if (key !== null) continue;
+    const instead = operatorWords.get(text);
+    if (instead !== undefined) {
+      const suggestion = `${instead} ${quoteIt}`;
+      problems.push({ column: value.column, message: `${text} is no operator of filters`, suggestion });
+    }
+    const equals = equalsProblem(text, column, known);
+    if (equals !== undefined) problems.push(equals);
+  }
+}
+
+const quoteIt = "To look for the text itself, quote it.";
+const howToJoin = "All terms must hold; for any of several values write state:ready,running.";
+const operatorWords: ReadonlyMap<string, string> = new Map([
+  ...["AND", "&&", "&"].map((word) => [word, "Leave it out: all terms must hold."] as const),
+  ...["OR", "||", "|"].map((word) => [word, howToJoin] as const),
+  ...["NOT", "!"].map((word) => [word, "Write -state:ready for a term that must not hold."] as const),
+  ...["=", "==", "!=", ":", ">", ">=", "<", "<="].map(
+    (word) => [word, "Write key, operator and value without spaces, like age>10m."] as const,
+  ),
+]);
+
+function equalsProblem(
+  text: string,
+  column: number,
+  known: readonly FilterTerm[],
+): FilterProblem | undefined {
+  const [, key, not, rest = ""] = /^([a-z]+)(!?)==?(.*)$/i.exec(text) ?? [];
   const term = known.find((one) => one.key === key?.toLowerCase());
-  if (term === undefined) return;
-  const { column } = written;
-  problems.push({
+  if (term === undefined) return undefined;
+  const meant = `Did you mean ${not === "" ? "" : "-"}${term.key}:${rest}?`;
+  return {
     column,
-    message: `${term.key} takes a colon, not =`,
-    suggestion: term.isCompared ? `Write it like ${term.example}.` : `Did you mean ${term.key}:${rest}?`,
-  });
+    message: `${term.key} takes a colon, not ${not}=`,
+    suggestion: term.isCompared ? `Write it like ${term.example}.` : meant,
+  };
 }
 
 function unknownKey(key: string, known: readonly FilterTerm[]): string {

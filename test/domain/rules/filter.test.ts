@@ -64,6 +64,10 @@ describe("a filter of jobs", () => {
     ['"state:running"', [{ type: "free", text: "state:running" }]],
     ['"state=running"', [{ type: "free", text: "state=running" }]],
     [
+      '"OR" or "(a)" f(x) kind:OR',
+      [{ text: "OR" }, { text: "or" }, { text: "(a)" }, { text: "f(x)" }, { key: "kind" }],
+    ],
+    [
       "state:running skill:gpu age>10m text",
       [
         { type: "word" },
@@ -92,6 +96,17 @@ describe("a filter of jobs", () => {
     ["kind>a", "1: kind takes a colon, not > | Write it like kind:agent.*."],
     ["-kind>a", "2: kind takes a colon, not >"],
     ["state=running", "1: state takes a colon, not = | Did you mean state:running?"],
+    ["state!=running", "1: state takes a colon, not != | Did you mean -state:running?"],
+    [
+      "kind:a OR kind:b",
+      "8: OR is no operator of filters | All terms must hold; for any of several values write",
+    ],
+    ["a && b", "3: && is no operator of filters | Leave it out: all terms must hold."],
+    ["NOT kind:a", "1: NOT is no operator of filters | Write -state:ready for a term that must not hold."],
+    ["state = running", "7: = is no operator of filters | Write key, operator and value without spaces"],
+    ["(kind:a kind:b)", "1: terms take no parentheses"],
+    ["state:running (a)", "15: terms take no parentheses"],
+    ["skill:a kind:b)", "15: terms take no parentheses | All terms must hold"],
     ["state:run*", "7: state takes no *"],
     ["points:many", "8: many is not a whole number"],
     ["priority>huge", "10: huge is not a whole number or the name of a priority"],
