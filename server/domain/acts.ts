@@ -6,7 +6,7 @@ import { type ActTarget, actedPage, countMatched, type Matched, totalOf } from "
 import { type ActPlan, type LastingAct, planAct } from "./act-plans.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { announceRelease, drainReleases, noRelease, type Release } from "./dependants.ts";
-import { DomainError, failedPrecondition, invalidArgument, type Violation } from "./errors.ts";
+import { alreadyExists, DomainError, failedPrecondition, invalidArgument, type Violation } from "./errors.ts";
 import { encodeId } from "./ids.ts";
 import { auditRow } from "./job-rows.ts";
 import { type ListIdentity, readPageToken, uuidForm, writePageToken } from "./pages.ts";
@@ -20,7 +20,7 @@ export interface ActRequest {
   readonly target: ActTarget;
   /** Count and check only. */
   readonly isDryRun: boolean;
-  /** A repetition with the same id changes nothing and has the same answer; empty for none. */
+  /** A repetition with the same id changes nothing and has the same answer, with other arguments none; empty for none. */
   readonly requestId: string;
   /** From the previous answer; all else as it was. */
   readonly pageToken: string;
@@ -163,7 +163,7 @@ async function keep(
   tx: OrgTx,
   of: {
     readonly request: ActRequest;
-    readonly key: string | null;
+    readonly key: RequestKey | null;
     readonly plan: Pick<ActPlan, "done" | "refused">;
     readonly answer: ActAnswer;
   },
@@ -171,10 +171,11 @@ async function keep(
   const { request, key, plan, answer } = of;
   const { act, target } = request;
   if (key !== null) {
+    const stored: StoredAnswer = { asked: key.asked, answer };
     const taken = await tx.run(
       call(takeKeys, {
-        ...{ org: tx.orgId, types: ["request"], keys: [key], targets: [c.newId()] },
-        prints: [Buffer.from(JSON.stringify(answer)).toString("hex")],
+        ...{ org: tx.orgId, types: ["request"], keys: [key.key], targets: [c.newId()] },
+        prints: [Buffer.from(JSON.stringify(stored)).toString("hex")],
         lives: [c.config.idempotencyTtlMs],
       }),
     );
@@ -229,23 +230,40 @@ function identityOf(orgId: string, { act, target, isDryRun, confirmed }: ActRequ
   return { list: "acts", orgId, filter: [act, jobs, isDryRun, confirmed] };
 }
 
-function keyOf(identity: ListIdentity, requestId: string, cursor: string | null): string {
-  const digest = createHash("sha256")
-    .update(JSON.stringify([identity, requestId]))
-    .digest("base64url");
-  return `act:${digest}:${cursor ?? "first"}`;
+/** The id of a request, page by page, and what was asked under it. */
+interface RequestKey {
+  readonly key: string;
+  readonly requestId: string;
+  readonly asked: string;
 }
 
-async function storedAnswer(c: Coordinator, orgId: string, key: string): Promise<ActAnswer | null> {
+function keyOf(identity: ListIdentity, requestId: string, cursor: string | null): RequestKey {
+  const asked = createHash("sha256").update(JSON.stringify(identity)).digest("base64url");
+  return { key: `act:${requestId}:${cursor ?? "first"}`, requestId, asked };
+}
+
+async function storedAnswer(
+  c: Coordinator,
+  orgId: string,
+  { key, requestId, asked }: RequestKey,
+): Promise<ActAnswer | null> {
   const [row] = await transact(c.db.hot, orgId, (tx) =>
     tx.run(call(readKeys, { org: orgId, types: ["request"], keys: [key] })),
   );
-  return row === undefined ? null : readAnswer(Buffer.from(String(row["print"]), "hex").toString());
+  if (row === undefined) return null;
+  const stored = readStored(Buffer.from(String(row["print"]), "hex").toString());
+  if (stored.asked === asked) return stored.answer;
+  throw alreadyExists("IDEMPOTENCY_CONFLICT", { idempotencyKey: requestId });
+}
+
+interface StoredAnswer {
+  readonly asked: string;
+  readonly answer: ActAnswer;
 }
 
 // It is what `keep` wrote.
-function readAnswer(json: string): ActAnswer {
-  return JSON.parse(json) as ActAnswer;
+function readStored(json: string): StoredAnswer {
+  return JSON.parse(json) as StoredAnswer;
 }
 
 function countChanged(confirmed: number, matched: Matched): DomainError {

@@ -32,10 +32,11 @@ export async function updateJob(c: Coordinator, caller: Caller, edit: JobEdit): 
   const { orgId } = caller;
   const violations = editViolations(edit);
   if (violations.length > 0) throw invalidArgument(violations);
+  const asked = [priority, title, Object.entries(edit.labels).sort(), reason];
   const read = () => getJob(c, caller, { jobId, externalId: null, isFull: false });
   await transact(c.db.hot, orgId, async (tx) => {
     const job = await lockOne(tx, jobId);
-    if (!(await takeRequest(c, tx, "edit", jobId, requestId))) return;
+    if (!(await takeRequest(c, tx, "edit", jobId, requestId, { asked }))) return;
     if (!job) {
       const { state } = await read();
       throw failedPrecondition("JOB_ALREADY_TERMINAL", {

@@ -1,9 +1,11 @@
+import { createHash } from "node:crypto";
 import { lockJobs } from "../store/leases.ts";
 import { type Call, call, type OrgTx } from "../store/statement.ts";
-import { type AuditRow, insertNewShapes, takeKeys } from "../store/submit.ts";
+import { type AuditRow, insertNewShapes, readKeys, takeKeys } from "../store/submit.ts";
 import { writeTransitions } from "../store/transitions.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { noRelease, type Release } from "./dependants.ts";
+import { alreadyExists } from "./errors.ts";
 import { type LockedJob, lockedJob } from "./locked-job.ts";
 import type { Settled } from "./settle.ts";
 
@@ -35,10 +37,12 @@ export async function writeSettled(
 /**
  * Takes the id of a request, so that its repetition finds it taken and changes
  * nothing. True when it was free, and for a request without one. A refusal of
- * the verb gives it back with the transaction.
+ * the verb gives it back with the transaction. Throws IDEMPOTENCY_CONFLICT when
+ * the same id came with other arguments.
  *
  * @param id of what the verb is about.
  * @param targetId what a repetition finds under it.
+ * @param asked the arguments that a repetition has, too.
  */
 export async function takeRequest(
   c: Coordinator,
@@ -46,20 +50,29 @@ export async function takeRequest(
   verb: string,
   id: string,
   requestId: string,
-  targetId: string = id,
+  { targetId = id, asked = [] }: { readonly targetId?: string; readonly asked?: readonly unknown[] } = {},
 ): Promise<boolean> {
   if (requestId === "") return true;
+  const key = requestKey(verb, id, requestId);
+  const print = createHash("sha256").update(JSON.stringify(asked)).digest("hex");
   const rows = await tx.run(
     call(takeKeys, {
       org: tx.orgId,
       types: ["request"],
-      keys: [requestKey(verb, id, requestId)],
+      keys: [key],
       targets: [targetId],
-      prints: [""],
+      prints: [print],
       lives: [c.config.idempotencyTtlMs],
     }),
   );
-  return rows.length > 0;
+  if (rows.length > 0) return true;
+  const [owner] = await tx.run(call(readKeys, { org: tx.orgId, types: ["request"], keys: [key] }));
+  // Those of an older version have no print.
+  const first = String(owner?.["print"] ?? "");
+  if (first !== "" && first !== print) {
+    throw alreadyExists("IDEMPOTENCY_CONFLICT", { idempotencyKey: requestId });
+  }
+  return false;
 }
 
 /** Under which key the id of a request is kept. */

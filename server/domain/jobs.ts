@@ -132,7 +132,7 @@ export async function retryJob(
       // Who depends on the new run is not to be taken for one of the old: that one's end goes its way first.
       if (!job && (await isReleasing(tx, jobId))) return "releasing";
     }
-    if (!(await takeRequest(c, tx, "retry", jobId, requestId))) return "done";
+    if (!(await takeRequest(c, tx, "retry", jobId, requestId, { asked: [reason] }))) return "done";
     const audited = insertAuditRows(tx.orgId, [
       auditRow(c, caller, "job.retry", encodeId("job", jobId), { state: job?.state ?? null }, reason),
     ]);

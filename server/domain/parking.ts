@@ -29,7 +29,8 @@ export async function parkJob(
   caller: Caller,
   { until, ...request }: ParkRequest & { readonly until: Date | null },
 ): Promise<JobView> {
-  return steer(c, caller, "park", request, ({ readAtMs }) => ({
+  const asked = { ...request, asked: [until?.getTime() ?? null, request.reason] };
+  return steer(c, caller, "park", asked, ({ readAtMs }) => ({
     type: "held",
     wakeAfterMs: parkWakeMs(until, readAtMs),
   }));
@@ -54,14 +55,14 @@ async function steer(
   c: Coordinator,
   caller: Caller,
   verb: "park" | "unpark",
-  { jobId, reason, requestId }: ParkRequest,
+  { jobId, reason, requestId, asked = [reason] }: ParkRequest & { readonly asked?: readonly unknown[] },
   eventOf: (job: LockedJob) => Extract<JobEvent, { type: "held" | "unparked" }>,
 ): Promise<JobView> {
   const violations = textViolations("reason", reason, { min: 0, max: 500, isMultiline: true });
   if (violations.length > 0) throw invalidArgument(violations);
   await transact(c.db.hot, caller.orgId, async (tx) => {
     const job = await lockOne(tx, jobId);
-    if (!(await takeRequest(c, tx, verb, jobId, requestId))) return;
+    if (!(await takeRequest(c, tx, verb, jobId, requestId, { asked }))) return;
     if (!job) {
       const { state } = await getJob(c, caller, { jobId, externalId: null, isFull: false });
       throw refused(verb, jobId, state);

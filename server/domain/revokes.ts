@@ -45,7 +45,7 @@ export async function revokeLease(
     }
     const settled = settle(job, { type: "revoked" }, { ...noRemains, reason: reasonOf(reason) }, c.random());
     if (!isSettled(settled)) throw failedPrecondition("JOB_RUNS_ONCE", { jobId: encodeId("job", job.jobId) });
-    await takeRequest(c, tx, "revoke", leaseId, requestId, job.jobId);
+    await takeRequest(c, tx, "revoke", leaseId, requestId, { targetId: job.jobId });
     const isEnd = isTerminal(settled.transition.state);
     release = await releaseDependants(c, tx, isEnd && job.hasDependants ? [settled.transition] : []);
     const details = {

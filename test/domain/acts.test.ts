@@ -349,6 +349,21 @@ describe("a repetition with the same request id", () => {
     expect((await read(jobIds[5] ?? "")).state).toBe(ready);
     expect(await audits("jobs.park")).toHaveLength(2);
   });
+
+  test("and other arguments is refused, and changes nothing", async () => {
+    const { act, batch, audits } = await org();
+    await batch([{ kind: "twice" }, { kind: "twice" }]);
+    const text = "kind:twice state:ready";
+    await act("park", text, { requestId: "q", confirmed: 2 });
+    for (const other of [
+      act("park", text, { requestId: "q", confirmed: 3 }),
+      act("park", "kind:twice", { requestId: "q", confirmed: 2 }),
+      act("unpark", text, { requestId: "q", confirmed: 2 }),
+    ]) {
+      await expect(other).rejects.toMatchObject({ reason: "IDEMPOTENCY_CONFLICT" });
+    }
+    expect(await audits()).toHaveLength(1);
+  });
 });
 
 describe("acts at once", () => {

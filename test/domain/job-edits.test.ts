@@ -125,6 +125,18 @@ describe("an edit", () => {
     expect(count?.["n"]).toBe(2);
   });
 
+  test("with one request id and other arguments is refused", async () => {
+    const { submit, edit, read } = await org();
+    const jobId = await submit();
+    await edit(jobId, { title: "one", labels: { a: "1", b: "2" }, requestId: "r" });
+    await edit(jobId, { title: "one", labels: { b: "2", a: "1" }, requestId: "r" });
+    await expect(edit(jobId, { title: "two", requestId: "r" })).rejects.toMatchObject({
+      reason: "IDEMPOTENCY_CONFLICT",
+      details: { idempotencyKey: "r" },
+    });
+    expect((await read(jobId)).spec.title).toBe("one");
+  });
+
   test("that loses against another edit keeps what that one changed", async () => {
     const { submit, edit, read } = await org();
     const jobId = await submit();
