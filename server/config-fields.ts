@@ -136,6 +136,13 @@ export const configFields = {
     "365d",
     "How long an idempotency key is remembered.",
   ),
+  lateResultTtlMs: duration(
+    "late-result-ttl",
+    "7d",
+    "1m",
+    "365d",
+    "How long a result that came after its lease was lost is kept, for people.",
+  ),
   hotConnections: whole("hot-connections", 6, 1, 64, "Database connections that claim and finish jobs."),
   appConnections: whole("app-connections", 10, 1, 200, "Database connections that answer calls."),
   databaseTimeoutMs: duration(

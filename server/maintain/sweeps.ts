@@ -12,7 +12,7 @@ import { cancelsOf, leasesOf } from "../store/held-leases.ts";
 import { look } from "../store/look.ts";
 import { listOrgs } from "../store/orgs.ts";
 import { call, runInOrg } from "../store/statement.ts";
-import { dropChanges, dropExpiredKeys, findOverdue, foldTallies, sweepRows } from "../store/sweeps.ts";
+import { dropChanges, dropExpiredKeys, dropLateResults, findOverdue, foldTallies, sweepRows } from "../store/sweeps.ts";
 import { dropLosses } from "../store/worker-losses.ts";
 import { pushCommands } from "./commands.ts";
 import { dropAll, dropRows, lapseAvoids, promoteDueJobs, upTo } from "./due.ts";
@@ -262,6 +262,7 @@ async function dropOld(c: Coordinator, orgId: string, signal: AbortSignal): Prom
   const drops = [
     call(dropChanges, { org: orgId, keep: keepChangesMs }),
     call(dropExpiredKeys, { org: orgId }),
+    call(dropLateResults, { org: orgId, keep: c.config.lateResultTtlMs }),
   ];
   const dropped = await runInOrg(c.db.sweepClient, orgId, [
     ...drops.map((one) => upTo(dropRows, one)),

@@ -11,13 +11,14 @@ import {
   shapeNames as s,
   tallyNames as t,
 } from "./names.ts";
-import { changes, jobKeys, jobQueue, tallies } from "./schema.ts";
+import { changes, jobKeys, jobQueue, lateResults, tallies } from "./schema.ts";
 import { links, workers } from "./schema-fleet.ts";
 import { stateNumbers } from "./state-numbers.ts";
 import { names, param, statement } from "./statement.ts";
 import { ofShapes, tallied, tallyCounts } from "./tallies.ts";
 
 const w = names(workers);
+const lr = names(lateResults);
 
 const raw = (value: number) => sql.raw(String(value));
 const nobody = sql.raw(`'${nilUuid}'::uuid`);
@@ -158,6 +159,14 @@ export const dropChanges = statement(sql`
 export const dropExpiredKeys = statement(sql`
   delete from ${jobKeys} x where x.${k.orgId} = ${param("org")}::uuid and x.ctid = any(array(
     select o.ctid from ${jobKeys} o where o.${k.orgId} = ${param("org")}::uuid and o.${k.expiresAt} <= ${clock}
+    limit ${param("limit")}::int))
+  returning 1 as dropped`);
+
+/** Drops results that came too late `keep` milliseconds ago or earlier, so many at a time. Parameters: org, keep, limit. */
+export const dropLateResults = statement(sql`
+  delete from ${lateResults} x where x.${lr.orgId} = ${param("org")}::uuid and x.ctid = any(array(
+    select o.ctid from ${lateResults} o where o.${lr.orgId} = ${param("org")}::uuid
+      and o.${lr.receivedAt} < ${clock} - ${param("keep")}::bigint * interval '1 millisecond'
     limit ${param("limit")}::int))
   returning 1 as dropped`);
 

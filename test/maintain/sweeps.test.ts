@@ -10,7 +10,7 @@ import { Expiry } from "../../server/maintain/expiry.ts";
 import { ReleaseSweep } from "../../server/maintain/releases.ts";
 import { orgSweeps } from "../../server/maintain/sweeps.ts";
 import { call, runInOrg } from "../../server/store/statement.ts";
-import { dropChanges, dropExpiredKeys, foldTallies } from "../../server/store/sweeps.ts";
+import { dropChanges, dropExpiredKeys, dropLateResults, foldTallies } from "../../server/store/sweeps.ts";
 import {
   createTestDatabase,
   type TestCoordinator,
@@ -241,5 +241,23 @@ describe("retention", () => {
     await dropAll(c, orgId, call(dropExpiredKeys, { org: orgId }), signal());
     const left = await db.admin`select key from muster.job_keys where org_id = ${orgId} order by key`;
     expect(left.map((row) => row["key"])).toEqual(["1", "2"]);
+  });
+
+  test("drops results that came too late once they are old, and none of another org", async () => {
+    const [{ orgId }, other] = [await org(), await org()];
+    for (const each of [orgId, other.orgId]) {
+      await db.admin`
+        insert into muster.late_results (org_id, result_id, job_id, attempt, lease_id, worker_id, outcome, received_at)
+        select ${each}, gen_random_uuid(), gen_random_uuid(), n, gen_random_uuid(), gen_random_uuid(), 1,
+          muster.muster_clock() - n * interval '1 hour'
+        from generate_series(1, 3) n`;
+    }
+    await dropAll(c, orgId, call(dropLateResults, { org: orgId, keep: 2.5 * 3_600_000 }), signal());
+    const left = async (of: string) =>
+      (
+        await db.admin`select attempt from muster.late_results where org_id = ${of} order by attempt`
+      ).map((row) => row["attempt"]);
+    expect(await left(orgId)).toEqual([1, 2]);
+    expect(await left(other.orgId)).toEqual([1, 2, 3]);
   });
 });

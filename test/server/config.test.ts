@@ -84,6 +84,7 @@ describe("defaults", () => {
       leaseTtlMs: 14_400_000,
       maxPayloadBytes: 1_048_576,
       idempotencyTtlMs: 604_800_000,
+      lateResultTtlMs: 604_800_000,
       hotConnections: 6,
       appConnections: 10,
       databaseTimeoutMs: 6_000,
