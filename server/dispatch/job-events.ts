@@ -25,7 +25,7 @@ const spacingMs = 20;
 
 /** Reads what became of the jobs of a list since a revision of the feed, and waits up to so long for a first change. */
 export async function listEvents(
-  { feed, coordinator, nowMs }: Watches,
+  { feed, coordinator, nowMs, enter }: Watches,
   {
     orgId,
     filter,
@@ -34,6 +34,8 @@ export async function listEvents(
   }: { readonly orgId: string; readonly filter: JobFilter; readonly since: string; readonly waitMs: number },
   signal: AbortSignal,
 ): Promise<JobEvents> {
+  // Who waits watches; a look takes no place.
+  using _place = waitMs > 0 ? enter(orgId) : undefined;
   const endMs = nowMs() + waitMs;
   let revision = since;
   for (;;) {

@@ -1,6 +1,7 @@
 import { getEventListeners } from "node:events";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Feed } from "../../server/dispatch/feed.ts";
+import { listEvents } from "../../server/dispatch/job-events.ts";
 import { type JobWatchEvent, watchJobs } from "../../server/dispatch/job-watch.ts";
 import { createWatches, type Watches } from "../../server/dispatch/watches.ts";
 import { listingOf } from "../../server/domain/job-lists.ts";
@@ -125,6 +126,11 @@ test("an org has so many places for watchers, and one that is left is free", asy
   await expect(first.next()).rejects.toThrow("the watch ended");
   const third = start(watches, orgId, 5);
   expect((await third.next()).type).toBe("snapshot");
+  // Who waits for events takes one, too; a mere look does not.
+  const events = (waitMs: number) =>
+    listEvents(watches, { orgId, filter: anyJob, since: "", waitMs }, AbortSignal.timeout(10_000));
+  await expect(events(1)).rejects.toMatchObject(refused);
+  expect(await events(0)).toMatchObject({ isReset: false, jobs: [] });
   for (const { stop } of [second, stranger, third]) stop();
 });
 
