@@ -25,12 +25,14 @@ import { jobRequest } from "../support/fleet.ts";
 import { insertAttempt, insertJob, insertWorkerRow } from "../support/rows.ts";
 
 let db: TestDatabase;
+
 let c: TestCoordinator;
 
 beforeAll(async () => {
   db = await createTestDatabase();
   c = testCoordinator(db);
 });
+
 afterAll(() => db.close());
 
 type Asked = Partial<Omit<ActRequest, "act" | "target">> & Partial<Act>;
@@ -328,67 +330,6 @@ describe("an act on jobs by a filter", () => {
       });
     }
     expect(await act("park", "kind:bulk", { isDryRun: true, pageToken })).toMatchObject({ done: 1 });
-  });
-});
-
-describe("a repetition with the same request id", () => {
-  test("has the same answer and changes nothing, also at once, page by page", async () => {
-    const { act, batch, read, audits } = await org();
-    const { jobIds } = await batch(Array.from({ length: 1_001 }, () => ({ kind: "bulk" })));
-    const call = () => act("park", "kind:bulk state:ready", { requestId: "r", confirmed: 1_001 });
-    const answers = await Promise.all([call(), call()]);
-    expect(answers[0]).toEqual(answers[1]);
-    const [first = answers[0]] = answers;
-    expect(first).toMatchObject({ done: 1_000, matched: { states: [{ count: 1_001 }] } });
-    const { nextPageToken: pageToken } = first;
-    const next = () => act("park", "kind:bulk state:ready", { requestId: "r", confirmed: 1_001, pageToken });
-    const second = await next();
-    await act("unpark", jobIds.slice(0, 1_000));
-    expect(await call()).toEqual(first);
-    expect(await next()).toEqual(second);
-    expect((await read(jobIds[5] ?? "")).state).toBe(ready);
-    expect(await audits("jobs.park")).toHaveLength(2);
-  });
-
-  test("and other arguments is refused, and changes nothing", async () => {
-    const { act, batch, audits } = await org();
-    await batch([{ kind: "twice" }, { kind: "twice" }]);
-    const text = "kind:twice state:ready";
-    await act("park", text, { requestId: "q", confirmed: 2 });
-    for (const other of [
-      act("park", text, { requestId: "q", confirmed: 3 }),
-      act("park", "kind:twice", { requestId: "q", confirmed: 2 }),
-      act("unpark", text, { requestId: "q", confirmed: 2 }),
-    ]) {
-      await expect(other).rejects.toMatchObject({ reason: "IDEMPOTENCY_CONFLICT" });
-    }
-    expect(await audits()).toHaveLength(1);
-  });
-});
-
-describe("acts at once", () => {
-  test("on the same jobs in other orders come to one end each", async () => {
-    const { orgId, batch, act } = await org();
-    const { jobIds } = await batch(Array.from({ length: 100 }, () => ({})));
-    const answers = await Promise.all([
-      act("cancel", jobIds),
-      act("cancel", [...jobIds].reverse()),
-      act("park", jobIds),
-      act("set-priority", [...jobIds].reverse(), { priority: 1 }),
-    ]);
-    expect(answers.slice(0, 2).reduce((sum, one) => sum + one.done, 0)).toBe(100);
-    const finals =
-      await db.admin`select count(*)::int as n from muster.attempts where org_id = ${orgId} and final`;
-    expect(finals[0]?.["n"]).toBe(100);
-  });
-
-  test("two retries of the same jobs make one new run of each", async () => {
-    const { caller, batch, act, read } = await org();
-    const { jobIds } = await batch(Array.from({ length: 20 }, () => ({})));
-    for (const jobId of jobIds) await cancelJob(c, caller, { jobId, reason: "", isForced: false });
-    const answers = await Promise.all([act("retry", jobIds), act("retry", [...jobIds].reverse())]);
-    expect(answers.map((one) => one.done).sort((a, b) => a - b)).toEqual([0, 20]);
-    expect((await read(jobIds[0] ?? "")).generation).toBe(2);
   });
 });
 
