@@ -262,6 +262,8 @@ describe.each([
       "muster/v1/job_service.proto",
       "google/protobuf/duration.proto",
       "google/protobuf/timestamp.proto",
+      "muster/v1/access.proto",
+      "google/protobuf/descriptor.proto",
       "muster/v1/event.proto",
       "muster/v1/job.proto",
     ]);
