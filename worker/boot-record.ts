@@ -25,6 +25,10 @@ export interface BootRecordData {
   /** Of the worker process. */
   readonly pid: number;
   readonly startTimeTicks: string | null;
+  /** It ended by itself: what its handlers did is acknowledged or in the outbox. */
+  readonly hasEnded: boolean;
+  /** The last boots before it that did. */
+  readonly endedBoots: readonly string[];
   /** Groups that may run: the boot's own, and those of earlier boots that are not proven gone. */
   readonly groups: readonly RecordedGroup[];
 }
@@ -35,6 +39,8 @@ export interface BootRecord {
   readonly previous: BootRecordData | null;
   readonly bootId: string;
   readonly hostBootId: string | null;
+  /** The last boots before it that ended by themselves, the newest first; at most 8. */
+  readonly endedBoots: readonly string[];
   /**
    * Whether everything that earlier boots started is proven to have ended. What their records name is killed
    * first, for 10 s at most. False also without a record of them: a missing file proves nothing. Never
@@ -48,6 +54,8 @@ export interface BootRecord {
   addGroup(group: RecordedGroup): Promise<void>;
   /** Forgets the group of a lease, when all its processes are gone. */
   removeGroup(leaseId: string): Promise<void>;
+  /** Writes down that this boot ends by itself: what its handlers did is acknowledged or in the outbox. */
+  end(): Promise<void>;
 }
 
 /** The state directory belongs to a worker process that runs. */
@@ -60,6 +68,8 @@ export class BootRecordInUseError extends Error {
 
 const fileName = "boot.json";
 const formatVersion = 1;
+/** Most of them never attached, or the newest is the one that a coordinator knows. */
+const maxEndedBoots = 8;
 
 /**
  * Begins a boot: reads the record of the one before in this directory (made with mode 0700 when missing),
@@ -85,8 +95,13 @@ export async function openBootRecord(directory: string): Promise<BootRecord> {
   if (previous !== null && judgement === "to be killed")
     for (const group of previous.groups) groups.set(group.leaseId, group);
 
+  const endedBoots = [
+    ...(previous?.hasEnded ? [previous.bootId] : []),
+    ...(previous?.endedBoots ?? []),
+  ].slice(0, maxEndedBoots);
+  let hasEnded = false;
   const save = coalesce(() =>
-    writeRecord(directory, { ...own, startTimeTicks, groups: [...groups.values()] }),
+    writeRecord(directory, { ...own, startTimeTicks, hasEnded, endedBoots, groups: [...groups.values()] }),
   );
   const addGroup = (group: RecordedGroup) => {
     groups.set(group.leaseId, group);
@@ -95,9 +110,13 @@ export async function openBootRecord(directory: string): Promise<BootRecord> {
   const removeGroup = async (leaseId: string) => {
     if (groups.delete(leaseId)) await save();
   };
+  const end = async () => {
+    hasEnded = true;
+    await save();
+  };
   await save();
   const orphansDead = endOrphans();
-  return { previous, bootId, hostBootId, orphansDead, addGroup, removeGroup };
+  return { previous, bootId, hostBootId, endedBoots, orphansDead, addGroup, removeGroup, end };
 
   async function endOrphans(): Promise<boolean> {
     if (judgement !== "to be killed") return judgement === "gone";
@@ -182,7 +201,11 @@ function parseRecord(value: unknown): BootRecordData | null {
   const groups = value["groups"].map(parseGroup);
   if (typeof bootId !== "string" || !isTextOrNull(hostBootId) || !isTextOrNull(pidNamespace)) return null;
   if (!isPid(pid) || !isTextOrNull(startTimeTicks) || !groups.every((group) => group !== null)) return null;
-  return { bootId, hostBootId, pidNamespace, pid, startTimeTicks, groups };
+  // Absent in records of before.
+  const hasEnded = value["hasEnded"] === true;
+  const ended = Array.isArray(value["endedBoots"]) ? value["endedBoots"] : [];
+  const endedBoots = ended.filter((boot) => typeof boot === "string");
+  return { bootId, hostBootId, pidNamespace, pid, startTimeTicks, hasEnded, endedBoots, groups };
 }
 
 function parseGroup(value: unknown): RecordedGroup | null {

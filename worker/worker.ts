@@ -67,6 +67,7 @@ export class Worker implements AsyncDisposable {
   #attempts: Attempts | undefined;
   #port: Port<ToEngine, ToHandlers> | undefined;
   #bootRecord: BootRecord | undefined;
+  #isDone = false;
   #starting: Promise<void> | undefined;
   #stopGraceMs: number | undefined;
   #published: Publication;
@@ -175,6 +176,7 @@ export class Worker implements AsyncDisposable {
       bootId: record?.bootId ?? randomUUID(),
       hostBootId: (record === undefined ? readHostBootId() : record.hostBootId) ?? "",
       orphansDead,
+      endedBoots: record?.endedBoots ?? [],
       skills,
       kinds,
       slots,
@@ -241,6 +243,7 @@ export class Worker implements AsyncDisposable {
         break;
       // The engine closes its outbox after it says so; `ended` comes after that.
       case "closed":
+        this.#isDone = message.isDone;
         break;
     }
   }
@@ -267,9 +270,19 @@ export class Worker implements AsyncDisposable {
     // Whoever awaits the end may exit then, and would leave the processes of handlers behind.
     const waitMs = reason.kind === "stopped" ? stoppedWaitMs : expelledWaitMs;
     await this.#attempts?.stopAll(reason.detail, waitMs);
+    if (this.#isDone) await this.#noteEnd();
     this.#closing.resolve(reason);
     if (reason.kind !== "stopped")
       this.#logger("info", "closed", { kind: reason.kind, detail: reason.detail });
+  }
+
+  // So that what this boot was still offered is given back when the next one attaches, instead of lost.
+  async #noteEnd(): Promise<void> {
+    try {
+      await this.#bootRecord?.end();
+    } catch (error) {
+      this.#logger("warn", "the end of this worker could not be written down", { error: String(error) });
+    }
   }
 
   #warnOfPlainText(): void {

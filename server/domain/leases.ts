@@ -14,6 +14,7 @@ import { type LockedJob, lockedJob } from "./locked-job.ts";
 import { blameWorkers, type LossContext } from "./losses.ts";
 import { expectPoolPauses, type PoolPark, pausePools, resumeTime } from "./pools.ts";
 import { type Fence, isCurrentLease } from "./rules/fences.ts";
+import type { JobEvent, LeftEvent } from "./rules/lifecycle.ts";
 import { pullRequestUrl } from "./rules/pull-requests.ts";
 import type { InternedShape } from "./rules/shapes.ts";
 import { isTerminal, JobState, Outcome } from "./rules/states.ts";
@@ -53,7 +54,7 @@ export type LeaseContext = Pick<Coordinator, "db" | "newId" | "random" | "wakes"
 /** A lease to end for a reason that is not a result. */
 export interface LeaseEnd {
   readonly fence: Fence;
-  readonly event: LeaseEvent;
+  readonly event: LeaseEvent | LeftEvent;
   readonly reason: string;
   /** A loss that is not its worker's doing says false: the lease passed its cap. */
   readonly isWorkersLoss?: boolean;
@@ -162,7 +163,7 @@ async function blamedFor(
 }
 
 // A loss is told like an error: people look for the reason where errors are.
-function lossError(end: { readonly event: LeaseEvent; readonly reason: string }): StoredError | null {
+function lossError(end: Pick<LeaseEnd, "event" | "reason">): StoredError | null {
   if (end.event.type !== "lost") return null;
   return { code: "LEASE_LOST", message: end.reason, detail: "" };
 }
@@ -302,7 +303,7 @@ async function settleLocked(
   c: LeaseContext,
   tx: OrgTx,
   fences: readonly Fence[],
-  eventOf: (job: LockedJob) => { readonly event: LeaseEvent; readonly remains: Remains } | null,
+  eventOf: (job: LockedJob) => { readonly event: JobEvent; readonly remains: Remains } | null,
 ): Promise<SettledAll> {
   const rows = await tx.run(call(lockLeases, { ...fenceArrays(tx.orgId, fences), ...bounds(fences) }));
   const settled = new Map<string, Settled>();

@@ -1,7 +1,14 @@
 import { commandsOf, dropCommands, putCommand, type StoredCommand } from "../store/commands.ts";
 import { inOrg, type Tx } from "../store/database.ts";
 import { leasesOf } from "../store/held-leases.ts";
-import { type DeclaredWorker, lockWorker, noteFlip, openLink, quarantineWorker } from "../store/links.ts";
+import {
+  type DeclaredWorker,
+  lockLeaving,
+  lockWorker,
+  noteFlip,
+  openLink,
+  quarantineWorker,
+} from "../store/links.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { DomainError, notFound } from "./errors.ts";
 import { encodeId } from "./ids.ts";
@@ -15,6 +22,8 @@ export interface Hello {
   readonly bootId: string;
   readonly hostBootId: string;
   readonly areOrphansDead: boolean;
+  /** Earlier boots that ended by themselves. */
+  readonly endedBoots: readonly string[];
   readonly isDraining: boolean;
   readonly transport: "stream" | "poll";
   readonly declared: DeclaredWorker;
@@ -64,6 +73,8 @@ export interface Attached {
   readonly leases: readonly StoredLease[];
   /** Leases that the worker did not list: offers that it never saw. */
   readonly unseen: readonly StoredLease[];
+  /** What an earlier boot was leased that ended by itself: nothing of it runs, and nothing of it is in the outbox. */
+  readonly left: readonly StoredLease[];
   /** Leases that died with an earlier boot. */
   readonly dead: readonly StoredLease[];
   /** Leases of an earlier boot that is not proven dead: how long to wait before they are lost. */
@@ -110,8 +121,9 @@ export async function attachLink(c: Coordinator, caller: Caller, hello: Hello): 
     const missing = leases.filter((lease) => !listed.has(keyOf(lease)));
     const isSameBoot = link === null || link.bootId === bootId;
     const areDead = hello.areOrphansDead && link?.hostBootId === hostBootId;
+    const hasEnded = !isSameBoot && hello.endedBoots.includes(link.bootId);
     // Of an earlier boot also what was only offered: it starts before its accept is committed.
-    const lost = isSameBoot ? [] : missing;
+    const lost = isSameBoot || hasEnded ? [] : missing;
     return {
       workerId,
       workerName: worker.name,
@@ -127,6 +139,7 @@ export async function attachLink(c: Coordinator, caller: Caller, hello: Hello): 
         verdict: verdictOn(stored.get(keyOf(lease)), inOutbox.has(keyOf(lease))),
       })),
       unseen: isSameBoot ? missing.filter((lease) => !lease.isRunning) : [],
+      left: hasEnded ? missing : [],
       dead: areDead ? lost : [],
       doubtful: areDead
         ? []
@@ -137,6 +150,21 @@ export async function attachLink(c: Coordinator, caller: Caller, hello: Hello): 
   const { isChanged, sessions } = attached.publication;
   if (isChanged || sessions.length > 0) c.wakes.routes(orgId);
   return attached;
+}
+
+/**
+ * A worker says goodbye over its link: it is granted nothing more from this commit on. Resolves with what the store says
+ * that it still has; null when the link is no longer its.
+ */
+export async function leaveLink(
+  c: Pick<Coordinator, "db">,
+  orgId: string,
+  link: { readonly workerId: string; readonly linkEpoch: number },
+): Promise<readonly StoredLease[] | null> {
+  return inOrg(c.db.app, orgId, async (tx) =>
+    // Claims that hold it are waited for; those that follow find it draining.
+    (await lockLeaving(tx, orgId, link)) ? leasesOf(tx, orgId, [link.workerId]) : null,
+  );
 }
 
 // A Hello that does what is wanted acknowledges it. A later boot is told again while the wish stands.

@@ -22,6 +22,8 @@ export class Draining {
   #isSaid: boolean;
   /** What its operators want, as far as it is known here. */
   #isWanted: boolean;
+  /** What the row says; null: not known. */
+  #isNoted: boolean | null;
   #command: StoredCommand | null = null;
 
   /** @param isSaid what its Hello said. @param isWanted what its operators want. */
@@ -31,6 +33,7 @@ export class Draining {
     this.#sink = sink;
     this.#isSaid = isSaid;
     this.#isWanted = isWanted;
+    this.#isNoted = isSaid || isWanted;
   }
 
   /** Tells the worker. Called again each second, until it is acknowledged. */
@@ -44,6 +47,7 @@ export class Draining {
     this.#isWanted = command.action === "drain";
     // The row says already that it drains, whatever was known here.
     this.#link.isDraining = true;
+    this.#isNoted = null;
     this.#settle();
   }
 
@@ -60,15 +64,25 @@ export class Draining {
     );
   }
 
+  /**
+   * Writes into the row of the link whether it drains, unless it says so already. Awaited before a heartbeat is echoed:
+   * a worker that was told so is granted nothing more, and when it is gone, what it had is given back.
+   */
+  async note(): Promise<void> {
+    const isDraining = this.#isSaid || this.#isWanted;
+    if (isDraining === this.#isNoted) return;
+    const { orgId, workerId, linkEpoch } = this.#link;
+    const { coordinator, dispatcher } = this.#parts;
+    this.#isNoted = null;
+    await drainLink(coordinator.db, orgId, { workerId, linkEpoch, isDraining });
+    this.#isNoted = isDraining;
+    if (!isDraining) dispatcher.wake(orgId);
+  }
+
   #settle(): void {
     const isDraining = this.#isSaid || this.#isWanted;
     if (isDraining === this.#link.isDraining) return;
     this.#link.isDraining = isDraining;
-    const { orgId, workerId, linkEpoch } = this.#link;
-    const { coordinator, dispatcher } = this.#parts;
-    void this.#parts.attempt("note a drain", async () => {
-      await drainLink(coordinator.db, orgId, { workerId, linkEpoch, isDraining });
-      if (!isDraining) dispatcher.wake(orgId);
-    });
+    void this.#parts.attempt("note a drain", () => this.note());
   }
 }

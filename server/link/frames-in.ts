@@ -20,6 +20,9 @@ export const protocolMinor = 0;
 /** Wait that a decline asks for when it names none. */
 const defaultCoolDownMs = 30_000;
 
+/** Boots that ended by themselves, of which one may be the last that was attached. */
+const maxEndedBoots = 8;
+
 const uuidForm = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const nameForm = /^[a-z0-9][a-z0-9._-]{0,99}$/;
 
@@ -56,6 +59,7 @@ export function readHello(frame: HelloFrame, transport: "stream" | "poll"): Hell
     bootId: frame.bootId.toLowerCase(),
     hostBootId: frame.hostBootId,
     areOrphansDead: frame.orphansDead,
+    endedBoots: frame.endedBootIds.slice(0, maxEndedBoots).map((bootId) => bootId.toLowerCase()),
     isDraining: frame.draining,
     transport,
     held: frame.heldLeases.flatMap(leaseOrNone),

@@ -2,7 +2,8 @@ import type { OfferReply } from "@muster/client/v1/link";
 import { type Held, hasResult, type Link, storedHeld } from "../dispatch/link.ts";
 import { unavailable } from "../domain/errors.ts";
 import { endLeases, type Fence } from "../domain/leases.ts";
-import type { Attached, Hello, StoredLease } from "../domain/links.ts";
+import { type Attached, type Hello, leaveLink, type StoredLease } from "../domain/links.ts";
+import type { LeftEvent } from "../domain/rules/lifecycle.ts";
 import type { LeaseEvent } from "../domain/rules/transitions.ts";
 import type { Lease } from "../domain/submit.ts";
 import { cleanText, fenceOf, readCoolDown, readLease } from "./frames-in.ts";
@@ -18,6 +19,16 @@ export interface LeaseOwner {
   stop(fence: Fence, reason: string): void;
 }
 
+/** A lease of an earlier boot, until the store has ended it. */
+interface Doubtful {
+  readonly fence: Fence;
+  readonly untilMs: number;
+  readonly event: LeaseEvent | LeftEvent;
+}
+
+const lost = { type: "lost", isFleetEvent: false } as const;
+const drained = { type: "left", isProven: true } as const;
+
 /**
  * The leases of one link, from the offer to the commit of what ends them. What is no longer the worker's is told
  * with the next heartbeat, and by a cancel at once.
@@ -26,7 +37,7 @@ export class LinkLeases {
   readonly #parts: LinkParts;
   readonly #owner: LeaseOwner;
   /** Of an earlier boot that is not proven dead. */
-  readonly #doubtful = new Map<string, { readonly fence: Fence; readonly untilMs: number }>();
+  readonly #doubtful = new Map<string, Doubtful>();
   #lost: Lease[] = [];
 
   constructor(parts: LinkParts, owner: LeaseOwner) {
@@ -37,23 +48,25 @@ export class LinkLeases {
   /** Takes over what the store says the worker has. A Hello that lists a lease accepts it. */
   async resume(attached: Attached, hello: Hello): Promise<void> {
     const accepts: Promise<{ isCurrent: boolean }>[] = [];
-    const unseen = new Set(attached.unseen.map((lease) => lease.leaseId));
-    const inOutbox = new Set(hello.outbox.map((lease) => lease.leaseId));
+    const listed = new Set(hello.held.map((lease) => lease.leaseId));
     const nowMs = this.#parts.nowMs();
     for (const lease of attached.leases) {
       const held = storedHeld(lease, attached.workerId, nowMs);
       this.#link.hold(held);
-      if (!lease.isRunning && !inOutbox.has(lease.leaseId) && !unseen.has(lease.leaseId)) {
-        accepts.push(this.#accept(held, 0));
-      }
+      if (!lease.isRunning && listed.has(lease.leaseId)) accepts.push(this.#accept(held, 0));
     }
     for (const { verdict } of attached.verdicts) {
       if (verdict === "superseded") this.#parts.refused("hello", "unknown-lease");
     }
-    const dead = attached.dead.map((lease) => ({ lease, waitMs: 0 }));
-    for (const { lease, waitMs } of [...attached.doubtful, ...dead]) {
+    const over = (leases: Attached["dead"], event: LeaseEvent | LeftEvent) =>
+      leases.map((lease) => ({ lease, waitMs: 0, event }));
+    for (const { lease, waitMs, event } of [
+      ...attached.doubtful.map((one) => ({ ...one, event: lost })),
+      ...over(attached.dead, lost),
+      ...over(attached.left, drained),
+    ]) {
       const fence = fenceOf(lease, attached.workerId);
-      this.#doubtful.set(lease.leaseId, { fence, untilMs: nowMs + waitMs });
+      this.#doubtful.set(lease.leaseId, { fence, untilMs: nowMs + waitMs, event });
     }
     const accepted = await Promise.all(accepts);
     // Ended between the Hello and now: the next Hello is told so.
@@ -66,12 +79,13 @@ export class LinkLeases {
    * ended now is ended by `check`.
    */
   async giveBack(attached: Attached): Promise<void> {
-    const back = (leases: Attached["unseen"], event: LeaseEvent, reason: string) =>
+    const back = (leases: Attached["unseen"], event: LeaseEvent | LeftEvent, reason: string) =>
       leases.map((lease) => ({ fence: fenceOf(lease, attached.workerId), event, reason }));
     await this.#parts.attempt("give leases back", async () => {
       const ended = await endLeases(this.#parts.coordinator, this.#link.orgId, [
         ...back(attached.unseen, { type: "offer-timed-out" }, "the worker attached without it"),
-        ...back(attached.dead, { type: "lost", isFleetEvent: false }, "the worker restarted"),
+        ...back(attached.left, drained, "the worker drained without it"),
+        ...back(attached.dead, lost, "the worker restarted"),
       ]);
       for (const leaseId of ended) {
         this.#link.drop(leaseId);
@@ -165,7 +179,11 @@ export class LinkLeases {
   /** Called each second: offers that were not answered, leases of a boot that is not proven dead. */
   check(nowMs: number): void {
     const unanswered = [...this.#link.held.values()].filter(
-      (held) => held.state === "offered" && nowMs - held.offeredAtMs > this.#parts.config.offerTtlMs,
+      (held) =>
+        held.state === "offered" &&
+        nowMs - held.offeredAtMs > this.#parts.config.offerTtlMs &&
+        // An earlier boot may run it.
+        !this.#doubtful.has(held.fence.leaseId),
     );
     if (unanswered.length > 0) {
       this.#link.isMuted = true;
@@ -173,10 +191,32 @@ export class LinkLeases {
     }
     const dead = [...this.#doubtful.values()].filter((one) => nowMs > one.untilMs);
     for (const { fence } of dead) this.#doubtful.delete(fence.leaseId);
-    const held = dead.flatMap(({ fence }) => this.#link.held.get(fence.leaseId) ?? []);
-    if (held.length > 0) {
-      void this.#end(held, { type: "lost", isFleetEvent: false }, "the worker restarted without it");
+    for (const [event, those] of Map.groupBy(dead, (one) => one.event)) {
+      const held = those.flatMap(({ fence }) => this.#link.held.get(fence.leaseId) ?? []);
+      if (held.length > 0) void this.#end(held, event, "the worker restarted without it");
     }
+  }
+
+  /**
+   * Its worker ends by itself: nothing more is granted to it, and what it does not list is given back. Resolves when that
+   * is committed: false when the link is no longer its.
+   */
+  async leave(listed: ReadonlySet<string>): Promise<boolean> {
+    const { coordinator, dispatcher } = this.#parts;
+    const { orgId, workerId } = this.#link;
+    const stored = await leaveLink(coordinator, orgId, this.#link);
+    if (stored === null) return false;
+    const ends = stored
+      .filter(({ leaseId }) => !listed.has(leaseId) && !this.#doubtful.has(leaseId))
+      .map((lease) => ({
+        fence: fenceOf(lease, workerId),
+        event: drained,
+        reason: "the worker drained without it",
+      }));
+    const ended = await endLeases(coordinator, orgId, ends, undefined, this.#link);
+    for (const leaseId of ended) this.#link.drop(leaseId);
+    if (ended.size > 0) dispatcher.wake(orgId);
+    return true;
   }
 
   get #link(): Link {
@@ -185,15 +225,14 @@ export class LinkLeases {
 
   // T13: its live worker lists it neither as held nor as in the outbox in two heartbeats sent after its accept.
   #loseUnlisted(listed: ReadonlySet<string>, sequence: number): void {
-    const lost: Held[] = [];
+    const missing: Held[] = [];
     for (const held of this.#link.held.values()) {
       const isJudged = held.state === "running" || held.state === "accepted";
       if (!isJudged || this.#doubtful.has(held.fence.leaseId)) continue;
       if (listed.has(held.fence.leaseId)) held.missed = 0;
-      else if (sequence > held.acceptedAtHeartbeat && ++held.missed >= 2) lost.push(held);
+      else if (sequence > held.acceptedAtHeartbeat && ++held.missed >= 2) missing.push(held);
     }
-    if (lost.length > 0)
-      void this.#end(lost, { type: "lost", isFleetEvent: false }, "the worker no longer has it");
+    if (missing.length > 0) void this.#end(missing, lost, "the worker no longer has it");
   }
 
   // Resolves when the accept is committed, or skipped because the result is there already. However often
@@ -222,7 +261,7 @@ export class LinkLeases {
   }
 
   // Resolves with the number of leases that it ended.
-  async #end(held: readonly Held[], event: LeaseEvent, reason: string): Promise<number> {
+  async #end(held: readonly Held[], event: LeaseEvent | LeftEvent, reason: string): Promise<number> {
     let count = 0;
     await this.#parts.attempt("end leases", async () => {
       const ends = held.map(({ fence }) => ({ fence, event, reason }));

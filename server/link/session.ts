@@ -162,9 +162,15 @@ export class LinkSession {
   /** Takes a heartbeat; resolves when the link's life is committed: false when a newer link took over. */
   async renew(beat: Heartbeat): Promise<boolean> {
     if (this.#isEnded) return false;
+    // One that was on its way over an earlier link tells of leases as they were.
+    if (beat.linkEpoch !== 0n && beat.linkEpoch !== BigInt(this.link.linkEpoch)) {
+      this.#parts.refused("heartbeat", "other-link");
+      return false;
+    }
     this.link.apply({ type: "heard", nowMs: this.#parts.nowMs() });
     this.#takeBeat(beat);
-    const isCurrent = await this.#parts.renewals.renew(this.link);
+    const [isRenewed] = await Promise.all([this.#parts.renewals.renew(this.link), this.#draining.note()]);
+    const isCurrent = isRenewed && (!beat.leaving || (await this.#leave(beat)));
     if (!isCurrent) {
       await this.#replaced();
       return false;
@@ -301,6 +307,11 @@ export class LinkSession {
       if (!(await this.renew(beat))) return;
       this.#sink.send(frame({ case: "heartbeatAck", value: this.heartbeatAck(Number(beat.sequence)) }));
     });
+  }
+
+  #leave({ heldLeases, outboxLeases }: Heartbeat): Promise<boolean> {
+    const listed = [...heldLeases.map(({ lease }) => lease), ...outboxLeases];
+    return this.#leases.leave(new Set(listed.flatMap((lease) => readLease(lease)?.leaseId ?? [])));
   }
 
   #takeBeat(beat: Heartbeat): void {

@@ -7,11 +7,14 @@ import {
   nextGate,
   startingGate,
   vanishedInFleetEvent,
+  vanishedWithCoordinator,
   vanishWindowMs,
 } from "../domain/rules/liveness.ts";
 import { isConnectionLost } from "../store/connection-errors.ts";
 import { call, type OrgTx, runInOrg } from "../store/statement.ts";
-import { confirmLost, countLinks, findLost, sweepRows } from "../store/sweeps.ts";
+import { confirmLost, countLinks, findCoordinators, findLost, sweepRows } from "../store/sweeps.ts";
+
+const left = { type: "left", isProven: false } as const;
 
 /**
  * T13: takes leases back from workers that are silent for too long, and
@@ -68,11 +71,13 @@ export class Expiry {
 
   // True when there may be more.
   async #expire(orgId: string): Promise<boolean> {
-    const { db, log } = this.#c;
-    const [counts = [], rows = []] = await runInOrg(db.sweepClient, orgId, [
+    const { db, log, config } = this.#c;
+    const [counts = [], rows = [], peers = []] = await runInOrg(db.sweepClient, orgId, [
       this.#count(orgId),
       call(findLost, { org: orgId, limit: sweepRows }),
+      call(findCoordinators, {}),
     ]);
+    const silence = new Map(peers.map((row) => [String(row["coordinator"]), Number(row["silent"])]));
     // A database that hung is one that was away.
     this.#apply({ type: "pass", nowMs: this.#nowMs() });
     this.#counted(orgId, counts[0]);
@@ -81,13 +86,20 @@ export class Expiry {
     const ends = rows.map((row) => {
       const isCapped = row["capped"] === true;
       const silentMs = Number(row["silent"] ?? 0);
-      const isFleetEvent = !isCapped && vanishedInFleetEvent(this.#gate, { orgId, silentMs, nowMs });
-      return {
-        fence: fenceOfRow(row),
-        event: { type: "lost" as const, isFleetEvent },
-        isWorkersLoss: !isCapped,
-        reason: isCapped ? "the lease passed its cap" : "the worker was silent for too long",
-      };
+      const fence = fenceOfRow(row);
+      if (isCapped) {
+        const event = { type: "lost" as const, isFleetEvent: false };
+        return { fence, event, isWorkersLoss: false, reason: "the lease passed its cap" };
+      }
+      if (row["draining"] === true) {
+        return { fence, event: left, reason: "the worker drained, and fell silent" };
+      }
+      const coordinatorSilentMs = silence.get(String(row["coordinator"])) ?? null;
+      const isFleetEvent =
+        vanishedInFleetEvent(this.#gate, { orgId, silentMs, nowMs }) ||
+        vanishedWithCoordinator({ silentMs, coordinatorSilentMs, heartbeatMs: config.heartbeatMs });
+      const event = { type: "lost" as const, isFleetEvent };
+      return { fence, event, reason: "the worker was silent for too long" };
     });
     const lost = await endLeases(this.#c, orgId, ends, (tx, fences) => this.#confirm(tx, fences));
     if (lost.size > 0) log.warn({ orgId, leases: lost.size }, "leases were lost");

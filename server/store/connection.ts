@@ -9,6 +9,8 @@ export interface ConnectionOptions {
   readonly name: string;
   /** What one use may take; the server ends longer statements, and transactions that are left open. */
   readonly timeoutMs: number;
+  /** What the server gives a statement. Default: `timeoutMs`. */
+  readonly statementTimeoutMs?: number;
   /** Called with what a channel that is listened to says. */
   readonly notified?: (payload: string) => void;
   /** Called once, when it has ended, however it did. */
@@ -29,7 +31,7 @@ export class Connection {
   #socket: Socket | undefined;
   readonly #lost: (() => void) | undefined;
 
-  constructor({ url, name, timeoutMs, notified, lost }: ConnectionOptions) {
+  constructor({ url, name, timeoutMs, statementTimeoutMs = timeoutMs, notified, lost }: ConnectionOptions) {
     this.#lost = lost;
     this.sql = postgres(
       url,
@@ -49,7 +51,7 @@ export class Connection {
         max_lifetime: null,
         connection: {
           application_name: name,
-          statement_timeout: timeoutMs,
+          statement_timeout: statementTimeoutMs,
           // A transaction that nobody ends holds back the change feed of everybody.
           idle_in_transaction_session_timeout: timeoutMs,
         },

@@ -9,11 +9,21 @@ interface Waiting {
   readonly timer: NodeJS.Timeout;
 }
 
+/** How often the time that a use may take doubles at most, when uses take too long. */
+const mostDoublings = 2;
+/** After so many times of a use without a cut the time is the shortest again. */
+const calmUses = 10;
+
 /**
  * A fixed number of connections, each somebody's alone while it is in use, so
  * that a whole transaction can be sent in one go. Every use comes to an end,
  * whatever the other side does: a connection that does not answer in time is
  * cut, and one that was lost is replaced by the next use.
+ *
+ * A new connection has to prepare its statements again, which takes a database
+ * that is overloaded longer than what it was cut off from. So each cut doubles
+ * the time that uses may take from then on, up to four times as long, until
+ * there were none for a while: overload does not feed itself.
  */
 export class HotPool {
   readonly #options: ConnectionOptions & { readonly isDrizzle: boolean };
@@ -23,6 +33,8 @@ export class HotPool {
   #free: number;
   #isEnded = false;
   #uses = 0;
+  #doublings = 0;
+  #cutMs = Number.NEGATIVE_INFINITY;
 
   /** @param options `isDrizzle`: rows are read as Drizzle expects them. */
   constructor(options: ConnectionOptions & { readonly size: number; readonly isDrizzle: boolean }) {
@@ -42,12 +54,13 @@ export class HotPool {
    */
   async use<T>(body: (connection: Connection) => Promise<T>): Promise<T> {
     const connection = await this.#take();
-    const { timeoutMs } = this.#options;
+    const useMs = this.#useMs();
     let isLate = false;
     const timer = setTimeout(() => {
       isLate = true;
+      this.#becomePatient(useMs);
       connection.cut();
-    }, timeoutMs);
+    }, useMs);
     try {
       return await body(connection);
     } catch (cause) {
@@ -59,7 +72,7 @@ export class HotPool {
         });
       }
       if (!isLate) throw cause;
-      throw new ConnectionLostError(`the database did not answer within ${timeoutMs} ms`, { cause });
+      throw new ConnectionLostError(`the database did not answer within ${useMs} ms`, { cause });
     } finally {
       clearTimeout(timer);
       this.#uses++;
@@ -83,7 +96,7 @@ export class HotPool {
       this.#free--;
       return Promise.resolve(this.#next());
     }
-    const waitMs = this.#options.timeoutMs / 2;
+    const waitMs = this.#useMs() / 2;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
@@ -98,10 +111,23 @@ export class HotPool {
     });
   }
 
+  #useMs(): number {
+    const { timeoutMs } = this.#options;
+    if (performance.now() - this.#cutMs > calmUses * timeoutMs) this.#doublings = 0;
+    return timeoutMs * 2 ** this.#doublings;
+  }
+
+  // Uses that began together are cut together: they are one lesson.
+  #becomePatient(cutAfterMs: number): void {
+    this.#cutMs = performance.now();
+    if (cutAfterMs === this.#useMs()) this.#doublings = Math.min(mostDoublings, this.#doublings + 1);
+  }
+
   #next(): Connection {
     for (let idle = this.#idle.pop(); idle; idle = this.#idle.pop()) if (!idle.isLost) return idle;
     const opened: Connection = new Connection({
       ...this.#options,
+      statementTimeoutMs: this.#options.timeoutMs * 2 ** mostDoublings,
       lost: () => {
         this.#open.delete(opened);
         this.#options.lost?.();

@@ -190,6 +190,19 @@ export async function closeLink(
   );
 }
 
+/** Locks a link whose worker ends, if it is still this one, against claims, and notes that it drains. */
+export async function lockLeaving(
+  tx: Tx,
+  orgId: string,
+  { workerId, linkEpoch }: { readonly workerId: string; readonly linkEpoch: number },
+): Promise<boolean> {
+  const isLink = and(eq(links.orgId, orgId), eq(links.workerId, workerId), eq(links.linkEpoch, linkEpoch));
+  const locked = await tx.select({ workerId: links.workerId }).from(links).where(isLink).for("update");
+  if (locked.length === 0) return false;
+  await tx.update(links).set({ isDraining: true }).where(isLink);
+  return true;
+}
+
 /** Notes whether a link's worker drains, if it is still this one. What an operator wants goes before what it says. */
 export async function drainLink(
   db: Database,

@@ -12,13 +12,14 @@ import {
   tallyNames as t,
 } from "./names.ts";
 import { changes, jobKeys, jobQueue, lateResults, tallies } from "./schema.ts";
-import { links, workers } from "./schema-fleet.ts";
+import { coordinators, links, workers } from "./schema-fleet.ts";
 import { stateNumbers } from "./state-numbers.ts";
 import { names, param, statement } from "./statement.ts";
 import { ofShapes, tallied, tallyCounts } from "./tallies.ts";
 
 const w = names(workers);
 const lr = names(lateResults);
+const co = names(coordinators);
 
 const raw = (value: number) => sql.raw(String(value));
 const nobody = sql.raw(`'${nilUuid}'::uuid`);
@@ -87,10 +88,16 @@ const isOverCap = sql`x.${q.grantedAt} < ${clock} - x.${q.leaseTtlMs} * interval
 /** T13: leases of silent links, and leases over their cap. Parameters: org, limit. */
 export const findLost = statement(sql`
   select x.${q.jobId} as job, x.${q.attempt} as attempt, x.${q.leaseId} as lease, x.${q.workerId} as worker,
-    ${isOverCap} as capped, (extract(epoch from ${clock} - k.${l.seenAt}) * 1000)::float8 as silent
+    ${isOverCap} as capped, coalesce(k.${l.isDraining}, false) as draining, k.${l.coordinatorId} as coordinator,
+    (extract(epoch from ${clock} - k.${l.seenAt}) * 1000)::float8 as silent
   from ${jobQueue} x left join ${links} k on k.${l.orgId} = ${param("org")}::uuid and k.${l.workerId} = x.${q.workerId}
   where x.${q.orgId} = ${param("org")}::uuid and x.${q.workerId} is not null and (${silence} or ${isOverCap})
   limit ${param("limit")}::int`);
+
+/** When each coordinator showed life last, in milliseconds before now. */
+export const findCoordinators = statement(sql`
+  select c.${co.coordinatorId} as coordinator, (extract(epoch from ${clock} - c.${co.seenAt}) * 1000)::float8 as silent
+  from ${coordinators} c`);
 
 /** The same judgement on leases whose rows are locked. Parameters: org, jobs, leases. */
 export const confirmLost = statement(sql`

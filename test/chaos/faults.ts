@@ -126,15 +126,22 @@ async function freezeWorkers(parts: Parts): Promise<void> {
   }
 }
 
-async function killCoordinators({ cluster, random, signal }: Parts): Promise<void> {
+// By the clock, however long one takes to come up; never the last.
+async function killCoordinators({ cluster, random, signal, beside }: LoopParts): Promise<void> {
   while (await pause(random.int(17_000, 23_000), signal)) {
-    const living = cluster.coordinators.filter((one) => one.isUp);
-    if (living.length < 2) continue;
-    const one = random.pick(living);
-    if (random.chance(0.75)) await cluster.killCoordinator(one);
-    else await cluster.stopCoordinator(one);
-    await pause(random.int(500, 3_000), signal);
-    await cluster.startCoordinator(one);
+    const isDeploy = random.chance(0.25);
+    const living = () => cluster.coordinators.filter((one) => one.isUp);
+    while (living().length < 2 && (await pause(100, signal)));
+    if (signal.aborted) return;
+    const one = random.pick(living());
+    beside(
+      (async () => {
+        if (isDeploy) await cluster.stopCoordinator(one);
+        else await cluster.killCoordinator(one);
+        await pause(random.int(500, 3_000), signal);
+        await cluster.startCoordinator(one);
+      })(),
+    );
   }
 }
 

@@ -66,6 +66,7 @@ export function hello(overrides: Partial<Hello> = {}): Hello {
   return {
     bootId: randomUUID(),
     hostBootId: "host",
+    endedBoots: [],
     areOrphansDead: false,
     isDraining: false,
     transport: "stream",

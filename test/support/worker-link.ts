@@ -261,6 +261,7 @@ const plainIdentity: WorkerIdentity = {
   bootId: "boot",
   hostBootId: "host",
   orphansDead: true,
+  endedBoots: [],
   skills: ["gpu"],
   kinds: ["noop"],
   slots: 4,

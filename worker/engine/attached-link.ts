@@ -35,6 +35,8 @@ export interface AttachedLinkOptions {
   readonly acknowledged: (ack: ResultAck) => void;
   /** What was published and not taken over. */
   readonly conflicted: (conflicts: readonly LinkConflict[]) => void;
+  /** The worker ends: every heartbeat is a goodbye. */
+  readonly isLeaving: () => boolean;
   /** The coordinator wants something of the worker itself. */
   readonly commanded: (action: CommandAction) => void;
   /** When the Hello was sent: from then on exclusive handlers count their deadline. Default: now. */
@@ -138,6 +140,8 @@ export class AttachedLink {
       heldLeases: leases.held(),
       outboxLeases: results.leases(),
       draining: leases.isDraining,
+      linkEpoch: this.#link.welcome.linkEpoch,
+      leaving: this.#options.isLeaving(),
       load: {
         loadAverage: loadavg()[0] ?? 0,
         memoryUsedBytes: BigInt(totalmem() - freemem()),

@@ -35,6 +35,8 @@ export interface WorkerIdentity {
   readonly bootId: string;
   readonly hostBootId: string;
   readonly orphansDead: boolean;
+  /** Earlier boots that ended by themselves. */
+  readonly endedBoots: readonly string[];
   readonly skills: readonly string[];
   readonly kinds: readonly string[];
   readonly slots: number;
@@ -132,9 +134,10 @@ export class LinkEngine {
         await waitMs(this.#options.clock, delayMs, this.#over.signal);
     }
     this.#shutdown.close();
+    const isDone = this.#shutdown.isDone;
     this.#leases.close();
     await Promise.all([this.#reports.close(), this.#resend.idle]);
-    this.#options.port.post({ type: "closed", reason: this.#reason });
+    this.#options.port.post({ type: "closed", reason: this.#reason, isDone });
     this.#options.port.close();
     return this.#reason;
   }
@@ -172,6 +175,7 @@ export class LinkEngine {
       acknowledged: (ack) => this.#acknowledged(ack),
       commanded: (action) => this.#commanded(action),
       conflicted: (conflicts) => this.#conflicted(conflicts),
+      isLeaving: () => this.#shutdown.isLeaving,
       alive: (sequence) => {
         this.#failures = 0;
         this.#shutdown.echoed(sequence);
@@ -270,6 +274,7 @@ export class LinkEngine {
       bootId: identity.bootId,
       hostBootId: identity.hostBootId,
       orphansDead: identity.orphansDead,
+      endedBootIds: [...identity.endedBoots],
       skills: identity.skills.map((name) => ({ name })),
       kinds: [...identity.kinds],
       capacity: { slots: identity.slots, points: identity.points },

@@ -98,7 +98,8 @@ export type ToHandlers =
   | { readonly type: "ended"; readonly end: AttemptEnd }
   | { readonly type: "conflicts"; readonly conflicts: readonly PublishConflict[] }
   | { readonly type: "log"; readonly level: LogLevel; readonly message: string; readonly fields: LogFields }
-  | { readonly type: "closed"; readonly reason: CloseReason };
+  /** `isDone`: by its own will, and what it did is acknowledged or in the outbox. */
+  | { readonly type: "closed"; readonly reason: CloseReason; readonly isDone: boolean };
 
 /** Plain data beside a log line. */
 export type LogFields = Readonly<Record<string, string | number | boolean>>;

@@ -3,7 +3,7 @@ import type { Leases } from "./leases.ts";
 import type { PendingResults } from "./pending-results.ts";
 import type { Reports } from "./reports.ts";
 
-/** How long results and log tails may take to be acknowledged once nothing runs any more. */
+/** How long log tails, a goodbye, and results after the grace may take to be acknowledged once nothing runs any more. */
 const flushMs = 5000;
 /** The most that a handler gets to stop when the worker stops. */
 const maxKillMs = 5000;
@@ -28,35 +28,52 @@ export interface ShutdownOptions {
 /**
  * How a worker ends by its own will.
  *
- *   running ──stop──► draining ──grace──► releasing ──► flushing ──► finished
+ *   running ──stop──► draining ──grace──► releasing ──► flushing ──► leaving ──► finished
  *      │                  └──── all ended ────────────────▲
  *      └──its one job ended (once), or none came──────────┘
  *
- * Flushing ends when everything is acknowledged, or after 5 s: what is in the outbox is safe.
+ * Flushing ends when everything is acknowledged. Then it says goodbye: the coordinator gives back what it still counts for
+ * this worker, such as offers that never arrived, before it echoes. Over any number of links, both take as long as the
+ * grace while results wait, and 5 s at least; then the worker ends without: what is in the outbox is safe.
  */
 export class Shutdown {
   readonly #options: ShutdownOptions;
-  #phase: "running" | "draining" | "releasing" | "flushing" | "finished" = "running";
+  #phase: "running" | "draining" | "releasing" | "flushing" | "leaving" | "finished" = "running";
   #kind: "stopped" | "finished" | "idle" = "stopped";
   #callOffGrace = () => {};
   #callOffIdle: (() => void) | undefined;
   #callOffFlush = () => {};
   /** The heartbeat that told of having found nothing to do. */
   #idleSequence: bigint | undefined;
-  /** The heartbeat that told of the end, until it is echoed: before that, offers may be on their way. */
-  #drainSequence: bigint | undefined;
+  /** The goodbye; undefined while it waits for a link. */
+  #goodbyeSequence: bigint | undefined;
+  /** A coordinator may count something for this worker. */
+  #wasAttached = false;
+  #graceEndsMs = 0;
 
   constructor(options: ShutdownOptions) {
     this.#options = options;
   }
 
+  /** It said goodbye, or is about to: every heartbeat says so. */
+  get isLeaving(): boolean {
+    return this.#phase === "leaving" || this.#phase === "finished";
+  }
+
+  /** Ended by its own will, and holds nothing: what it did is acknowledged or in the outbox. */
+  get isDone(): boolean {
+    return this.#phase === "finished" && this.#options.leases.isIdle;
+  }
+
   /** Drains; what runs after `graceMs` is given back. A later call may shorten the grace. */
   stop(graceMs: number): void {
     const { leases, clock } = this.#options;
+    this.#graceEndsMs = clock.nowMs() + graceMs;
+    if (this.#phase === "flushing" || this.#phase === "leaving") this.#limitFlush();
     if (this.#phase !== "running" && this.#phase !== "draining") return;
     this.#callOffIdle?.();
     leases.drain("closing");
-    if (this.#phase === "running") this.#drainSequence = this.#options.beat();
+    if (this.#phase === "running") this.#options.beat();
     this.#phase = "draining";
     this.#callOffGrace();
     this.#callOffGrace = clock.after(graceMs, () => this.#release());
@@ -71,15 +88,14 @@ export class Shutdown {
       this.#kind = "finished";
       this.#flush();
     } else if ((this.#phase === "draining" || this.#phase === "releasing") && leases.isIdle) this.#flush();
-    const isTold = this.#drainSequence === undefined;
-    if (this.#phase === "flushing" && isTold && results.size === 0 && reports.isEmpty) this.#finish();
+    if (this.#phase === "flushing" && results.size === 0 && reports.isEmpty) this.#leave();
   }
 
   /** A link stands: a worker that takes one job now waits for it. */
   attached(): void {
     const { once, clock, leases } = this.#options;
-    // The Hello said so.
-    this.#drainSequence = undefined;
+    this.#wasAttached = true;
+    if (this.#phase === "leaving") this.#goodbyeSequence = this.#options.beat();
     this.check();
     if (once === undefined || leases.taken > 0 || this.#phase !== "running") return;
     if (leases.isDraining) this.#nothingToDo();
@@ -88,14 +104,19 @@ export class Shutdown {
 
   /** A heartbeat was echoed. */
   echoed(sequence: bigint): void {
-    if (this.#drainSequence !== undefined && sequence >= this.#drainSequence) {
-      this.#drainSequence = undefined;
-      this.check();
+    if (
+      this.#phase === "leaving" &&
+      this.#goodbyeSequence !== undefined &&
+      sequence >= this.#goodbyeSequence
+    ) {
+      this.#finish();
+      return;
     }
     if (this.#idleSequence === undefined || sequence < this.#idleSequence) return;
     if (this.#phase !== "running" || this.#options.leases.taken > 0) return;
     this.#kind = "idle";
-    this.#finish();
+    this.#flush();
+    this.check();
   }
 
   /** Calls all timers off. */
@@ -127,7 +148,23 @@ export class Shutdown {
   #flush(): void {
     this.#phase = "flushing";
     this.#callOffGrace();
-    this.#callOffFlush = this.#options.clock.after(flushMs, () => this.#finish());
+    this.#limitFlush();
+    this.#options.leases.drain("closing");
+  }
+
+  // Results are worth all of the grace.
+  #limitFlush(): void {
+    const { clock, results } = this.#options;
+    this.#callOffFlush();
+    const leftMs = results.size === 0 ? 0 : this.#graceEndsMs - clock.nowMs();
+    this.#callOffFlush = clock.after(Math.max(flushMs, leftMs), () => this.#finish());
+  }
+
+  #leave(): void {
+    this.#phase = "leaving";
+    this.#limitFlush();
+    if (this.#wasAttached) this.#goodbyeSequence = this.#options.beat();
+    else this.#finish();
   }
 
   #finish(): void {

@@ -61,7 +61,7 @@ export async function runEngine(
     const suggestion = error instanceof Error && "suggestion" in error ? ` ${String(error.suggestion)}` : "";
     const detail = `${error instanceof Error ? error.message : String(error)}${suggestion}`;
     const reason: CloseReason = { kind: "failed", detail, errorReason: "", errorCode: 0 };
-    port.post({ type: "closed", reason });
+    port.post({ type: "closed", reason, isDone: false });
     port.close();
     return reason;
   } finally {

@@ -27,7 +27,17 @@ export type JobEvent =
   | { readonly type: "deadline-passed" }
   /** T16: an operator parks it. */
   | { readonly type: "held"; readonly wakeAfterMs: number | null }
-  | { readonly type: "replayed" };
+  | { readonly type: "replayed" }
+  | LeftEvent;
+
+/**
+ * What a worker leaves behind that takes nothing new and ends: a drain costs no attempt. `isProven`: by its own word
+ * nothing of it runs any more; else it fell silent while it drained.
+ */
+export interface LeftEvent {
+  readonly type: "left";
+  readonly isProven: boolean;
+}
 
 /** T1: where a job starts. */
 export function initialState(job: Pick<JobFacts, "waitingOn" | "readyInMs">): JobState {
@@ -80,9 +90,18 @@ export function transit(job: JobFacts, event: JobEvent, random: number): Decisio
         runsAlone: false,
         isCancelRequested: false,
       };
+    case "left":
+      return decide(job, whatIsLeft(job, event), random);
     default:
       return decide(job, event, random);
   }
+}
+
+// An offer was never seen, and what ran is given back. What may run once alone, and may have begun, is lost.
+function whatIsLeft({ state, isAtMostOnce }: JobFacts, { isProven }: LeftEvent): LeaseEvent {
+  const isUnseen = state === JobState.offered;
+  if (isAtMostOnce && !(isUnseen && isProven)) return { type: "lost", isFleetEvent: false };
+  return { type: isUnseen ? "offer-timed-out" : "released" };
 }
 
 /** True when `transit` refused. */

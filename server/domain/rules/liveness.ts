@@ -238,6 +238,18 @@ export function vanishedInFleetEvent(
 }
 
 /**
+ * Whether a link fell silent with the coordinator that held it, which has not shown life since either: then nobody was
+ * there to hear its worker, and what it loses counts against no job. `coordinatorSilentMs` null: it has stopped.
+ */
+export function vanishedWithCoordinator(of: {
+  readonly silentMs: number;
+  readonly coordinatorSilentMs: number | null;
+  readonly heartbeatMs: number;
+}): boolean {
+  return of.coordinatorSilentMs === null || of.coordinatorSilentMs > of.silentMs - of.heartbeatMs;
+}
+
+/**
  * How far back to look for links that fell silent: the time that it takes for all heartbeats of a fleet to
  * become due, longer when no pass came for a while, and never back to those of the last fleet event.
  */

@@ -176,6 +176,15 @@ export declare type Hello = Message$1<"muster.v1.Hello"> & {
    * @generated from field: muster.v1.Demand demand = 18;
    */
   demand?: Demand | undefined;
+
+  /**
+   * Earlier boots of this worker that ended by themselves: nothing of them
+   * runs, and what they did not deliver is listed above. What else they were
+   * leased is given back, without an attempt spent; at most 8.
+   *
+   * @generated from field: repeated string ended_boot_ids = 19;
+   */
+  endedBootIds: string[];
 };
 
 /**
@@ -334,6 +343,22 @@ export declare type Heartbeat = Message$1<"muster.v1.Heartbeat"> & {
    * @generated from field: bool draining = 6;
    */
   draining: boolean;
+
+  /**
+   * Epoch of the link that it was sent over: one that comes over another says
+   * nothing. 0 when unknown.
+   *
+   * @generated from field: int64 link_epoch = 7;
+   */
+  linkEpoch: bigint;
+
+  /**
+   * The last one of this boot: nothing runs any more, and all results are
+   * acknowledged. What is not listed is given back before the echo.
+   *
+   * @generated from field: bool leaving = 8;
+   */
+  leaving: boolean;
 };
 
 /**
