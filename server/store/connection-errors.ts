@@ -7,6 +7,11 @@ export function isConnectionLost(error: unknown): boolean {
   return /^(CONNECT|ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|EAI_|57P0|57014|25P03|53300|08)/.test(errorCode(error));
 }
 
+/** True when the server ended a statement for its time: the connection goes on. */
+export function isStatementTimeout(error: unknown): boolean {
+  return errorCode(error) === "57014";
+}
+
 /** True when a transaction failed in a way that leaves it unknown whether it was committed. */
 export function mayBeCommitted(error: unknown): boolean {
   // Not connected, no connection free, ended by the server for its time: then nothing was.

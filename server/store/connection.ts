@@ -7,10 +7,8 @@ export interface ConnectionOptions {
   readonly url: string;
   /** What `pg_stat_activity` calls it. */
   readonly name: string;
-  /** What one use may take; the server ends longer statements, and transactions that are left open. */
+  /** What a statement may take: the server ends longer ones, and transactions that are left open. */
   readonly timeoutMs: number;
-  /** What the server gives a statement. Default: `timeoutMs`. */
-  readonly statementTimeoutMs?: number;
   /** Called with what a channel that is listened to says. */
   readonly notified?: (payload: string) => void;
   /** Called once, when it has ended, however it did. */
@@ -31,7 +29,7 @@ export class Connection {
   #socket: Socket | undefined;
   readonly #lost: (() => void) | undefined;
 
-  constructor({ url, name, timeoutMs, statementTimeoutMs = timeoutMs, notified, lost }: ConnectionOptions) {
+  constructor({ url, name, timeoutMs, notified, lost }: ConnectionOptions) {
     this.#lost = lost;
     this.sql = postgres(
       url,
@@ -51,7 +49,7 @@ export class Connection {
         max_lifetime: null,
         connection: {
           application_name: name,
-          statement_timeout: statementTimeoutMs,
+          statement_timeout: timeoutMs,
           // A transaction that nobody ends holds back the change feed of everybody.
           idle_in_transaction_session_timeout: timeoutMs,
         },
@@ -63,6 +61,11 @@ export class Connection {
   /** The server let us in; before that nothing that it was asked has left. */
   get hasSpoken(): boolean {
     return this.#hasSpoken;
+  }
+
+  /** Grows with everything that the server says. */
+  get bytesRead(): number {
+    return this.#socket?.bytesRead ?? 0;
   }
 
   /** It has ended. */

@@ -34,7 +34,7 @@ export function openDatabase(options: {
   readonly urls: Readonly<Record<Role, string>>;
   readonly appConnections: number;
   readonly hotConnections: number;
-  /** What one use of a connection may take; see `HotPool`. Default 6 s. */
+  /** What a statement may take; see `HotPool`. Default 6 s. */
   readonly timeoutMs?: number;
 }): Database {
   const { urls, timeoutMs = 6_000 } = options;

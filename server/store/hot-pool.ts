@@ -1,5 +1,5 @@
 import { Connection, ConnectionLostError, type ConnectionOptions } from "./connection.ts";
-import { isConnectionLost } from "./connection-errors.ts";
+import { isConnectionLost, isStatementTimeout } from "./connection-errors.ts";
 import { drizzle } from "./drizzle.ts";
 
 /** Somebody who waits for a connection. */
@@ -9,21 +9,16 @@ interface Waiting {
   readonly timer: NodeJS.Timeout;
 }
 
-/** How often the time that a use may take doubles at most, when uses take too long. */
-const mostDoublings = 2;
-/** After so many times of a use without a cut the time is the shortest again. */
-const calmUses = 10;
-
 /**
  * A fixed number of connections, each somebody's alone while it is in use, so
  * that a whole transaction can be sent in one go. Every use comes to an end,
- * whatever the other side does: a connection that does not answer in time is
- * cut, and one that was lost is replaced by the next use.
+ * whatever the other side does: a connection that falls silent is cut, and one
+ * that was lost is replaced by the next use.
  *
- * A new connection has to prepare its statements again, which takes a database
- * that is overloaded longer than what it was cut off from. So each cut doubles
- * the time that uses may take from then on, up to four times as long, until
- * there were none for a while: overload does not feed itself.
+ * A server that is only slow keeps its connections: it ends a statement itself
+ * that takes longer than one may, and says so before the silence counts. A new
+ * connection would have to prepare all statements again, and an overload that
+ * cuts connections feeds itself.
  */
 export class HotPool {
   readonly #options: ConnectionOptions & { readonly isDrizzle: boolean };
@@ -33,8 +28,6 @@ export class HotPool {
   #free: number;
   #isEnded = false;
   #uses = 0;
-  #doublings = 0;
-  #cutMs = Number.NEGATIVE_INFINITY;
 
   /** @param options `isDrizzle`: rows are read as Drizzle expects them. */
   constructor(options: ConnectionOptions & { readonly size: number; readonly isDrizzle: boolean }) {
@@ -49,30 +42,40 @@ export class HotPool {
 
   /**
    * Runs the body on a connection of its own, in the order of asking. Rejects
-   * when none is free for half the time that a use may take, and when the use
-   * takes longer than that.
+   * when none is free for half the time that a statement may take, when a
+   * statement takes longer than that, and when nothing is heard for one and a
+   * half times as long.
    */
   async use<T>(body: (connection: Connection) => Promise<T>): Promise<T> {
     const connection = await this.#take();
-    const useMs = this.#useMs();
-    let isLate = false;
-    const timer = setTimeout(() => {
-      isLate = true;
-      this.#becomePatient(useMs);
-      connection.cut();
-    }, useMs);
+    const { timeoutMs } = this.#options;
+    const silenceMs = 1.5 * timeoutMs;
+    let isSilent = false;
+    let heardBytes = connection.bytesRead;
+    let heardMs = performance.now();
+    const look = () => {
+      const nowMs = performance.now();
+      if (connection.bytesRead !== heardBytes) {
+        heardBytes = connection.bytesRead;
+        heardMs = nowMs;
+      }
+      isSilent = nowMs - heardMs >= silenceMs;
+      if (isSilent) connection.cut();
+      else timer = setTimeout(look, timeoutMs / 4);
+    };
+    let timer = setTimeout(look, timeoutMs / 4);
     try {
       return await body(connection);
     } catch (cause) {
-      if (isConnectionLost(cause)) connection.cut();
+      if (isConnectionLost(cause) && !isStatementTimeout(cause)) connection.cut();
       if (isConnectionLost(cause) && !connection.hasSpoken) {
         throw new ConnectionLostError("no connection to the database could be made", {
           cause,
           code: "CONNECT_FAILED",
         });
       }
-      if (!isLate) throw cause;
-      throw new ConnectionLostError(`the database did not answer within ${useMs} ms`, { cause });
+      if (!isSilent) throw cause;
+      throw new ConnectionLostError(`the database said nothing for ${silenceMs} ms`, { cause });
     } finally {
       clearTimeout(timer);
       this.#uses++;
@@ -96,7 +99,7 @@ export class HotPool {
       this.#free--;
       return Promise.resolve(this.#next());
     }
-    const waitMs = this.#useMs() / 2;
+    const waitMs = this.#options.timeoutMs / 2;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
@@ -111,23 +114,10 @@ export class HotPool {
     });
   }
 
-  #useMs(): number {
-    const { timeoutMs } = this.#options;
-    if (performance.now() - this.#cutMs > calmUses * timeoutMs) this.#doublings = 0;
-    return timeoutMs * 2 ** this.#doublings;
-  }
-
-  // Uses that began together are cut together: they are one lesson.
-  #becomePatient(cutAfterMs: number): void {
-    this.#cutMs = performance.now();
-    if (cutAfterMs === this.#useMs()) this.#doublings = Math.min(mostDoublings, this.#doublings + 1);
-  }
-
   #next(): Connection {
     for (let idle = this.#idle.pop(); idle; idle = this.#idle.pop()) if (!idle.isLost) return idle;
     const opened: Connection = new Connection({
       ...this.#options,
-      statementTimeoutMs: this.#options.timeoutMs * 2 ** mostDoublings,
       lost: () => {
         this.#open.delete(opened);
         this.#options.lost?.();

@@ -2,7 +2,8 @@ import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { submitJob } from "../../server/domain/jobs.ts";
 import { endLeases } from "../../server/domain/leases.ts";
-import { attachLink, type Hello } from "../../server/domain/links.ts";
+import { attachLink, type Hello, leaveLink } from "../../server/domain/links.ts";
+import { JobState } from "../../server/domain/rules/states.ts";
 import { HotPool } from "../../server/store/hot-pool.ts";
 import {
   createTestDatabase,
@@ -32,7 +33,7 @@ async function offered(overrides = {}) {
   const [grant] = await worker.offers(1);
   if (!grant) throw new Error("offered");
   const again = (parts: Partial<Hello>) => attachLink(c, worker.caller, { ...said, ...parts });
-  return { orgId, worker, grant, again };
+  return { orgId, worker, grant, again, bootId: said.bootId };
 }
 
 const ids = (leases: readonly { readonly leaseId: string }[]) => leases.map(({ leaseId }) => leaseId);
@@ -52,6 +53,24 @@ describe("an offer whose accept is not committed", () => {
     expect(ids(proven.dead)).toEqual([grant.fence.leaseId]);
   });
 
+  test("was never seen by an earlier boot that ended by itself", async () => {
+    const { grant, again, bootId } = await offered();
+    const attached = await again({
+      bootId: randomUUID(),
+      areOrphansDead: true,
+      endedBoots: [randomUUID(), bootId],
+    });
+    expect(ids(attached.left)).toEqual([grant.fence.leaseId]);
+    expect([...attached.unseen, ...attached.dead, ...attached.doubtful]).toEqual([]);
+  });
+
+  test("is not that boot's to leave when it is listed as held or in the outbox", async () => {
+    const { grant, again, bootId } = await offered();
+    const attached = await again({ bootId: randomUUID(), endedBoots: [bootId], outbox: [grant.fence] });
+    expect(attached.left).toEqual([]);
+    expect(attached.verdicts).toMatchObject([{ verdict: "send-result" }]);
+  });
+
   test("is in doubt until the old boot counts as lost, where nothing is proven", async () => {
     const { grant, again } = await offered();
     const unproven = await again({ bootId: randomUUID() });
@@ -68,6 +87,30 @@ describe("an offer whose accept is not committed", () => {
     expect(await endLeases(c, orgId, [end], undefined, { ...older, linkEpoch })).toEqual(
       new Set([grant.fence.leaseId]),
     );
+  });
+});
+
+describe("a goodbye", () => {
+  test("tells what the worker still has, and nothing more is granted to it", async () => {
+    const { orgId, worker, grant } = await offered();
+    const left = await leaveLink(c, orgId, worker.link);
+    expect(ids(left ?? [])).toEqual([grant.fence.leaseId]);
+    const dispatcher = testDispatcher(c);
+    dispatcher.attach(worker.link);
+    const { jobId } = await submitJob(c, testCaller(orgId), {
+      job: jobRequest(),
+      idempotencyKey: null,
+      parent: null,
+    });
+    await dispatcher.refresh(orgId);
+    const [row] = await db.admin`select state from muster.job_queue where job_id = ${jobId}`;
+    expect(row?.["state"]).toBe(JobState.ready);
+  });
+
+  test("over a link that is no longer the worker's says nothing", async () => {
+    const { orgId, worker, again } = await offered();
+    await again({});
+    expect(await leaveLink(c, orgId, worker.link)).toBeNull();
   });
 });
 

@@ -9,6 +9,7 @@ import { dropAll, lapseAvoids, promoteDueJobs } from "../../server/maintain/due.
 import { Expiry } from "../../server/maintain/expiry.ts";
 import { ReleaseSweep } from "../../server/maintain/releases.ts";
 import { orgSweeps } from "../../server/maintain/sweeps.ts";
+import { removeCoordinator, upsertCoordinator } from "../../server/store/coordinators.ts";
 import { call, runInOrg } from "../../server/store/statement.ts";
 import { dropChanges, dropExpiredKeys, dropLateResults, foldTallies } from "../../server/store/sweeps.ts";
 import {
@@ -74,6 +75,34 @@ describe("expiry", () => {
     await db.advanceClock(2_000);
     await expiry().pass(orgId);
     expect(await read(jobId)).toMatchObject({ state: JobState.ready, losses: 1 });
+  });
+
+  test("gives back what a worker leaves that fell silent while it drained: no attempt is spent", async () => {
+    const { orgId, read, offered } = await org();
+    const seen = await offered("drains");
+    await createAcceptBatcher(c).add(orgId, { ...seen.grant.fence, isDone: () => false });
+    const unseen = await offered("drains too");
+    await db.admin`update muster.links set is_draining = true where org_id = ${orgId}`;
+    await db.advanceClock(31_000);
+    await expiry().pass(orgId);
+    expect(await read(seen.jobId)).toMatchObject({ state: JobState.ready, losses: 0, releases: 1 });
+    expect(await read(unseen.jobId)).toMatchObject({ state: JobState.ready, losses: 0, releases: 0 });
+  });
+
+  test("counts no loss where the coordinator fell silent with the link", async () => {
+    const { orgId, read, offered } = await org();
+    await upsertCoordinator(c.db.sweep, { coordinatorId: c.coordinatorId, apiAddress: "", links: 1 });
+    const { jobId } = await offered("unheard");
+    await db.advanceClock(31_000);
+    await expiry().pass(orgId);
+    expect(await read(jobId)).toMatchObject({ state: JobState.ready, losses: 0 });
+    const again = await offered("heard", jobId);
+    await db.advanceClock(29_000);
+    await upsertCoordinator(c.db.sweep, { coordinatorId: c.coordinatorId, apiAddress: "", links: 1 });
+    await db.advanceClock(2_000);
+    await expiry().pass(orgId);
+    expect(await read(again.jobId)).toMatchObject({ state: JobState.ready, losses: 1 });
+    await removeCoordinator(c.db.sweep, c.coordinatorId);
   });
 
   test("takes a lease back that passed its cap, however lively its worker is", async () => {

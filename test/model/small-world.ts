@@ -196,6 +196,9 @@ function leaseMoves(
   happen("withdrawal", { type: "withdrawn" }, plain);
   happen("revoke", { type: "revoked" });
   happen("loss", { type: "lost", isFleetEvent: false }, plain);
+  // Silent while it drained; or gone by its own word, with nothing of the lease in its outbox.
+  happen("left", { type: "left", isProven: false });
+  if (job.work === "nothing") happen("left by a goodbye", { type: "left", isProven: true });
 }
 
 const outboxes: readonly Outbox[] = ["success", "failure", "final failure", "release", "park", "cancelled"];
@@ -216,6 +219,8 @@ const fenced: readonly JobEvent[] = [
   { type: "withdrawn" },
   { type: "revoked" },
   { type: "lost", isFleetEvent: false },
+  { type: "left", isProven: false },
+  { type: "left", isProven: true },
 ];
 
 // Counters at their starts, and one step before each limit.

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { isConnectionLost } from "../../server/store/connection-errors.ts";
+import { isConnectionLost, mayBeCommitted } from "../../server/store/connection-errors.ts";
 import { type Database, inOrg, openDatabase } from "../../server/store/database.ts";
 import { call, param, runInOrg, statement, transact } from "../../server/store/statement.ts";
 import { type Blackhole, openBlackhole } from "../support/blackhole.ts";
@@ -144,6 +144,23 @@ test("a transaction whose connection is lost while it thinks does not go on over
   });
   expect(await loses(alone)).toBe(true);
   expect(await projects()).toEqual([]);
+});
+
+test("a slow server keeps the connection: what took too long left nothing, and nothing is prepared again", async () => {
+  const backend = () =>
+    database.hot.use(async ({ sql: own }) => (await own`select pg_backend_pid() as pid`)[0]?.["pid"]);
+  const before = await backend();
+  const error = await runInOrg(database.hot, orgId, [insert("slow"), call(sleeps, { seconds: 60 })]).catch(
+    (cause: unknown) => cause,
+  );
+  expect([isConnectionLost(error), mayBeCommitted(error)]).toEqual([true, false]);
+  expect(await backend()).toBe(before);
+  const [each, nearly] = [call(sleeps, { seconds: 1 }), timeoutMs / 1_000 + 1];
+  await runInOrg(database.hot, orgId, [
+    insert("long"),
+    ...Array.from({ length: Math.ceil(nearly) }, () => each),
+  ]);
+  expect([await backend(), await projects()]).toEqual([before, ["long"]]);
 });
 
 test("a statement that takes too long is ended at the server as well", async () => {

@@ -239,14 +239,15 @@ export function vanishedInFleetEvent(
 
 /**
  * Whether a link fell silent with the coordinator that held it, which has not shown life since either: then nobody was
- * there to hear its worker, and what it loses counts against no job. `coordinatorSilentMs` null: it has stopped.
+ * there to hear its worker, and what it loses counts against no job. `coordinatorSilentMs` null: it stopped in order, and
+ * had sent its workers elsewhere.
  */
 export function vanishedWithCoordinator(of: {
   readonly silentMs: number;
   readonly coordinatorSilentMs: number | null;
   readonly heartbeatMs: number;
 }): boolean {
-  return of.coordinatorSilentMs === null || of.coordinatorSilentMs > of.silentMs - of.heartbeatMs;
+  return of.coordinatorSilentMs !== null && of.coordinatorSilentMs > of.silentMs - of.heartbeatMs;
 }
 
 /**

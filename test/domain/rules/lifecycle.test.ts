@@ -116,6 +116,42 @@ describe("the life of a job", () => {
     ],
     ["T4 claim", job(ready), { type: "claimed" }, { state: offered, attemptStep: 1 }],
     ["T5 accept", job(offered), { type: "accepted" }, { state: running, attemptStep: 0 }],
+    [
+      "T7 an offer that its drained worker never saw",
+      job(offered, { losses: 1, releases: 1 }),
+      { type: "left", isProven: false },
+      { state: ready, outcome: Outcome.offerTimedOut, losses: 1, releases: 1 },
+    ],
+    [
+      "T11 what a worker left that fell silent while it drained",
+      job(running, { losses: 1 }),
+      { type: "left", isProven: false },
+      { state: ready, outcome: Outcome.released, losses: 1, releases: 1 },
+    ],
+    [
+      "T11 what a drained worker left, and nobody wants any more",
+      job(running, { isCancelRequested: true }),
+      { type: "left", isProven: true },
+      { state: cancelled, outcome: Outcome.released, losses: 0 },
+    ],
+    [
+      "T7 an offer of a job that may run once, when its drained worker says that nothing runs",
+      job(offered, { isAtMostOnce: true }),
+      { type: "left", isProven: true },
+      { state: ready, outcome: Outcome.offerTimedOut },
+    ],
+    [
+      "T13 the same when its worker only fell silent: it may have begun",
+      job(offered, { isAtMostOnce: true }),
+      { type: "left", isProven: false },
+      { state: dead, deadCause: "lost" },
+    ],
+    [
+      "T13 a job that may run once, and had begun",
+      job(running, { isAtMostOnce: true }),
+      { type: "left", isProven: true },
+      { state: dead, deadCause: "lost" },
+    ],
     ["T14 cancel", job(parked), cancel(), { state: cancelled, attemptStep: 1, outcome: Outcome.cancelled }],
     ["T14 cancel of an offer", job(offered), cancel(), { state: cancelled, attemptStep: 0 }],
     [

@@ -38,8 +38,13 @@ describe("stop", () => {
         leases: [{ kind: "noop", lease: { jobId: "job_1", attempt: 1, leaseId: "lse_1" } }],
       },
     });
-    bench.link.push({ case: "heartbeatAck", value: { sequence: 1n } });
-    await bench.closed;
+    const [told, goodbye] = bench.link.all("heartbeat");
+    expect([told?.leaving, goodbye?.leaving]).toEqual([false, true]);
+    await bench.push({ case: "heartbeatAck", value: { sequence: told?.sequence ?? 0n } });
+    expect(bench.all("closed")).toEqual([]);
+    await bench.push({ case: "heartbeatAck", value: { sequence: goodbye?.sequence ?? 0n } });
+    expect(await bench.closed).toMatchObject({ kind: "stopped" });
+    expect(bench.all("closed")).toMatchObject([{ isDone: true }]);
     expect(bench.link.all("offerReply")).toMatchObject([{ answers: [{ decline: { reason: "draining" } }] }]);
   });
 
@@ -75,6 +80,45 @@ describe("stop", () => {
     expect(bench.all("stop")).toMatchObject([{ order: { kind: "shutdown" } }]);
   });
 
+  test("says goodbye over its next link when the one that it was said over broke", async () => {
+    const bench = await EngineBench.attached();
+    bench.link.echoes = false;
+    await bench.post({ type: "stop", graceMs: 30_000 });
+    bench.link.frames.end();
+    await settled();
+    await bench.clock.advance(1_500);
+    expect(bench.links).toHaveLength(2);
+    expect(bench.link.hello.draining).toBe(true);
+    expect(bench.link.all("heartbeat")).toMatchObject([{ leaving: true, linkEpoch: 2n }]);
+    expect(await bench.closed).toMatchObject({ kind: "stopped" });
+  });
+
+  test("ends without an answer to its goodbye", async () => {
+    const bench = await EngineBench.attached();
+    bench.link.echoes = false;
+    await bench.post({ type: "stop", graceMs: 30_000 });
+    await bench.clock.advance(4_900);
+    expect(bench.all("closed")).toEqual([]);
+    await bench.clock.advance(100);
+    expect(await bench.closed).toMatchObject({ kind: "stopped" });
+  });
+
+  test("tries for all of the grace to deliver a result, and for 5 s after a second call", async () => {
+    const bench = await EngineBench.attached();
+    const { leaseId } = await bench.offer();
+    bench.failure = () => new ConnectError("nobody there", Code.Unavailable);
+    bench.link.frames.end();
+    await settled();
+    await bench.settle(leaseId);
+    await bench.post({ type: "stop", graceMs: 30_000 });
+    await bench.clock.advance(20_000);
+    await bench.post({ type: "stop", graceMs: 0 });
+    await bench.clock.advance(4_900);
+    expect(bench.all("closed")).toEqual([]);
+    await bench.clock.advance(100);
+    expect(await bench.closed).toMatchObject({ kind: "stopped" });
+  });
+
   test("ends without a coordinator: the result stays in the outbox", async () => {
     const bench = await EngineBench.attached();
     const { leaseId } = await bench.offer();
@@ -83,9 +127,11 @@ describe("stop", () => {
     await settled();
     await bench.settle(leaseId);
     await bench.post({ type: "stop", graceMs: 30_000 });
+    await bench.clock.advance(29_900);
     expect(bench.all("closed")).toEqual([]);
-    await bench.clock.advance(5_000);
+    await bench.clock.advance(100);
     expect(await bench.closed).toMatchObject({ kind: "stopped" });
+    expect(bench.all("closed")).toMatchObject([{ isDone: true }]);
     expect(bench.outbox.entries.size).toBe(1);
   });
 
@@ -135,6 +181,9 @@ describe("a worker that takes one job", () => {
     expect(bench.all("closed")).toEqual([]);
     const sequence = bench.link.all("heartbeat").at(-1)?.sequence ?? 0n;
     await bench.push({ case: "heartbeatAck", value: { sequence } });
+    const goodbye = bench.link.all("heartbeat").at(-1);
+    expect(goodbye).toMatchObject({ leaving: true });
+    await bench.push({ case: "heartbeatAck", value: { sequence: goodbye?.sequence ?? 0n } });
     expect(await bench.closed).toMatchObject({ kind: "idle" });
   });
 
@@ -144,6 +193,7 @@ describe("a worker that takes one job", () => {
     await bench.clock.advance(2_000);
     const { leaseId } = await bench.offer();
     expect(bench.all("start")).toHaveLength(1);
+    bench.link.echoes = true;
     await bench.settle(leaseId);
     bench.link.acknowledge(...bench.link.results);
     expect(await bench.closed).toMatchObject({ kind: "finished" });
