@@ -58,6 +58,33 @@ describe("a boot record", () => {
   });
 });
 
+describe("boots that ended by themselves", () => {
+  test("are told by those after them, the newest first, eight at most", async () => {
+    const ended: string[] = [];
+    for (let n = 0; n < 10; n++) {
+      const boot = await openBootRecord(directory);
+      expect(boot.endedBoots).toEqual(ended.slice(0, 8));
+      await boot.end();
+      ended.unshift(boot.bootId);
+    }
+  });
+
+  test("are not one that was cut short", async () => {
+    const first = await openBootRecord(directory);
+    await first.end();
+    await openBootRecord(directory);
+    expect((await openBootRecord(directory)).endedBoots).toEqual([first.bootId]);
+  });
+
+  test("are none in a record of before there were any", async () => {
+    const first = await openBootRecord(directory);
+    const { hasEnded: _, endedBoots: __, ...old } = await written();
+    await writeFile(join(directory, "boot.json"), JSON.stringify(old));
+    const second = await openBootRecord(directory);
+    expect([second.previous?.bootId, second.endedBoots]).toEqual([first.bootId, []]);
+  });
+});
+
 describe("a new boot", () => {
   test("kills the groups that the one before recorded, then says that they are dead", async () => {
     const [recorded, marked, stranger] = await Promise.all([

@@ -1,3 +1,4 @@
+import { JobState } from "@muster/client/v1/job";
 import { JobService } from "@muster/client/v1/job_service";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { FaultProxy } from "../../chaos/proxy/fault-proxy.ts";
@@ -19,11 +20,12 @@ beforeEach(async () => {
     address: proxy.address,
     transport: "stream",
     slots: 4,
-    handlers: { quick: journal.quick("only") },
+    handlers: { quick: journal.quick("only"), held: journal.held("only") },
   });
 });
 
 afterEach(async () => {
+  journal.release();
   await muster.close();
   await proxy.close();
 });
@@ -82,5 +84,23 @@ describe("messages that come", { timeout: 60_000 }, () => {
     proxy.fault({ kind: "cut" });
     await expectAllOnce();
     await expect.poll(() => proxy.counts()["carried in"], { timeout: 5_000 }).toBeGreaterThan(0);
+  });
+
+  test("as heartbeats of an earlier link take nothing away that they could not know of", async () => {
+    const heal = proxy.fault({ kind: "frames", frames: ["heartbeat"], do: { type: "carry", keep: true } });
+    await expect.poll(() => proxy.counts()["carry heartbeat"], { timeout: 5_000 }).toBeGreaterThan(2);
+    heal();
+    const { jobId } = await muster.client(JobService).submitJob({ job: { kind: "held" } });
+    await muster.reach(jobId, JobState.RUNNING);
+    proxy.fault({ kind: "cut" });
+    await expect.poll(() => proxy.counts()["carried in"], { timeout: 5_000 }).toBeGreaterThan(2);
+    // A few heartbeats of the new link, each of which must find the lease where it was.
+    const seen = async () => (await muster.database.admin`select seen_at from muster.links`)[0]?.["seen_at"];
+    for (let beats = 0, last = await seen(); beats < 3; beats++) {
+      await expect.poll(seen, { timeout: 5_000 }).not.toEqual(last);
+      last = await seen();
+    }
+    journal.release();
+    expect(await muster.reach(jobId, JobState.SUCCEEDED)).toMatchObject({ attempt: 1, losses: 0 });
   });
 });
