@@ -12,12 +12,14 @@ import {
   HeartbeatSchema,
   type LinksChanged,
   type ResultAck,
+  type Welcome,
 } from "@muster/client/v1/link";
 import type { LinkConflict } from "@muster/client/v1/session";
 import type { Clock } from "../clock.ts";
 import type { Link } from "../transport/transport.ts";
 import type { FreeCapacity, Leases } from "./leases.ts";
 import type { LoopDelay } from "./loop-delay.ts";
+import type { ToHandlers } from "./messages.ts";
 import type { PendingResults } from "./pending-results.ts";
 import type { Reports } from "./reports.ts";
 
@@ -332,6 +334,17 @@ export class AttachedLink {
     this.#callOffImprove();
     this.#link.close(end.kind === "improve" ? "improve" : undefined);
   }
+}
+
+/** What the handlers' side is told of a link that stands. */
+export function attachedMessage(welcome: Welcome, transport: "stream" | "poll"): ToHandlers {
+  const { workerId, workerName, apiAddress, limits } = welcome;
+  const payloadBytes = Number(limits?.payloadBytes ?? 0n) || 1024 * 1024;
+  const logChunkBytes = Number(limits?.logChunkBytes ?? 0n) || 64 * 1024;
+  return {
+    type: "attached",
+    attachment: { workerId, workerName, transport, apiAddress, payloadBytes, logChunkBytes },
+  };
 }
 
 function supersededBy({ items }: EventAck): LeaseRef[] {

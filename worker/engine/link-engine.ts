@@ -10,7 +10,6 @@ import {
   type LinksChanged,
   type ResultAck,
   ResultStatus,
-  type Welcome,
 } from "@muster/client/v1/link";
 import type { LinkConflict } from "@muster/client/v1/session";
 import { type Clock, waitMs } from "../clock.ts";
@@ -18,7 +17,7 @@ import type { LogLevel } from "../logger.ts";
 import { conflictsOf } from "../published.ts";
 import { isReplaced, refusalOf, retryAfterMs } from "../transport/refusal.ts";
 import { GoingAwayError, type Link, type Transport } from "../transport/transport.ts";
-import { AttachedLink, type LinkEnd } from "./attached-link.ts";
+import { AttachedLink, attachedMessage, type LinkEnd } from "./attached-link.ts";
 import { reconnectDelayMs } from "./backoff.ts";
 import { Leases } from "./leases.ts";
 import { LoopDelay } from "./loop-delay.ts";
@@ -68,6 +67,8 @@ export interface LinkEngineOptions {
 }
 
 const protocol = { major: 1, minor: 0 };
+/** The longest wait between tries to connect of a worker that ends. */
+const endingRetryMs = 500;
 const windowBytes = 256 * 1024;
 // More than the largest partial result, so that one never pushes itself out.
 const waitingBytes = 2 * 1024 * 1024;
@@ -85,6 +86,8 @@ export class LinkEngine {
   readonly #leases: Leases;
   readonly #shutdown: Shutdown;
   readonly #over = new AbortController();
+  /** Ends the wait for the next try to connect. */
+  #hurry = new AbortController();
   #link: AttachedLink | undefined;
   #reason: CloseReason | undefined;
   #links: LinksChanged | undefined;
@@ -130,8 +133,7 @@ export class LinkEngine {
     this.#options.port.listen(this.#listen);
     while (this.#reason === undefined) {
       const delayMs = await this.#connect();
-      if (this.#reason === undefined && delayMs > 0)
-        await waitMs(this.#options.clock, delayMs, this.#over.signal);
+      if (this.#reason === undefined && delayMs > 0) await this.#wait(delayMs);
     }
     this.#shutdown.close();
     const isDone = this.#shutdown.isDone;
@@ -140,6 +142,14 @@ export class LinkEngine {
     this.#options.port.post({ type: "closed", reason: this.#reason, isDone });
     this.#options.port.close();
     return this.#reason;
+  }
+
+  // A worker that ends has little time, and something to say.
+  async #wait(delayMs: number): Promise<void> {
+    const most = this.#shutdown.isEnding ? endingRetryMs : Number.POSITIVE_INFINITY;
+    this.#hurry = new AbortController();
+    const signal = AbortSignal.any([this.#over.signal, this.#hurry.signal]);
+    await waitMs(this.#options.clock, Math.min(delayMs, most), signal);
   }
 
   /** One link, from the Hello to its end. Answers how long to wait before the next. */
@@ -308,6 +318,7 @@ export class LinkEngine {
           break;
         case "stop":
           this.#shutdown.stop(message.graceMs);
+          this.#hurry.abort();
           break;
       }
     }
@@ -380,13 +391,3 @@ const statusNames: Readonly<Record<ResultStatus, AttemptEnd["status"]>> = {
   [ResultStatus.SUPERSEDED]: "superseded",
   [ResultStatus.REJECTED]: "rejected",
 };
-
-function attachedMessage(welcome: Welcome, transport: "stream" | "poll"): ToHandlers {
-  const { workerId, workerName, apiAddress, limits } = welcome;
-  const payloadBytes = Number(limits?.payloadBytes ?? 0n) || 1024 * 1024;
-  const logChunkBytes = Number(limits?.logChunkBytes ?? 0n) || 64 * 1024;
-  return {
-    type: "attached",
-    attachment: { workerId, workerName, transport, apiAddress, payloadBytes, logChunkBytes },
-  };
-}

@@ -55,6 +55,11 @@ export class Shutdown {
     this.#options = options;
   }
 
+  /** It was told to end, or ends by itself. */
+  get isEnding(): boolean {
+    return this.#phase !== "running";
+  }
+
   /** It said goodbye, or is about to: every heartbeat says so. */
   get isLeaving(): boolean {
     return this.#phase === "leaving" || this.#phase === "finished";

@@ -93,6 +93,24 @@ describe("stop", () => {
     expect(await bench.closed).toMatchObject({ kind: "stopped" });
   });
 
+  test("dials at once, however long it was to wait, and often: it has little time", async () => {
+    const bench = await EngineBench.attached();
+    const { leaseId } = await bench.offer();
+    bench.failure = () => new ConnectError("nobody there", Code.Unavailable);
+    bench.link.frames.end();
+    await bench.clock.advance(60_000);
+    await bench.settle(leaseId);
+    const before = bench.addresses.length;
+    await bench.post({ type: "stop", graceMs: 30_000 });
+    expect(bench.addresses).toHaveLength(before + 1);
+    await bench.clock.advance(2_000);
+    expect(bench.addresses).toHaveLength(before + 5);
+    bench.failure = undefined;
+    await bench.clock.advance(500);
+    bench.link.acknowledge(...bench.link.results);
+    expect(await bench.closed).toMatchObject({ kind: "stopped" });
+  });
+
   test("ends without an answer to its goodbye", async () => {
     const bench = await EngineBench.attached();
     bench.link.echoes = false;
