@@ -3,7 +3,7 @@ import type { Held } from "../dispatch/link.ts";
 import type { Coordinator } from "../domain/context.ts";
 import { cancelOverdueJob } from "../domain/jobs.ts";
 import { systemCaller } from "../domain/keys.ts";
-import { lossWindowMs } from "../domain/rules/liveness.ts";
+import { coordinatorLifeMs, lossWindowMs } from "../domain/rules/liveness.ts";
 import type { LinkSession } from "../link/session.ts";
 import { keepChangesMs } from "../store/changes.ts";
 import { forgetCoordinators, upsertCoordinator } from "../store/coordinators.ts";
@@ -58,7 +58,7 @@ export function sweeps(parts: SweepParts): Loop[] {
     { name: "withdrawals", intervalMs: 1_000, pass: () => withdrawAllOffers(parts) },
     { name: "links", intervalMs: 1_000, pass: async () => checkLinks(parts) },
     { name: "peers", intervalMs: 2_000, pass: () => parts.checkPeers() },
-    { name: "coordinator", intervalMs: 5_000, pass: () => showLife(parts) },
+    { name: "coordinator", intervalMs: coordinatorLifeMs, pass: () => showLife(parts) },
     { name: "partitions", intervalMs: 3_600_000, pass: () => parts.ensurePartitions() },
     { name: "retention", intervalMs: 60_000, pass: (signal) => keepToRetention(c, signal) },
   ];

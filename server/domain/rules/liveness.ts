@@ -137,6 +137,9 @@ export function isLossy(losses: { readonly jobs: number; readonly times: number 
 export const fleetLinks = 20;
 export const fleetShare = 0.3;
 
+/** How often a coordinator shows life. */
+export const coordinatorLifeMs = 5_000;
+
 /** How far back the first look at an org goes. */
 const firstLookMs = 3_600_000;
 
@@ -247,7 +250,9 @@ export function vanishedWithCoordinator(of: {
   readonly coordinatorSilentMs: number | null;
   readonly heartbeatMs: number;
 }): boolean {
-  return of.coordinatorSilentMs !== null && of.coordinatorSilentMs > of.silentMs - of.heartbeatMs;
+  const { silentMs, coordinatorSilentMs, heartbeatMs } = of;
+  if (coordinatorSilentMs === null || coordinatorSilentMs < 1.5 * coordinatorLifeMs) return false;
+  return coordinatorSilentMs > silentMs - heartbeatMs;
 }
 
 /**
