@@ -176,8 +176,11 @@ async function commitResults(
   const answers = new Map<string, ResultAnswer>();
   const unique = [...new Map(results.map((result) => [result.resultId, result])).values()];
   // The common case in one round trip; a pull request needs the rest of the work.
-  const simple = unique.filter((result) => result.event.type === "succeeded" && result.prUrl === null);
-  const others = new Set(unique.filter((result) => !simple.includes(result)));
+  const [simple, others] = [[] as LeaseResult[], new Set<LeaseResult>()];
+  for (const result of unique) {
+    if (result.event.type === "succeeded" && result.prUrl === null) simple.push(result);
+    else others.add(result);
+  }
   if (simple.length > 0) {
     const finished = await finish(c, orgId, simple);
     for (const result of simple) {

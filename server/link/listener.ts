@@ -1,13 +1,17 @@
+import { isMessage } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { Health } from "@muster/client/grpc/health";
 import { ServerReflection } from "@muster/client/grpc/reflection";
 import { ServerReflection as ServerReflectionAlpha } from "@muster/client/grpc/reflection-v1alpha";
+import { ConnectResponseSchema } from "@muster/client/v1/link";
 import { WorkerService } from "@muster/client/v1/worker_service";
-import { addGrpcJsService, type GrpcJsParts } from "../rpc/grpc-js-adapter.ts";
+import { addGrpcJsService, type GrpcJsCodecs, type GrpcJsParts } from "../rpc/grpc-js-adapter.ts";
 import { type HealthState, healthService } from "../rpc/health.ts";
 import { ListenError } from "../rpc/listener.ts";
 import { type ReflectedSchema, reflectionAlphaService, reflectionService } from "../rpc/reflection.ts";
+import { FrameDecoder } from "./frame-decoder.ts";
+import { FrameEncoder } from "./frame-encoder.ts";
 
 const maxMessageBytes = 4 * 1024 * 1024;
 
@@ -42,7 +46,7 @@ export async function startWorkerListener(options: WorkerListenerOptions): Promi
     "grpc.keepalive_timeout_ms": 10_000,
     "grpc-node.max_session_memory": 16,
   });
-  addGrpcJsService(server, WorkerService, options.worker, options);
+  addGrpcJsService(server, WorkerService, options.worker, options, { connect: linkCodec() });
   addGrpcJsService(server, Health, healthService(options.health), options);
   if (options.schema) {
     const [now, alpha] = [reflectionService(options.schema), reflectionAlphaService(options.schema)];
@@ -66,6 +70,17 @@ export async function startWorkerListener(options: WorkerListenerOptions): Promi
       await new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
       clearTimeout(timer);
       server.forceShutdown();
+    },
+  };
+}
+
+function linkCodec(): GrpcJsCodecs[string] {
+  const [decoder, encoder] = [new FrameDecoder(), new FrameEncoder()];
+  return {
+    requestDeserialize: (bytes) => decoder.decode(bytes),
+    responseSerialize: (message) => {
+      if (!isMessage(message, ConnectResponseSchema)) throw new TypeError(`${message.$typeName} is no frame`);
+      return encoder.encode(message);
     },
   };
 }

@@ -39,18 +39,29 @@ export interface GrpcJsParts {
   readonly cutOff?: () => void;
 }
 
+/** How messages of methods are read and written, where it is not by the generated codec. */
+export type GrpcJsCodecs = Readonly<
+  Record<string, Partial<Pick<GrpcJsMethod, "requestDeserialize" | "responseSerialize">>>
+>;
+
 /**
  * Serves on grpc-js the same implementation that connect-es serves: unary, server streaming and bidirectional
  * methods, with the same gate and the same errors. What grpc-js refuses by itself (a message above the limit, a
  * method that does not exist) has its code and text, and no detail.
+ *
+ * @param codecs what stands in for the generated codec, by the local names of methods.
  */
 export function addGrpcJsService<T extends DescService>(
   server: Pick<Server, "addService">,
   service: T,
   implementation: ServiceImpl<T>,
   parts: GrpcJsParts,
+  codecs: GrpcJsCodecs = {},
 ): void {
-  const definition = Object.entries(grpcJsDefinition(service)).map(([name, one]) => [name, decodable(one)]);
+  const definition = Object.entries(grpcJsDefinition(service)).map(([name, one]) => [
+    name,
+    decodable({ ...one, ...codecs[name] }),
+  ]);
   const handlers = service.methods.map((one) => [one.localName, handlerOf(one, implementation, parts)]);
   server.addService(Object.fromEntries(definition), Object.fromEntries(handlers));
 }

@@ -10,7 +10,7 @@ import {
   type ResultAckItem,
 } from "@muster/client/v1/link";
 import type { Payload } from "@muster/client/v1/payload";
-import { WireReader } from "./wire-reader.ts";
+import { WireReader } from "@muster/client/wire-reader";
 
 /*
  * Offers and acknowledgements of results, read by hand: with the generated codec they are a sixth of all that a
