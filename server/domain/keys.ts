@@ -57,7 +57,7 @@ export async function authenticate(c: KeyContext, token: string, requestId: stri
   // The whole text is hashed, so that what is kept in memory is no key.
   const digest = hashKey(c.pepper, token).toString("base64");
   const principal = await c.verifiedKeys.get(`${parts.id} ${digest}`, async () => {
-    const found = await findKey(c.db.app, parts.id);
+    const found = await findKey(c.db.appClient, parts.id);
     const isRight = verifyKey(c.pepper, parts.secret, found?.hash ?? null);
     if (found === null || !isRight || found.type !== parts.type) throw refused(c, parts.id, "unknown");
     if (found.isRevoked || found.isExpired) throw refused(c, parts.id, "revoked or expired");

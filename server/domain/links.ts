@@ -3,12 +3,15 @@ import { inOrg, type Tx } from "../store/database.ts";
 import { leasesOf } from "../store/held-leases.ts";
 import {
   type DeclaredWorker,
+  declareWorker,
   lockLeaving,
   lockWorker,
   noteFlip,
   openLink,
   quarantineWorker,
 } from "../store/links.ts";
+import { transactPrepared } from "../store/prepared.ts";
+import { setOrg } from "../store/statement.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { DomainError, notFound } from "./errors.ts";
 import { encodeId } from "./ids.ts";
@@ -93,7 +96,7 @@ export async function attachLink(c: Coordinator, caller: Caller, hello: Hello): 
       suggestion: "Use the key that `muster worker create` showed.",
     });
   }
-  const attached = await inOrg(c.db.app, orgId, async (tx) => {
+  const attached = await transactPrepared(c.db.appClient, setOrg(orgId), async (tx) => {
     const { worker, link } = await lockWorker(tx, orgId, workerId);
     if (!worker) throw notFound("WORKER_NOT_FOUND", encodeId("worker", workerId));
     if (worker.disabledAt) throw new DomainError("WORKER_DISABLED", { details: { worker: worker.name } });
@@ -102,19 +105,21 @@ export async function attachLink(c: Coordinator, caller: Caller, hello: Hello): 
     const isDraining = hello.isDraining || isDrainWanted;
     const row = { workerId, bootId, hostBootId, transport, isDraining, coordinatorId: c.coordinatorId };
     const flip = link ? judgeFlip(link, hello, c.config.staleMs) : null;
-    const linkEpoch = await openLink(tx, orgId, row, hello.declared);
-    const command = await commandAtHello(c, tx, caller.orgId, {
-      workerId,
-      isDrainWanted,
-      isSaid: hello.isDraining,
-    });
+    const linkEpoch = await openLink(tx, orgId, row);
     const replaced = link && flip?.isFlip ? { host: worker.host, bootId: link.bootId } : null;
     if (flip && replaced) {
       const comes = { host: hello.declared.host, bootId };
       await noteTakeover(c, tx, { orgId, workerId, name: worker.name }, { replaced, comes, flip });
     }
-    const publication = await publish(tx, orgId, workerId, hello.published);
-    const leases = await leasesOf(tx, orgId, [workerId]);
+    // All behind the locked rows, in one go. None goes on after another has failed and the transaction is over.
+    const steps = [
+      commandAtHello(c, tx, orgId, { workerId, isDrainWanted, isSaid: hello.isDraining }),
+      publish(tx, orgId, workerId, hello.published),
+      leasesOf(tx, orgId, [workerId]),
+      declareWorker(tx, orgId, workerId, hello.declared),
+    ] as const;
+    await Promise.allSettled(steps);
+    const [command, publication, leases] = await Promise.all(steps);
     const stored = new Map(leases.map((lease) => [keyOf(lease), lease]));
     const inOutbox = new Set(hello.outbox.map(keyOf));
     const listed = new Set([...hello.held.map(keyOf), ...inOutbox]);

@@ -15,6 +15,8 @@ export type Tx = Parameters<Parameters<PostgresJsDatabase["transaction"]>[0]>[0]
 export interface Database {
   /** Requests. */
   readonly app: PostgresJsDatabase;
+  /** The connections of `app`, for transactions with prepared statements. */
+  readonly appClient: HotPool;
   /** Renewals of links: they wait for no request. */
   readonly beats: PostgresJsDatabase;
   /** Sweeps. */
@@ -47,6 +49,7 @@ export function openDatabase(options: {
   const hot = pool("muster_hot", "muster hot", options.hotConnections, false);
   return {
     app: drizzle(poolClient(app)),
+    appClient: app,
     beats: drizzle(poolClient(beats)),
     sweep: drizzle(poolClient(sweep)),
     hot,

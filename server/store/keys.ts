@@ -1,8 +1,9 @@
-import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
 import { now } from "./columns.ts";
-import { inOrg, type Tx } from "./database.ts";
+import type { Tx } from "./database.ts";
 import { and, asc, desc, eq, isNull, sql } from "./drizzle.ts";
+import type { HotPool } from "./hot-pool.ts";
 import { nilUuid } from "./names.ts";
+import { transactPrepared } from "./prepared.ts";
 import { apiKeys, orgs, workers } from "./schema-fleet.ts";
 import { setOrg } from "./statement.ts";
 
@@ -31,9 +32,9 @@ export interface FoundKey extends Omit<KeyRow, "expiresAt" | "name"> {
  * Looks a key up by its own id, before its org is known: the one statement that does not name an
  * org. The policy `by_key_id` lets exactly this row be seen.
  */
-export function findKey(db: PostgresJsDatabase, keyId: string): Promise<FoundKey | null> {
-  return inOrg(db, nilUuid, async (tx) => {
-    await tx.execute(sql.raw(`set local muster.key = '${checkedKeyId(keyId)}'`));
+export function findKey(pool: HotPool, keyId: string): Promise<FoundKey | null> {
+  const settings = `${setOrg(nilUuid)}; set local muster.key = '${checkedKeyId(keyId)}'`;
+  return transactPrepared(pool, settings, async (tx) => {
     const [key] = await tx
       .select({
         orgId: apiKeys.orgId,

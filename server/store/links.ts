@@ -32,7 +32,7 @@ const sinceMs = (at: AnyColumn) => sql<number>`(extract(epoch from ${clock} - ${
 
 /** Reads a worker's row, and its link's, locked. Times are by the database's clock. */
 export async function lockWorker(tx: Tx, orgId: string, workerId: string) {
-  const [worker] = await tx
+  const lockingWorker = tx
     .select({
       name: workers.name,
       disabledAt: workers.disabledAt,
@@ -43,7 +43,7 @@ export async function lockWorker(tx: Tx, orgId: string, workerId: string) {
     .from(workers)
     .where(and(eq(workers.orgId, orgId), eq(workers.workerId, workerId)))
     .for("update");
-  const [link] = await tx
+  const lockingLink = tx
     .select({
       bootId: links.bootId,
       hostBootId: links.hostBootId,
@@ -56,16 +56,12 @@ export async function lockWorker(tx: Tx, orgId: string, workerId: string) {
     .from(links)
     .where(and(eq(links.orgId, orgId), eq(links.workerId, workerId)))
     .for("update");
+  const [[worker], [link]] = await Promise.all([lockingWorker, lockingLink]);
   return { worker: worker ?? null, link: link ?? null };
 }
 
-/** Raises the epoch of a worker's link and writes what the worker declares. A new link is above suspicion. */
-export async function openLink(
-  tx: Tx,
-  orgId: string,
-  row: LinkRow,
-  declared: DeclaredWorker,
-): Promise<number> {
+/** Raises the epoch of a worker's link. A new link is above suspicion. */
+export async function openLink(tx: Tx, orgId: string, row: LinkRow): Promise<number> {
   const values = { ...row, orgId, seenAt: clock, connectedAt: clock, isAttached: true, suspectAt: null };
   const [opened] = await tx
     .insert(links)
@@ -75,11 +71,20 @@ export async function openLink(
       set: { ...values, linkEpoch: sql`${links.linkEpoch} + 1` },
     })
     .returning({ linkEpoch: links.linkEpoch });
+  return opened?.linkEpoch ?? 0;
+}
+
+/** Writes what a worker declares. */
+export async function declareWorker(
+  tx: Tx,
+  orgId: string,
+  workerId: string,
+  declared: DeclaredWorker,
+): Promise<void> {
   await tx
     .update(workers)
     .set(declared)
-    .where(and(eq(workers.orgId, orgId), eq(workers.workerId, row.workerId)));
-  return opened?.linkEpoch ?? 0;
+    .where(and(eq(workers.orgId, orgId), eq(workers.workerId, workerId)));
 }
 
 /** Counts a flip of a worker's link, the first of a new count or one more. */

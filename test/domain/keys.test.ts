@@ -49,13 +49,15 @@ async function newKey(c: KeyContext, orgId: string, given: { expiresAt?: Date; w
 /** How often the database was asked, and a database that counts. */
 function counting() {
   let queries = 0;
-  const app = new Proxy(db.database.app, {
-    get(target, name, receiver) {
-      if (name === "transaction") queries++;
-      return Reflect.get(target, name, receiver);
+  const pool = db.database.appClient;
+  const appClient = new Proxy(pool, {
+    get(_, name) {
+      if (name === "use") queries++;
+      const member = Reflect.get(pool, name, pool);
+      return typeof member === "function" ? member.bind(pool) : member;
     },
   });
-  return { db: { ...db.database, app }, queries: () => queries };
+  return { db: { ...db.database, appClient }, queries: () => queries };
 }
 
 describe("authenticating", () => {
