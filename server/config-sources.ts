@@ -7,13 +7,8 @@ import {
   parseDocument,
   type YAMLParseError,
 } from "yaml";
-import {
-  type ConfigName,
-  clientVariables,
-  configEntries,
-  type Environment,
-  type Field,
-} from "./config-fields.ts";
+import { type ConfigName, clientVariables, configEntries } from "./config-fields.ts";
+import type { Environment, Field } from "./config-forms.ts";
 import { invalid, type Reading, valid, type Wrong } from "./config-values.ts";
 
 /** What a configuration is made from. */

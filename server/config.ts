@@ -1,4 +1,5 @@
-import { type ConfigName, configEntries, configFields, type Field } from "./config-fields.ts";
+import { type ConfigName, configEntries, configFields } from "./config-fields.ts";
+import type { Field } from "./config-forms.ts";
 import {
   type ConfigInput,
   type ConfigProblem,
@@ -204,6 +205,15 @@ const crossRules: readonly CrossRule[] = [
         c.tlsCa !== undefined && c.tlsCert === undefined,
         "has no use without TLS",
         "Give tls-cert and tls-key.",
+      ),
+  },
+  {
+    settings: ["tlsDenied", "tlsCa"],
+    check: (c) =>
+      wrongIf(
+        c.tlsDenied !== undefined && c.tlsCa === undefined,
+        "has no use without client certificates",
+        "Give tls-ca, whose certificates clients then show.",
       ),
   },
   {

@@ -26,10 +26,3 @@ export function keptAdminKey(config: Config): {
   writeFileSync(path, `${key}\n`, { mode: 0o600, flag: "wx" });
   return { path, key, isNew: true };
 }
-
-/** The certificate of the listeners; undefined without TLS. */
-export function readTls(config: Config) {
-  if (config.tlsCert === undefined || config.tlsKey === undefined) return undefined;
-  const ca = config.tlsCa === undefined ? {} : { ca: readFileSync(config.tlsCa) };
-  return { cert: readFileSync(config.tlsCert), key: readFileSync(config.tlsKey), ...ca };
-}

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { Health } from "@muster/client/grpc/health";
 import { WorkerService } from "@muster/client/v1/worker_service";
+import { Certificates } from "./certificates.ts";
 import { advertisedApiAddress, type Config, givenRoleUrls, ownMachine } from "./config.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
 import { Feed } from "./dispatch/feed.ts";
@@ -22,7 +23,7 @@ import { createSubmitBatcher } from "./domain/submit.ts";
 import { createSystemReader, type SystemContext } from "./domain/system.ts";
 import { deriveWebhookKey } from "./domain/webhooks.ts";
 import { HostWatch } from "./host.ts";
-import { keptAdminKey, keptSecret, readTls } from "./kept-files.ts";
+import { keptAdminKey, keptSecret } from "./kept-files.ts";
 import { HelloAdmission } from "./link/admission.ts";
 import { startWorkerListener } from "./link/listener.ts";
 import type { LinkParts } from "./link/parts.ts";
@@ -45,7 +46,12 @@ import { openFileArtifacts } from "./outbound/file-artifacts.ts";
 import { shuttingDown } from "./rpc/errors.ts";
 import { createCallGate } from "./rpc/gate.ts";
 import { HealthState } from "./rpc/health.ts";
-import { type ApiListener, startApiListener, type TlsOptions } from "./rpc/listener.ts";
+import {
+  type ApiListener,
+  type ApiListenerOptions,
+  type EdgeOptions,
+  startApiListener,
+} from "./rpc/listener.ts";
 import { metricsRoute } from "./rpc/metrics.ts";
 import { OpenStreams } from "./rpc/open-streams.ts";
 import { reflectSchema } from "./rpc/reflection.ts";
@@ -76,6 +82,8 @@ export interface RunningServer {
   readonly adminKeyFile: string | null;
   /** Registers the worker of its own that runs the built-in kinds, and tells where it is served. */
   registerOwnWorker(): Promise<OwnWorker & OwnAddresses>;
+  /** Reads the certificates again, changed or not; what cannot be used is logged, and the old ones stay. */
+  reload(): void;
   /** Takes nothing new, tells workers to go elsewhere, lets calls end, closes all. Safe to call again. */
   stop(options?: { readonly graceMs?: number }): Promise<void>;
   /** Resolves if the coordinator cannot go on. */
@@ -250,14 +258,19 @@ async function start(
   const host = new HostWatch(config, () => streams.count);
   cleanups.push(() => host.stop());
   const system: SystemContext = { ...coordinator, ownerUrl: url, appUrl: urls.muster_app, host };
-  const tls = readTls(config);
+  const tls = Certificates.open(config, log);
+  if (tls) cleanups.push(() => tls.stop());
+  const edge: EdgeOptions = {
+    connectionsPerAddress: config.connectionsPerAddress,
+    turnedAway: (why) => counters.add("muster_turned_away_total", { why }),
+  };
   const webhookKey = deriveWebhookKey(secret);
   const watches = createWatches(coordinator, feed);
-  const listen = (host: string, port: number, certificate: TlsOptions | undefined, stopped: AbortSignal) =>
+  type Place = Pick<ApiListenerOptions, "host" | "port" | "tls" | "signal">;
+  const listen = (place: Place) =>
     startApiListener({
-      host,
-      port,
-      tls: certificate,
+      ...edge,
+      ...place,
       routes: apiRoutes({
         coordinator: { ...coordinator, ...keys },
         artifacts: { ...coordinator, artifacts },
@@ -287,14 +300,15 @@ async function start(
       },
       health,
       cutOff: () => counters.add("muster_unread_responses_total"),
+      halfSent: () => edge.turnedAway?.("half-sent"),
       corsOrigins: config.corsOrigins,
       log,
-      signal: stopped,
     });
-  const api = await listen(config.apiHost, config.apiPort, tls, signal);
+  const api = await listen({ host: config.apiHost, port: config.apiPort, tls, signal });
   cleanups.push(() => api.stop({ graceMs: 0 }));
   address.api = advertisedApiAddress(config, api.port) ?? api.address;
   const workers = await startWorkerListener({
+    ...edge,
     host: config.workerHost,
     port: config.workerPort,
     tls,
@@ -349,7 +363,7 @@ async function start(
       return { address: ownMachine(`http://${workers.address}`), apiAddress: ownMachine(api.address) };
     }
     // It outlives the signal, so that the worker gives back what it holds.
-    own ??= listen("127.0.0.1", 0, undefined, new AbortController().signal).then((listener) => {
+    own ??= listen({ host: "127.0.0.1", port: 0, signal: new AbortController().signal }).then((listener) => {
       cleanups.push(() => listener.stop({ graceMs: 0 }));
       return listener;
     });
@@ -375,6 +389,7 @@ async function start(
     bootstrapKey,
     adminKeyFile: kept?.path ?? null,
     failed: failed.promise,
+    reload: () => void tls?.reload(),
     registerOwnWorker: async () => ({ ...(await registerOwnWorker(keys)), ...(await ownAddresses()) }),
     stop({ graceMs = config.shutdownGraceMs } = {}) {
       stopped ??= stop(graceMs);

@@ -1,3 +1,4 @@
+import type { DescMethod } from "@bufbuild/protobuf";
 import {
   type ConnectRouter,
   createConnectRouter,
@@ -15,6 +16,7 @@ import type { Log } from "../domain/context.ts";
 import { callBodyKey, keepJsonBody } from "./call-body.ts";
 import { errorInterceptor } from "./errors.ts";
 import { type CallGate, isRefusedKey, maxCallTimeoutMs } from "./gate.ts";
+import { type Expected, HalfSentWatch, type RequestPace } from "./half-sent.ts";
 import { type HttpRequest, type HttpResponse, pathOf } from "./http.ts";
 import { respondHttpFault, respondUnknownPath } from "./http-errors.ts";
 import { unreadMs, watchUnread } from "./unread.ts";
@@ -35,6 +37,10 @@ export interface ConnectHandlerOptions {
   readonly unreadMs?: number;
   /** Called when a response was cut off for that. */
   readonly cutOff?: () => void;
+  /** How long requests may take to come in. */
+  readonly pace?: RequestPace;
+  /** Called when a request was cut off because it did not. */
+  readonly halfSent?: () => void;
 }
 
 /**
@@ -76,7 +82,19 @@ export function createConnectHandler(
         response.destroy();
       },
     };
-    serve(handler, request, response, unread).catch((error: unknown) => {
+    const halfSent = new HalfSentWatch(
+      expectedOf(handler.method),
+      () => {
+        log.info({ method: handler.requestPath.slice(1) }, "a request was cut off: it was left half-sent");
+        options.halfSent?.();
+        request.destroy();
+        response.destroy();
+      },
+      options.pace,
+    );
+    // The request may be read no more, or never: with the response its time is over.
+    response.once("close", () => halfSent.stop());
+    serve(handler, request, response, unread, halfSent).catch((error: unknown) => {
       log.debug({ err: error, method: handler.requestPath.slice(1) }, "a response could not be written");
       response.destroy();
     });
@@ -88,11 +106,13 @@ async function serve(
   request: HttpRequest,
   response: HttpResponse,
   unread: Parameters<typeof watchUnread>[1],
+  halfSent: HalfSentWatch,
 ): Promise<void> {
   const contextValues = createContextValues();
   const universal = readUniversal(request, response, contextValues);
+  if (universal !== null) shortenTimeout(universal.header);
   if (universal === null) return respondHttpFault(request, response, 400, handler.allowedMethods);
-  const body = bodyOf(request);
+  const body = bodyOf(request, halfSent);
   const { methodKind } = handler.method;
   // An envelope has five bytes before its message.
   const kept = keepJsonBody(universal, body, { methodKind, maxBytes: maxMessageBytes + 5 });
@@ -104,6 +124,12 @@ async function serve(
   }
   const watched = isStreamed(answer.body) ? { ...answer, body: watchUnread(answer.body, unread) } : answer;
   await universalResponseToNodeResponse(withPlainMessage(watched), response);
+}
+
+/** What is waited for of a request. Strangers may call the services that are not ours. */
+export function expectedOf({ methodKind, parent }: DescMethod): Expected {
+  if (methodKind === "unary" || methodKind === "server_streaming") return "one";
+  return parent.typeName.startsWith("muster.") ? "stream" : "stream-of-stranger";
 }
 
 function isStreamed(body: UniversalServerResponse["body"]): body is AsyncIterable<Uint8Array> {
@@ -143,15 +169,29 @@ function readUniversal(
   }
 }
 
+// connect-es sets a timer for it before the gate can refuse it, and Node warns of timers beyond its longest.
+function shortenTimeout(header: Headers): void {
+  const timeout = header.get("connect-timeout-ms");
+  if (timeout !== null && /^\d+$/.test(timeout) && Number(timeout) > longestTimerMs) {
+    header.set("connect-timeout-ms", String(longestTimerMs));
+  }
+}
+
+const longestTimerMs = 2 ** 31 - 1;
+
 /** What is read of a body that is refused, so that its sender gets to read the answer. */
 const discardBytesMax = 16 * 1024 * 1024;
 
 // Iterating a request destroys it when the reader stops early, and its connection with it: a client that still
 // sends would see a broken connection instead of why it was refused.
-async function* bodyOf(request: HttpRequest): AsyncIterable<Uint8Array> {
+async function* bodyOf(request: HttpRequest, halfSent: HalfSentWatch): AsyncIterable<Uint8Array> {
   try {
-    yield* request.iterator({ destroyOnReturn: false });
+    for await (const chunk of request.iterator({ destroyOnReturn: false })) {
+      halfSent.saw(chunk);
+      yield chunk;
+    }
   } finally {
+    halfSent.stop();
     if (!request.readableEnded && !request.destroyed) discardRest(request);
   }
 }

@@ -1,35 +1,49 @@
 import { createServer as createHttp1Server } from "node:http";
-import {
-  createServer as createHttp2Server,
-  createSecureServer,
-  type Http2SecureServer,
-  type Http2Server,
-} from "node:http2";
+import { createServer as createHttp2Server } from "node:http2";
 import type { Server, Socket } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { TLSSocket } from "node:tls";
 import { type ConnectHandlerOptions, createConnectHandler } from "./connect-handler.ts";
 import { Connections } from "./connections.ts";
 import { allowOrigins } from "./cors.ts";
 import { shuttingDown } from "./errors.ts";
+import { createFront, isOwnAddress, type Speech } from "./front.ts";
 import type { HealthState } from "./health.ts";
 import type { HttpRequest, HttpResponse, HttpRoute } from "./http.ts";
-import { createOnePortServer } from "./one-port.ts";
+import { sniff } from "./one-port.ts";
 import { probeRoute, type ReadyCheck } from "./probes.ts";
+import { guardSession, http2Limits } from "./session-guard.ts";
+import type { TlsSource } from "./tls-source.ts";
 
-/** Certificate chain and key (PEM); with `ca`, clients must show a certificate that it signed. */
-export interface TlsOptions {
-  readonly cert: string | Buffer;
-  readonly key: string | Buffer;
-  readonly ca?: string | Buffer;
+/** Why a connection, or a request, was turned away: a label of the counter. */
+export type Turned =
+  | "address-limit"
+  | "handshake"
+  | "certificate"
+  | "silent"
+  | "pings"
+  | "settings"
+  | "half-sent";
+
+/** How strangers are kept from taking all there is, on both listeners. */
+export interface EdgeOptions {
+  readonly tls?: TlsSource | undefined;
+  /** Connections of one address at once; 0: no limit. Default 2,000. */
+  readonly connectionsPerAddress?: number;
+  /** Addresses that are not counted. Default: those of this machine. */
+  readonly isUncounted?: (address: string) => boolean;
+  /** For the TLS handshake of a connection. Default 5 s. */
+  readonly handshakeMs?: number;
+  /** For the first bytes of a connection and its first request, and for the headers of each. Default 10 s. */
+  readonly firstBytesMs?: number;
+  /** Called for each connection and request that is turned away. */
+  readonly turnedAway?: (why: Turned) => void;
 }
 
 /** What the API listener serves. */
-export interface ApiListenerOptions extends Omit<ConnectHandlerOptions, "shutdownSignal"> {
+export interface ApiListenerOptions extends Omit<ConnectHandlerOptions, "shutdownSignal">, EdgeOptions {
   readonly host: string;
   /** 0 takes a free one. */
   readonly port: number;
-  readonly tls?: TlsOptions | undefined;
   /** Plain routes, asked in order before the RPCs, e.g. those of artifacts. */
   readonly extraRoutes: readonly HttpRoute[];
   readonly ready: ReadyCheck;
@@ -38,8 +52,6 @@ export interface ApiListenerOptions extends Omit<ConnectHandlerOptions, "shutdow
   readonly corsOrigins: readonly string[];
   /** Aborted: stops at once. */
   readonly signal: AbortSignal;
-  /** For the first bytes of a connection, its TLS handshake and the headers of a request. Default 10 s. */
-  readonly firstBytesMs?: number;
 }
 
 /** A listener at work. */
@@ -73,12 +85,7 @@ export async function startApiListener(options: ApiListenerOptions): Promise<Api
   const stopping = new AbortController();
   const connections = new Connections();
   const serve = requestHandler(options, connections, stopping.signal);
-  const firstBytesMs = options.firstBytesMs ?? 10_000;
-  const server =
-    tls === undefined
-      ? plainServer(connections, serve, firstBytesMs, stopping.signal)
-      : secureServer(tls, connections, serve, firstBytesMs);
-  server.on("connection", (socket: Socket) => connections.add(socket));
+  const server = createServers(options, connections, serve, stopping.signal);
   const port = await listen(server, options);
   server.on("error", (error) => log.error({ err: error }, "the API listener failed"));
 
@@ -113,14 +120,6 @@ export async function startApiListener(options: ApiListenerOptions): Promise<Api
 
 type Serve = (request: HttpRequest, response: HttpResponse) => void;
 
-/** Bounds of HTTP/2; the window of a stream bounds what it may have in flight. */
-const http2Limits = {
-  settings: { maxConcurrentStreams: 100, maxHeaderListSize: 16 * 1024 },
-  maxHeaderListPairs: 64,
-  /** In megabytes. */
-  maxSessionMemory: 16,
-};
-
 /** A request over HTTP/1.1 may take this long to come in: that of an artifact, as long as its URL lives. */
 const requestTimeoutMs = 10 * 60_000;
 
@@ -144,66 +143,67 @@ function requestHandler(
   };
 }
 
-function plainServer(
+function createServers(
+  options: ApiListenerOptions,
   connections: Connections,
   serve: Serve,
-  firstBytesMs: number,
   signal: AbortSignal,
 ): Server {
+  const firstBytesMs = options.firstBytesMs ?? 10_000;
   const http1 = createHttp1Server({
-    ...http1Timeouts(firstBytesMs),
+    headersTimeout: firstBytesMs,
+    requestTimeout: requestTimeoutMs,
+    connectionsCheckingInterval: Math.min(1_000, firstBytesMs),
     maxHeaderSize: 16 * 1024,
   });
-  const http2 = createHttp2Server(http2Limits);
   http1.on("request", serve);
   http1.on("connection", (socket) => connections.addHttp1(socket));
-  adopt(http2, connections, serve);
-  const server = createOnePortServer(http1, http2, { firstBytesMs, signal });
-  // It never listened; this ends the interval that enforces its timeouts.
+  const http2 = createHttp2Server(http2Limits);
+  http2.on("request", serve);
+  http2.on("session", (session) => {
+    connections.addSession(session);
+    guardSession(session, { firstRequestMs: firstBytesMs, closed: (why) => options.turnedAway?.(why) });
+  });
+  const speak = (socket: Socket, speech: Speech): void => {
+    if (speech === "unknown") {
+      sniff(socket, { firstBytesMs, signal }, (found) => speak(socket, found));
+      return;
+    }
+    // HTTP/2 has no half-open connections.
+    if (speech === "h2") socket.allowHalfOpen = false;
+    (speech === "h2" ? http2 : http1).emit("connection", socket);
+  };
+  const server = createFront({
+    ...frontOptions(options),
+    protocols: ["h2", "http/1.1"],
+    opened: (socket) => connections.add(socket),
+    accept: speak,
+  });
+  // A server of HTTP/1.1 begins to enforce its timeouts when it listens, and this one never does.
+  server.once("listening", () => http1.emit("listening"));
   server.once("close", () => http1.close());
   return server;
 }
 
-function http1Timeouts(firstBytesMs: number) {
+/** What the front of a listener is told, with the defaults. */
+export function frontOptions(options: EdgeOptions) {
   return {
-    headersTimeout: firstBytesMs,
-    requestTimeout: requestTimeoutMs,
-    connectionsCheckingInterval: Math.min(1_000, firstBytesMs),
+    tls: options.tls,
+    handshakeMs: options.handshakeMs ?? 5_000,
+    connectionsPerAddress: options.connectionsPerAddress ?? 2_000,
+    isUncounted: options.isUncounted ?? isOwnAddress,
+    refused: (why: Turned) => options.turnedAway?.(why),
   };
 }
 
-function secureServer(
-  { cert, key, ca }: TlsOptions,
-  connections: Connections,
-  serve: Serve,
-  firstBytesMs: number,
-): Server {
-  const server = createSecureServer({
-    ...http2Limits,
-    cert,
-    key,
-    ...(ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true }),
-    allowHTTP1: true,
-    handshakeTimeout: firstBytesMs,
-  });
-  // The typings know nothing of these, which a server of both versions has as one of HTTP/1.1 has them.
-  Object.assign(server, http1Timeouts(firstBytesMs));
-  server.on("secureConnection", (socket: TLSSocket) => {
-    socket.on("error", () => socket.destroy());
-    if (socket.alpnProtocol !== "h2") connections.addHttp1(socket);
-  });
-  adopt(server, connections, serve);
-  return server;
-}
-
-function adopt(http2: Http2Server | Http2SecureServer, connections: Connections, serve: Serve): void {
-  http2.on("request", serve);
-  http2.on("session", (session) => connections.addSession(session));
-}
-
-function listen(server: Server, { host, port }: { host: string; port: number }): Promise<number> {
+/** Opens a server of a listener; `name` is how its flags begin. Resolves with its port, rejects with ListenError. */
+export function listen(
+  server: Server,
+  { host, port }: { readonly host: string; readonly port: number },
+  name: "api" | "worker" = "api",
+): Promise<number> {
   return new Promise((resolve, reject) => {
-    const failed = (error: Error): void => reject(listenError(error, host, port));
+    const failed = (error: Error): void => reject(listenError(error, host, port, name));
     server.once("error", failed);
     server.listen({ host, port }, () => {
       server.off("error", failed);
@@ -213,21 +213,21 @@ function listen(server: Server, { host, port }: { host: string; port: number }):
   });
 }
 
-function listenError(error: NodeJS.ErrnoException, host: string, port: number): ListenError {
+function listenError(error: NodeJS.ErrnoException, host: string, port: number, name: string): ListenError {
   const where = `${inUrl(host)}:${port}`;
   switch (error.code) {
     case "EADDRINUSE":
       return new ListenError(
         "PORT_IN_USE",
         `The port is in use: ${where}`,
-        "Stop the program that listens there, or give another port with --api-port (0 takes a free one).",
+        `Stop the program that listens there, or give another port with --${name}-port (0 takes a free one).`,
         error,
       );
     case "EACCES":
       return new ListenError(
         "PORT_FORBIDDEN",
         `This account may not listen on ${where}`,
-        "Give a port from 1024 on with --api-port.",
+        `Give a port from 1024 on with --${name}-port.`,
         error,
       );
     case "EADDRNOTAVAIL":
@@ -236,14 +236,14 @@ function listenError(error: NodeJS.ErrnoException, host: string, port: number): 
       return new ListenError(
         "ADDRESS_UNAVAILABLE",
         `This machine does not have the address ${host}`,
-        "Give an address of this machine with --api-host, such as 127.0.0.1.",
+        `Give an address of this machine with --${name}-host, such as 127.0.0.1.`,
         error,
       );
     default:
       return new ListenError(
         "LISTEN_FAILED",
         `Cannot listen on ${where}: ${error.message}`,
-        "Check --api-host and --api-port.",
+        `Check --${name}-host and --${name}-port.`,
         error,
       );
   }

@@ -8,11 +8,13 @@ import { StatusService } from "@muster/client/v1/status_service";
 import { afterEach, expect, test } from "vitest";
 import type { ApiListener } from "../../server/rpc/listener.ts";
 import { listening as open, type Stubs } from "./listening.ts";
-import { testCert, testKey } from "./tls-fixture.ts";
+import { changingTls, testCert, testKey } from "./tls-fixture.ts";
 
 const opened: ApiListener[] = [];
 async function listening(options: Stubs["options"] = {}) {
-  const listener = await open({ options: { tls: { cert: testCert, key: testKey }, ...options } });
+  const listener = await open({
+    options: { tls: changingTls({ cert: testCert, key: testKey }), ...options },
+  });
   opened.push(listener);
   return listener;
 }
@@ -50,7 +52,9 @@ test("probes answer over HTTP/1.1", async () => {
 });
 
 test("clients without a certificate are turned away when an authority is given", async () => {
-  const { address, port } = await listening({ tls: { cert: testCert, key: testKey, ca: testCert } });
+  const { address, port } = await listening({
+    tls: changingTls({ cert: testCert, key: testKey, ca: testCert }),
+  });
   const stranger = createGrpcTransport({ baseUrl: address, nodeOptions: { ca: testCert } });
   await expect(createClient(StatusService, stranger).getStatus({}, auth)).rejects.toThrow();
   const nodeOptions = { ca: testCert, cert: testCert, key: testKey };
@@ -59,7 +63,7 @@ test("clients without a certificate are turned away when an authority is given",
 });
 
 test("a connection that does not shake hands, and one that does not end its headers, are closed", async () => {
-  const { port } = await listening({ firstBytesMs: 100 });
+  const { port } = await listening({ firstBytesMs: 100, handshakeMs: 100 });
   const silent = dial(port, "127.0.0.1");
   silent.on("error", () => {});
   const slow = dialTls({ port, host: "127.0.0.1", ca: testCert });

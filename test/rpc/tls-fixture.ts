@@ -1,3 +1,29 @@
+import type { TlsMaterial, TlsSource } from "../../server/rpc/tls-source.ts";
+
+/** Certificates that change when a test says so. */
+export interface ChangingTls extends TlsSource {
+  change(material: TlsMaterial): void;
+}
+
+/** Makes them. */
+export function changingTls(first: TlsMaterial): ChangingTls {
+  const listeners = new Set<(material: TlsMaterial) => void>();
+  let current = first;
+  return {
+    get current() {
+      return current;
+    },
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    change(material) {
+      current = material;
+      for (const listener of listeners) listener(material);
+    },
+  };
+}
+
 /** A certificate for localhost that signs itself, for tests alone: its key is public. */
 export const testCert = `-----BEGIN CERTIFICATE-----
 MIIBmjCCAUGgAwIBAgIUUTXDy8DvjLQD5yZxnAtNG9/J3SIwCgYIKoZIzj0EAwIw

@@ -32,7 +32,8 @@ export async function registerServer(cli: Cli, argv: readonly string[]): Promise
     .notes(
       "Each flag has a variable MUSTER_<FLAG> and a name in the file of --config; flags are the\n" +
         "strongest, then the environment, then the file. Secrets are taken from files (--...-file)\n" +
-        "or the environment only.",
+        "or the environment only. The files of TLS are read again when they change, and on SIGHUP where\n" +
+        "there is no terminal.",
     );
   const check = server
     .command("check-config")
@@ -135,6 +136,7 @@ async function runServer(call: Call, flags: Flags): Promise<number> {
       `Another key is kept for this address; give your commands this one with --api-key-file ${kept.path}`,
     );
   }
+  surroundings.onReload?.(() => coordinator.reload());
   const ownWorker = startOwnWorker(coordinator, config, surroundings);
   const failure = await untilStopped(coordinator, call.signal);
   if (failure === undefined) output.note("Stopping; Ctrl-C again ends it at once.");
