@@ -63,7 +63,7 @@ test("clients without a certificate are turned away when an authority is given",
 });
 
 test("a connection that does not shake hands, and one that does not end its headers, are closed", async () => {
-  const { port } = await listening({ firstBytesMs: 100, handshakeMs: 100 });
+  const { port } = await listening({ firstBytesMs: 100, handshakeMs: 1_000 });
   const silent = dial(port, "127.0.0.1");
   silent.on("error", () => {});
   const slow = dialTls({ port, host: "127.0.0.1", ca: testCert });

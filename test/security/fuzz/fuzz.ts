@@ -53,6 +53,9 @@ const own = { address: server.apiAddress, key: adminKey };
 const { key } = await createMusterClient(KeyService, own).whoAmI({});
 const workers = createMusterClient(WorkerAdminService, own);
 let made = 0;
+// What came of it so far counts too, and an embedded Postgres outlives whoever does not stop it.
+const stopping = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stopping.abort());
 const startedMs = performance.now();
 const report = await fuzz({
   apiAddress: server.apiAddress,
@@ -63,6 +66,7 @@ const report = await fuzz({
   requests: Number(values.requests),
   seed: values.seed,
   reflection: ServerReflection,
+  signal: stopping.signal,
   progress: (done) => process.stderr.write(`${done} requests\n`),
 }).catch((error: unknown) => {
   process.stderr.write(`the fuzzer itself failed: ${error instanceof Error ? error.stack : error}\n`);

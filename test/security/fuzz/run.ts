@@ -27,6 +27,8 @@ export interface FuzzOptions {
   readonly concurrency?: number;
   /** Services besides those of the API. */
   readonly reflection?: typeof ServerReflection;
+  /** Aborted: ends early, with what came of it so far. */
+  readonly signal?: AbortSignal;
   readonly progress?: (done: number) => void;
 }
 
@@ -108,7 +110,7 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
     learn(method, form, answer, harvest, random);
   };
   const lane = async (): Promise<void> => {
-    while (requests < options.requests) {
+    while (requests < options.requests && options.signal?.aborted !== true) {
       await oneCall();
       if (requests < nextProgress) continue;
       nextProgress += 10_000;
