@@ -22,6 +22,7 @@ import { createStatusReader } from "./domain/status.ts";
 import { createSubmitBatcher } from "./domain/submit.ts";
 import { createSystemReader, type SystemContext } from "./domain/system.ts";
 import { deriveWebhookKey } from "./domain/webhooks.ts";
+import { startEmbedded } from "./embedded.ts";
 import { HostWatch } from "./host.ts";
 import { keptAdminKey, keptSecret } from "./kept-files.ts";
 import { HelloAdmission } from "./link/admission.ts";
@@ -46,21 +47,16 @@ import { openFileArtifacts } from "./outbound/file-artifacts.ts";
 import { shuttingDown } from "./rpc/errors.ts";
 import { createCallGate } from "./rpc/gate.ts";
 import { HealthState } from "./rpc/health.ts";
-import {
-  type ApiListener,
-  type ApiListenerOptions,
-  type EdgeOptions,
-  startApiListener,
-} from "./rpc/listener.ts";
+import { type ApiListener, type ApiListenerOptions, startApiListener } from "./rpc/listener.ts";
 import { metricsRoute } from "./rpc/metrics.ts";
 import { OpenStreams } from "./rpc/open-streams.ts";
 import { reflectSchema } from "./rpc/reflection.ts";
 import { apiRoutes, apiServices } from "./rpc/routes.ts";
 import { watchKeys } from "./rpc/stream-keys.ts";
 import { githubWebhookRoute } from "./rpc/webhooks.ts";
+import { assertRuntime } from "./runtime.ts";
 import { hasPeers, readCluster, removeCoordinator } from "./store/coordinators.ts";
 import { openDatabase } from "./store/database.ts";
-import { type EmbeddedPostgres, startEmbeddedPostgres } from "./store/embedded.ts";
 import { migrateDatabase } from "./store/migrate.ts";
 import { addPartitions } from "./store/partitions.ts";
 
@@ -95,6 +91,7 @@ export async function startServer(
   config: Config,
   options: { readonly logger?: Log; readonly signal: AbortSignal },
 ): Promise<RunningServer> {
+  assertRuntime(process.versions.node);
   const log = options.logger ?? createLog(config);
   const cleanups: (() => Promise<unknown> | unknown)[] = [];
   const stopAll = async () => {
@@ -235,6 +232,8 @@ async function start(
       renewals,
       counters,
       hellosPerSecond: config.hellosPerSecond,
+      linksPerOrg: config.linksPerOrg,
+      linksOf: (orgId) => dispatcher.linksOf(orgId),
       nowMs: steadyMs,
     }),
     sessions,
@@ -260,14 +259,11 @@ async function start(
   const system: SystemContext = { ...coordinator, ownerUrl: url, appUrl: urls.muster_app, host };
   const tls = Certificates.open(config, log);
   if (tls) cleanups.push(() => tls.stop());
-  const edge: EdgeOptions = {
-    connectionsPerAddress: config.connectionsPerAddress,
-    turnedAway: (why) => counters.add("muster_turned_away_total", { why }),
-  };
+  const turnedAway = (why: Turned) => counters.add("muster_turned_away_total", { why });
+  const edge = { connectionsPerAddress: config.connectionsPerAddress, turnedAway };
   const webhookKey = deriveWebhookKey(secret);
   const watches = createWatches(coordinator, feed);
-  type Place = Pick<ApiListenerOptions, "host" | "port" | "tls" | "signal">;
-  const listen = (place: Place) =>
+  const listen = (place: Pick<ApiListenerOptions, "host" | "port" | "tls" | "signal">) =>
     startApiListener({
       ...edge,
       ...place,
@@ -300,7 +296,7 @@ async function start(
       },
       health,
       cutOff: () => counters.add("muster_unread_responses_total"),
-      halfSent: () => edge.turnedAway?.("half-sent"),
+      halfSent: () => turnedAway("half-sent"),
       corsOrigins: config.corsOrigins,
       log,
     });
@@ -396,12 +392,4 @@ async function start(
       return stopped;
     },
   };
-}
-
-async function startEmbedded(config: Config, log: Log, signal: AbortSignal): Promise<EmbeddedPostgres> {
-  return startEmbeddedPostgres({
-    dataDir: config.dataDir,
-    signal,
-    logger: { info: (message) => log.info({}, message), warn: (message) => log.warn({}, message) },
-  });
 }

@@ -129,6 +129,16 @@ function isReadOnly(
   );
 }
 
+/** The PEM texts that the flags and the environment name, without a context. Throws usage errors. */
+export function givenTls(options: ContextOptions, surroundings: Surroundings): Context["tls"] {
+  return readTls(options, surroundings, {
+    name: undefined,
+    source: "nobody",
+    settings: new Map(),
+    path: undefined,
+  });
+}
+
 function readTls(options: ContextOptions, surroundings: Surroundings, chosen: ChosenContext): Context["tls"] {
   const { env, cwd } = surroundings;
   const read = (flag: string, given: string | undefined, variable: string, setting: string) => {

@@ -20,6 +20,8 @@ export interface ApiOptions {
   readonly key: string;
   /** PEM of the authority that signed the server's certificate. */
   readonly ca: string | undefined;
+  /** PEM of a certificate to show to the server, and of its private key. */
+  readonly certificate?: { readonly cert: string; readonly key: string } | undefined;
 }
 
 /** A lease that calls. */
@@ -104,13 +106,14 @@ export class Api {
     service: S,
     caller: Caller,
   ): Client<S> {
-    const { address, key, ca } = this.#options;
+    const { address, key, ca, certificate } = this.#options;
     const transport: Transport = createMusterTransport({
       address: address(),
       key: caller.jobToken === "" ? key : caller.jobToken,
       httpVersion: "1.1",
       timeoutMs: callTimeoutMs,
       ...(ca === undefined ? {} : { ca }),
+      ...(certificate === undefined ? {} : { certificate }),
     });
     return createClient(service, transport);
   }

@@ -18,6 +18,8 @@ export interface DaemonOptions {
   readonly apiAddress?: string;
   /** PEM of the authority that signed the server's certificate. */
   readonly ca?: string;
+  /** PEM of a certificate to show to the server, and of its private key. */
+  readonly certificate?: { readonly cert: string; readonly key: string };
   readonly transport?: TransportChoice;
   /** Names the state directory. */
   readonly name?: string;
@@ -150,12 +152,37 @@ export function processSignals(listen: (signal: "SIGTERM" | "SIGINT") => void): 
 }
 
 function workerOptions(options: DaemonOptions, bootRecord: () => Worker["bootRecord"]) {
-  const { address, key, apiAddress, ca, transport, name, slots, points, skills, labels, stateDir } = options;
+  const {
+    address,
+    key,
+    apiAddress,
+    ca,
+    certificate,
+    transport,
+    name,
+    slots,
+    points,
+    skills,
+    labels,
+    stateDir,
+  } = options;
   const { env, envAllow = [], idleMs = 2000, logger } = options;
   const { drainGraceMs, drainDeadlineMs, resultRetentionMs } = options;
   const times = { drainGraceMs, drainDeadlineMs, resultRetentionMs };
   const handlers = { echo, "shell.run": shellRun({ env, envAllow, bootRecord }), ...options.handlers };
-  const given = { apiAddress, ca, transport, name, slots, points, skills, labels, stateDir, ...times };
+  const given = {
+    apiAddress,
+    ca,
+    certificate,
+    transport,
+    name,
+    slots,
+    points,
+    skills,
+    labels,
+    stateDir,
+    ...times,
+  };
   const once = options.once === true ? { once: { idleMs } } : {};
   return {
     address,

@@ -38,6 +38,8 @@ export interface WorkerOptions {
   readonly apiAddress?: string;
   /** PEM of the authority that signed the server's certificate. Default: those of Node. */
   readonly ca?: string;
+  /** PEM of a certificate to show to the server, and of its private key. */
+  readonly certificate?: { readonly cert: string; readonly key: string };
   /** Folder for the outbox and the boot record. Default: `$XDG_STATE_HOME/muster/worker/<name>`. */
   readonly stateDir?: string;
   /** An open outbox that several workers of this process share; needs `linkThread: false`. */

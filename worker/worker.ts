@@ -190,11 +190,19 @@ export class Worker implements AsyncDisposable {
   }
 
   #engineOptions(resolved: ResolvedOptions, identity: WorkerIdentity): EngineOptions {
-    const { address, apiAddress, key, ca, outbox } = this.#options;
+    const { address, apiAddress, key, ca, certificate, outbox } = this.#options;
     return {
       identity,
       links: linksOf(this.#published),
-      transport: { address, apiAddress, key, ca, choice: resolved.transport, welcomeTimeoutMs },
+      transport: {
+        address,
+        apiAddress,
+        key,
+        ca,
+        certificate,
+        choice: resolved.transport,
+        welcomeTimeoutMs,
+      },
       stateDirectory: outbox === undefined ? resolved.stateDir : undefined,
       resultRetentionMs: resolved.resultRetentionMs,
       owner: resolved.identity,
@@ -202,10 +210,10 @@ export class Worker implements AsyncDisposable {
   }
 
   #api(): Api {
-    const { address, apiAddress, key, ca } = this.#options;
+    const { address, apiAddress, key, ca, certificate } = this.#options;
     const fallback = apiAddress ?? defaultApiAddress(parseAddresses(address, defaultWorkerPort)[0]).url;
     const named = () => apiAddress ?? (this.#attachment?.apiAddress || fallback);
-    return new Api({ address: () => parseAddress(named(), defaultApiPort).url, key, ca });
+    return new Api({ address: () => parseAddress(named(), defaultApiPort).url, key, ca, certificate });
   }
 
   #receive(message: ToHandlers): void {

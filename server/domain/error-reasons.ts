@@ -207,6 +207,11 @@ export const errorReasons = {
     "The coordinator has more to do than it can take.",
     "Try again after the time given; submit many jobs in one call.",
   ),
+  LINKS_EXHAUSTED: r(
+    "resource_exhausted",
+    "The org has as many workers attached as it may have.",
+    "End a worker, or raise --links-per-org of the coordinator.",
+  ),
   WATCHES_EXHAUSTED: r(
     "resource_exhausted",
     "The org has as many lists open as it may watch.",

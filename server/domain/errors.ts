@@ -133,7 +133,7 @@ export function scopeMissing(scope: string): DomainError {
 /** A queue of the coordinator is full, or the caller is above its rate. */
 export function overloaded(
   retryAfterMs: number,
-  reason: "OVERLOADED" | "RATE_LIMITED" | "WATCHES_EXHAUSTED" = "OVERLOADED",
+  reason: "OVERLOADED" | "RATE_LIMITED" | "LINKS_EXHAUSTED" | "WATCHES_EXHAUSTED" = "OVERLOADED",
 ): DomainError {
   return new DomainError(reason, { retryAfterMs });
 }

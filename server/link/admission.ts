@@ -11,6 +11,10 @@ export interface AdmissionParts {
   readonly renewals: Pick<Renewals, "touch">;
   readonly counters: Counters;
   readonly hellosPerSecond: number;
+  /** Workers of an org that may be attached here at once. */
+  readonly linksPerOrg: number;
+  /** Those of an org that are. */
+  readonly linksOf: (orgId: string) => ReadonlyMap<string, unknown>;
   /** Milliseconds of a steady clock. */
   readonly nowMs: () => number;
 }
@@ -35,8 +39,12 @@ export class HelloAdmission {
     this.#filledMs = parts.nowMs();
   }
 
-  /** Takes a Hello. Throws OVERLOADED with the time to come again. */
+  /** Takes a Hello. Throws OVERLOADED with the time to come again, or LINKS_EXHAUSTED. */
   admit(caller: Caller, { bootId }: { readonly bootId: string }): void {
+    const attached = this.#parts.linksOf(caller.orgId);
+    if (attached.size >= this.#parts.linksPerOrg && !attached.has(caller.workerId ?? "")) {
+      throw overloaded(maxWaitMs, "LINKS_EXHAUSTED");
+    }
     this.#refill();
     if (this.#tokens >= 1) {
       this.#tokens--;

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Call } from "../call.ts";
 import type { Cli, MusterCommand } from "../command.ts";
+import { givenTls } from "../context.ts";
 import { CliError, usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { systemReason } from "../input/files.ts";
@@ -43,6 +44,7 @@ export function registerWorkerRun(worker: MusterCommand, cli: Cli): void {
       "muster worker run --key-file gpu.key --address muster.example:7071 --slots 2 --skill gpu",
       "muster worker run --key-file laptop.key --once    # one job, or exit 20 if there is none",
       "muster worker run --key-file laptop.key --links links.yaml",
+      "muster worker run --key-file gpu.key --address https://muster.example:7071 --tls-ca ca.pem",
     )
     .option("--once", "run one job and end: 0 succeeded, 9 failed, 5 lease lost, 20 there was none")
     .option("--continuous", "run jobs until stopped (this is the default)")
@@ -116,6 +118,8 @@ async function runWorker(call: Call, options: RunOptions): Promise<number> {
     address: (options.address ?? "127.0.0.1:7071").split(",").map(readListener).join(","),
     transport: readTransport(options.transport ?? "auto"),
     key: readWorkerKey(call, options.keyFile),
+    // Of the flags and the environment: a context is for commands, not for daemons.
+    ...givenTls(call.globals, surroundings),
     skills: options.skill ?? [],
     labels: options.label ?? {},
     envAllow: options.env ?? [],

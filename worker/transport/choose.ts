@@ -9,6 +9,7 @@ import {
 } from "./address.ts";
 import { autoTransport } from "./auto.ts";
 import { type Fallback, MainRecord, withFallback } from "./fallback.ts";
+import type { GrpcCredentials } from "./grpc.ts";
 import { pollTransport } from "./poll.ts";
 import { rotatingTransport } from "./rotate.ts";
 import { streamTransport } from "./stream.ts";
@@ -29,6 +30,8 @@ export interface TransportOptions {
   readonly key: string;
   /** PEM of the authority that signed the server's certificate. */
   readonly ca: string | undefined;
+  /** PEM of a certificate to show to the server, and of its private key. */
+  readonly certificate?: GrpcCredentials["certificate"];
   readonly choice: TransportChoice;
   /** How long a Welcome may take. */
   readonly welcomeTimeoutMs: number;
@@ -47,17 +50,18 @@ export function chooseTransport(options: TransportOptions, clock: Clock): Transp
  * address when no other is known, else at the API, as `withFallback` allows.
  */
 function oneTransport(options: TransportOptions, clock: Clock): Transport {
-  const { address, key, ca, welcomeTimeoutMs } = options;
+  const { address, key, ca, certificate, welcomeTimeoutMs } = options;
+  const credentials: GrpcCredentials = { key, ca, certificate };
   const record = new MainRecord();
   const main = parseAddress(address, defaultWorkerPort);
-  const stream = record.watch(streamTransport({ address, key, ca, welcomeTimeoutMs, clock }));
+  const stream = record.watch(streamTransport({ address, ...credentials, welcomeTimeoutMs, clock }));
   const fallback = (): Fallback => {
     const named = options.apiAddress ?? record.apiAddressFor(address);
     const api = named === undefined ? defaultApiAddress(main) : parseAddress(named, defaultApiPort);
-    const transport = pollTransport({ address: api.url, key, ca, protocol: "connect", clock });
+    const transport = pollTransport({ address: api.url, ...credentials, protocol: "connect", clock });
     return { address: api.target, isSame: api.target === main.target, transport };
   };
-  const twins = record.watch(pollTransport({ address, key, ca, protocol: "grpc", clock }));
+  const twins = record.watch(pollTransport({ address, ...credentials, protocol: "grpc", clock }));
   const polling = withFallback(twins, fallback, record);
   switch (options.choice) {
     case "stream":

@@ -20,6 +20,8 @@ export interface GrpcCredentials {
   readonly key: string;
   /** PEM of the authority that signed the server's certificate. Absent: those of Node. */
   readonly ca: string | undefined;
+  /** PEM of a certificate to show to the server, and of its private key. Absent: none is shown. */
+  readonly certificate?: { readonly cert: string; readonly key: string } | undefined;
 }
 
 /** One unary call. Rejects with a ConnectError, whatever carries it. */
@@ -31,9 +33,10 @@ export type UnaryCall = <I extends DescMessage, O extends DescMessage>(
 
 /** A channel of its own to one address; connects at the first call. To be closed by who opened it. */
 export function openChannel(address: Address, credentials: GrpcCredentials): Client {
-  const ca = credentials.ca === undefined ? null : Buffer.from(credentials.ca);
+  const pem = (text: string | undefined): Buffer | null => (text === undefined ? null : Buffer.from(text));
+  const { ca, certificate } = credentials;
   const channelCredentials = address.isTls
-    ? ChannelCredentials.createSsl(ca)
+    ? ChannelCredentials.createSsl(pem(ca), pem(certificate?.key), pem(certificate?.cert))
     : ChannelCredentials.createInsecure();
   return new Client(address.target, channelCredentials, {
     "grpc.use_local_subchannel_pool": 1,

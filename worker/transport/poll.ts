@@ -65,6 +65,7 @@ function openCalls(options: PollOptions, address: string): { call: UnaryCall; cl
     key: options.key,
     httpVersion: "1.1",
     ...(options.ca === undefined ? {} : { ca: options.ca }),
+    ...(options.certificate === undefined ? {} : { certificate: options.certificate }),
   });
   const call: UnaryCall = async (method, request, { signal, timeoutMs }) => {
     const response = await transport.unary(method, signal, timeoutMs, undefined, request);
