@@ -47,7 +47,7 @@ import { openFileArtifacts } from "./outbound/file-artifacts.ts";
 import { shuttingDown } from "./rpc/errors.ts";
 import { createCallGate } from "./rpc/gate.ts";
 import { HealthState } from "./rpc/health.ts";
-import { type ApiListener, type ApiListenerOptions, startApiListener } from "./rpc/listener.ts";
+import { type ApiListener, type ApiListenerOptions, startApiListener, type Turned } from "./rpc/listener.ts";
 import { metricsRoute } from "./rpc/metrics.ts";
 import { OpenStreams } from "./rpc/open-streams.ts";
 import { reflectSchema } from "./rpc/reflection.ts";

@@ -10,7 +10,14 @@ function admission(hellosPerSecond = 200) {
   const counters = new Counters();
   const clock = { nowMs: 0 };
   const renewals = { touch: (worker: WaitingWorker) => void touched.push(worker) };
-  const door = new HelloAdmission({ renewals, counters, hellosPerSecond, nowMs: () => clock.nowMs });
+  const door = new HelloAdmission({
+    renewals,
+    counters,
+    hellosPerSecond,
+    linksPerOrg: 100_000,
+    linksOf: () => new Map(),
+    nowMs: () => clock.nowMs,
+  });
   /** Null: admitted. Else the time to wait. */
   const come = (workerId: string): number | null => {
     try {
@@ -24,6 +31,31 @@ function admission(hellosPerSecond = 200) {
   };
   return { come, touched, counters, clock };
 }
+
+test("admits no more workers of an org than it may have, and those again that it has", () => {
+  const counters = new Counters();
+  const door = new HelloAdmission({
+    renewals: { touch: () => {} },
+    counters,
+    hellosPerSecond: 200,
+    linksPerOrg: 2,
+    linksOf: (orgId) =>
+      new Map(
+        orgId === "org"
+          ? [
+              ["a", null],
+              ["b", null],
+            ]
+          : [],
+      ),
+    nowMs: () => 0,
+  });
+  const come = (orgId: string, workerId: string) =>
+    door.admit(testCaller(orgId, { workerId }), { bootId: "boot" });
+  expect(() => come("org", "c")).toThrow(expect.objectContaining({ reason: "LINKS_EXHAUSTED" }));
+  come("org", "a");
+  come("another", "c");
+});
 
 test("admits 200 Hellos at once and tells the others when, spread over the time that they need", () => {
   const { come, touched, counters } = admission();

@@ -1,0 +1,137 @@
+import { once } from "node:events";
+import { afterEach, describe, expect, test } from "vitest";
+import type { Turned } from "../../server/rpc/listener.ts";
+import { assertRuntime, RuntimeError } from "../../server/runtime.ts";
+import { listening } from "../rpc/listening.ts";
+import { frame, frameTypes, headersFrame, rawPeer } from "./support/frames.ts";
+import { otherClient } from "./support/other-client.ts";
+import { workerListening } from "./support/worker-listening.ts";
+
+const opened: { stop(options: { graceMs: number }): Promise<void> }[] = [];
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((listener) => listener.stop({ graceMs: 0 })));
+});
+
+const listeners = {
+  "the API port": async (turnedAway: (why: Turned) => void) => {
+    const listener = await listening({ options: { turnedAway } });
+    opened.push(listener);
+    return listener.port;
+  },
+  "the worker port": async (turnedAway: (why: Turned) => void) => {
+    const listener = await workerListening({ turnedAway });
+    opened.push(listener);
+    return listener.port;
+  },
+};
+
+const path = "/grpc.health.v1.Health/Check";
+const cancel = Buffer.from([0, 0, 0, 8]);
+
+/** The other client's calls stay as fast as they were, with a floor for what a busy machine adds to anything. */
+async function unhurt(port: number, attack: () => Promise<unknown>): Promise<void> {
+  const other = otherClient(`http://127.0.0.1:${port}`);
+  await other.p99Ms(50);
+  const before = await other.p99Ms(200);
+  await attack();
+  globalThis.gc?.();
+  const after = await other.p99Ms(200);
+  expect(after).toBeLessThan(Math.max(2 * before, 50));
+}
+
+describe.each(Object.entries(listeners))("S25 rapid reset ends its connection: %s", (_name, open) => {
+  test("100,000 streams that are reset at once", async () => {
+    const port = await open(() => {});
+    await unhurt(port, async () => {
+      const peer = await rawPeer(port);
+      const sent = await peer.flood(
+        (turn) =>
+          Buffer.concat([
+            headersFrame(2 * turn + 1, path, { isOpen: true }),
+            frame(frameTypes.rstStream, 0, 2 * turn + 1, cancel),
+          ]),
+        100_000,
+      );
+      await peer.closed;
+      expect(sent).toBeLessThan(100_000);
+    });
+  });
+});
+
+describe.each(Object.entries(listeners))("S26 floods of frames end their connection: %s", (name, open) => {
+  test("pings: more than two too many", async () => {
+    const why: Turned[] = [];
+    const port = await open((one) => why.push(one));
+    await unhurt(port, async () => {
+      const peer = await rawPeer(port);
+      peer.socket.write(headersFrame(1, path));
+      await peer.flood(frame(frameTypes.ping, 0, 0, Buffer.alloc(8)), 100_000);
+      const { code, text } = await peer.closed;
+      if (name === "the API port") expect([code, text]).toEqual([11, "too_many_pings"]);
+      expect(why).toContain("pings");
+    });
+  });
+
+  test("settings", async () => {
+    const why: Turned[] = [];
+    const port = await open((one) => why.push(one));
+    await unhurt(port, async () => {
+      const peer = await rawPeer(port);
+      await peer.flood(frame(frameTypes.settings, 0, 0, Buffer.from([0, 4, 0, 0, 255, 255])), 100_000);
+      await peer.closed;
+      expect(why).toContain("settings");
+    });
+  });
+
+  test("window updates beyond the window; the memory comes back", async () => {
+    const port = await open(() => {});
+    await unhurt(port, async () => {
+      globalThis.gc?.();
+      const base = process.memoryUsage.rss();
+      for (let round = 0; round < 50; round++) {
+        const peer = await rawPeer(port);
+        await peer.flood(frame(frameTypes.windowUpdate, 0, 0, Buffer.from([0x7f, 255, 255, 255])), 100);
+        await peer.closed;
+      }
+      globalThis.gc?.();
+      expect(process.memoryUsage.rss() - base).toBeLessThan(64 * 1024 * 1024);
+    });
+  });
+
+  test("continuations without an end", async () => {
+    const port = await open(() => {});
+    await unhurt(port, async () => {
+      const peer = await rawPeer(port);
+      peer.socket.write(frame(frameTypes.headers, 0x1, 1, Buffer.from([0x82])));
+      const sent = await peer.flood(frame(frameTypes.continuation, 0, 1, Buffer.alloc(1_000, 0x82)), 10_000);
+      await peer.closed;
+      expect(sent).toBeLessThan(10_000);
+    });
+  });
+
+  test("a client may ping now and then, and often while it is sent something", async () => {
+    const why: Turned[] = [];
+    const port = await open((one) => why.push(one));
+    const peer = await rawPeer(port);
+    for (let turn = 0; turn < 300; turn++) {
+      const streamId = 2 * turn + 1;
+      peer.socket.write(headersFrame(streamId, path, { isOpen: true }));
+      peer.socket.write(frame(frameTypes.data, 1, streamId, Buffer.alloc(5)));
+      peer.socket.write(frame(frameTypes.ping, 0, 0, Buffer.alloc(8)));
+      await once(peer.socket, "data");
+    }
+    expect(why).toEqual([]);
+    expect(peer.socket.destroyed).toBe(false);
+    peer.socket.destroy();
+  });
+});
+
+describe("S26 floods of frames end their connection: Node", () => {
+  test.each(["24.14.1", "24.21.0", "22.22.2", "25.8.2", "26.0.0"])("%s is served on", (version) => {
+    assertRuntime(version);
+  });
+
+  test.each(["20.20.2", "22.12.0", "22.22.1", "23.11.0", "24.14.0", "25.8.1"])("%s is refused", (version) => {
+    expect(() => assertRuntime(version)).toThrow(RuntimeError);
+  });
+});
