@@ -48,7 +48,11 @@ describe.each(Object.entries(listeners))("S27 slow clients are closed in time: %
 
   test.each([
     ["a unary call that stops in its message", "/grpc.health.v1.Health/Check", Buffer.from([0, 0, 0])],
-    ["a stream that stops in a message", "/muster.v1.WorkerService/Connect", Buffer.from([0, 0, 0, 1, 0, 1])],
+    [
+      "a stream that stops in a message",
+      "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+      Buffer.from([0, 0, 0, 1, 0, 1]),
+    ],
     [
       "a stranger's stream that says nothing",
       "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -76,14 +80,13 @@ describe.each(Object.entries(listeners))("S27 slow clients are closed in time: %
   test("a thousand that drip bytes do not hurt another client", async () => {
     const { port } = await opening({ firstBytesMs: 60_000 });
     const other = otherClient(`http://127.0.0.1:${port}`);
-    await other.p99Ms(50);
-    const before = await other.p99Ms(200);
+    const before = await other.p99Ms();
     const sockets = Array.from({ length: 1_000 }, () => connect(port, "127.0.0.1"));
     for (const socket of sockets) socket.on("error", () => {});
     await Promise.all(sockets.map((socket) => once(socket, "connect")));
     for (const byte of "PRI") for (const socket of sockets) socket.write(byte);
-    const during = await other.p99Ms(200);
+    const during = await other.p99Ms();
     for (const socket of sockets) socket.destroy();
     expect(during).toBeLessThan(Math.max(2 * before, 50));
-  });
+  }, 120_000);
 });
