@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { Health } from "@muster/client/grpc/health";
 import { WorkerService } from "@muster/client/v1/worker_service";
-import { Certificates } from "./certificates.ts";
 import { advertisedApiAddress, type Config, givenRoleUrls, ownMachine } from "./config.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
 import { Feed } from "./dispatch/feed.ts";
@@ -22,7 +21,6 @@ import { createStatusReader } from "./domain/status.ts";
 import { createSubmitBatcher } from "./domain/submit.ts";
 import { createSystemReader, type SystemContext } from "./domain/system.ts";
 import { deriveWebhookKey } from "./domain/webhooks.ts";
-import { startEmbedded } from "./embedded.ts";
 import { HostWatch } from "./host.ts";
 import { keptAdminKey, keptSecret } from "./kept-files.ts";
 import { HelloAdmission } from "./link/admission.ts";
@@ -44,6 +42,7 @@ import { sweeps } from "./maintain/sweeps.ts";
 import { createArtifactRoute } from "./outbound/artifact-route.ts";
 import { deriveUrlKey, type UrlSigner } from "./outbound/artifact-urls.ts";
 import { openFileArtifacts } from "./outbound/file-artifacts.ts";
+import { Certificates } from "./rpc/certificates.ts";
 import { shuttingDown } from "./rpc/errors.ts";
 import { createCallGate } from "./rpc/gate.ts";
 import { HealthState } from "./rpc/health.ts";
@@ -57,6 +56,7 @@ import { githubWebhookRoute } from "./rpc/webhooks.ts";
 import { assertRuntime } from "./runtime.ts";
 import { hasPeers, readCluster, removeCoordinator } from "./store/coordinators.ts";
 import { openDatabase } from "./store/database.ts";
+import { startEmbeddedPostgres } from "./store/embedded.ts";
 import { migrateDatabase } from "./store/migrate.ts";
 import { addPartitions } from "./store/partitions.ts";
 
@@ -116,7 +116,7 @@ async function start(
   cleanups: (() => Promise<unknown> | unknown)[],
   stopAll: () => Promise<void>,
 ): Promise<RunningServer> {
-  const embedded = config.databaseUrl === undefined ? await startEmbedded(config, log, signal) : null;
+  const embedded = config.databaseUrl === undefined ? await startEmbedded(config.dataDir, log, signal) : null;
   if (embedded) cleanups.push(() => embedded.stop());
   const secret = config.secret ?? keptSecret(config);
   const url = config.databaseUrl ?? embedded?.url ?? "";
@@ -392,4 +392,9 @@ async function start(
       return stopped;
     },
   };
+}
+
+function startEmbedded(dataDir: string, log: Log, signal: AbortSignal) {
+  const logger = { info: (text: string) => log.info({}, text), warn: (text: string) => log.warn({}, text) };
+  return startEmbeddedPostgres({ dataDir, signal, logger });
 }

@@ -3,7 +3,7 @@ import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { CertificateError, Certificates } from "../../server/certificates.ts";
+import { CertificateError, Certificates } from "../../server/rpc/certificates.ts";
 import type { EdgeOptions, Turned } from "../../server/rpc/listener.ts";
 import type { TlsMaterial } from "../../server/rpc/tls-source.ts";
 import { listening } from "../rpc/listening.ts";

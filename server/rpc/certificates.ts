@@ -1,9 +1,9 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { createSecureContext } from "node:tls";
-import type { Config } from "./config.ts";
-import type { Log } from "./domain/context.ts";
-import type { TlsMaterial, TlsSource } from "./rpc/tls-source.ts";
+import type { Config } from "../config.ts";
+import type { Log } from "../domain/context.ts";
+import type { TlsMaterial, TlsSource } from "./tls-source.ts";
 
 /** What may be wrong with the files of TLS: the coordinator does not start with such, and does not turn to such. */
 export class CertificateError extends Error {
