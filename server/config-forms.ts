@@ -12,6 +12,7 @@ import {
   sizeUnits,
   valid,
 } from "./config-values.ts";
+import { defaultKeyPrefix, keyPrefixForm } from "./domain/rules/keys.ts";
 
 /** The environment, as in process.env. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -185,6 +186,31 @@ export function databaseUrl(
   return { ...optional(key, "url", "none", description, read), isSecret: true, alsoFrom };
 }
 
+const secretForm = /^\S{32,}$/;
+const noSecret = invalid(
+  "must have at least 32 characters and no spaces",
+  "Make one with: openssl rand -base64 32",
+);
+
+/** Several secrets of our own. */
+export function secretTexts(key: string, description: string): Field<readonly string[] | undefined> {
+  const read = (raw: unknown): Reading<readonly string[]> => {
+    const listed: unknown[] = Array.isArray(raw) ? raw : String(raw).split(/[\s,]+/);
+    const texts = listed.map(String).filter((one) => one !== "");
+    return texts.every((one) => secretForm.test(one)) ? valid(texts) : noSecret;
+  };
+  return { ...optional(key, "text,…", "none", description, read), isSecret: true };
+}
+
+/** What keys begin with. */
+export function keyPrefix(key: string, description: string): Field<string> {
+  return field(key, "letters", description, defaultKeyPrefix, (raw) =>
+    typeof raw === "string" && keyPrefixForm.test(raw)
+      ? valid(raw)
+      : invalid(`is not 2 to 8 letters a-z: ${shown(raw)}`, `Write it like ${defaultKeyPrefix}.`),
+  );
+}
+
 /** A secret of at least 32 characters. */
 export function secretText(
   key: string,
@@ -192,9 +218,7 @@ export function secretText(
   description: string,
 ): Field<string | undefined> {
   const read = (raw: unknown): Reading<string> =>
-    typeof raw === "string" && /^\S{32,}$/.test(raw)
-      ? valid(raw)
-      : invalid("must have at least 32 characters and no spaces", "Make one with: openssl rand -base64 32");
+    typeof raw === "string" && secretForm.test(raw) ? valid(raw) : noSecret;
   return { ...optional(key, "text", fallbackText, description, read), isSecret: true };
 }
 

@@ -4,8 +4,16 @@ import { join } from "node:path";
 import type { Config } from "./config.ts";
 import { generateKey } from "./domain/rules/keys.ts";
 
-/** The secret of a coordinator: made at its first start; derives the roles' passwords, the key pepper and all signatures. */
-export function keptSecret(config: Config): string {
+/**
+ * The secrets of a coordinator, newest first: what is made derives from the first one, what was made under another is
+ * still valid. Passwords of roles, the pepper of keys and all signatures derive from them.
+ */
+export function secretsOf(config: Config): readonly [string, ...string[]] {
+  return [config.secret ?? keptSecret(config), ...(config.secretPrevious ?? [])];
+}
+
+// Made at the first start.
+function keptSecret(config: Config): string {
   const path = join(config.dataDir, "muster.secret");
   if (existsSync(path)) return readFileSync(path, "utf8").trim();
   const secret = randomBytes(32).toString("base64url");
@@ -22,7 +30,7 @@ export function keptAdminKey(config: Config): {
 } {
   const path = join(config.dataDir, "admin.key");
   if (existsSync(path)) return { path, key: readFileSync(path, "utf8").trim(), isNew: false };
-  const key = generateKey("api").text;
+  const key = generateKey("api", config.keyPrefix).text;
   writeFileSync(path, `${key}\n`, { mode: 0o600, flag: "wx" });
   return { path, key, isNew: true };
 }

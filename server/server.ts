@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { Health } from "@muster/client/grpc/health";
 import { WorkerService } from "@muster/client/v1/worker_service";
-import { advertisedApiAddress, type Config, givenRoleUrls, ownMachine } from "./config.ts";
+import { advertisedApiAddress, type Config, givenRoleUrls } from "./config.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
 import { Feed } from "./dispatch/feed.ts";
 import { PeerWakes } from "./dispatch/wakes.ts";
@@ -11,7 +11,7 @@ import { createChecker } from "./domain/checks.ts";
 import type { Coordinator, Log } from "./domain/context.ts";
 import { Counters } from "./domain/counters.ts";
 import { createIdGenerator } from "./domain/ids.ts";
-import { authenticate, bootstrap, createKeyContext, derivePepper } from "./domain/keys.ts";
+import { createJobToken } from "./domain/job-tokens.ts";
 import { createAcceptBatcher, createResultBatcher } from "./domain/leases.ts";
 import { type OwnWorker, registerOwnWorker } from "./domain/own-workers.ts";
 import { createProjectNames } from "./domain/project-names.ts";
@@ -22,7 +22,7 @@ import { createSubmitBatcher } from "./domain/submit.ts";
 import { createSystemReader, type SystemContext } from "./domain/system.ts";
 import { deriveWebhookKey } from "./domain/webhooks.ts";
 import { HostWatch } from "./host.ts";
-import { keptAdminKey, keptSecret } from "./kept-files.ts";
+import { secretsOf } from "./kept-files.ts";
 import { HelloAdmission } from "./link/admission.ts";
 import { startWorkerListener } from "./link/listener.ts";
 import type { LinkParts } from "./link/parts.ts";
@@ -35,6 +35,7 @@ import { Attempts } from "./maintain/attempts.ts";
 import { databaseWatch } from "./maintain/database-watch.ts";
 import { Expiry } from "./maintain/expiry.ts";
 import { withdrawOffers } from "./maintain/gates.ts";
+import { keepKeys } from "./maintain/keys.ts";
 import { localWakes } from "./maintain/local-wakes.ts";
 import { runLoops } from "./maintain/loop.ts";
 import { ReleaseSweep } from "./maintain/releases.ts";
@@ -42,6 +43,7 @@ import { sweeps } from "./maintain/sweeps.ts";
 import { createArtifactRoute } from "./outbound/artifact-route.ts";
 import { deriveUrlKey, type UrlSigner } from "./outbound/artifact-urls.ts";
 import { openFileArtifacts } from "./outbound/file-artifacts.ts";
+import { type OwnAddresses, serveOwnWorker } from "./own-addresses.ts";
 import { Certificates } from "./rpc/certificates.ts";
 import { shuttingDown } from "./rpc/errors.ts";
 import { createCallGate } from "./rpc/gate.ts";
@@ -54,17 +56,12 @@ import { apiRoutes, apiServices } from "./rpc/routes.ts";
 import { watchKeys } from "./rpc/stream-keys.ts";
 import { githubWebhookRoute } from "./rpc/webhooks.ts";
 import { assertRuntime } from "./runtime.ts";
+import { startKeys } from "./start-keys.ts";
 import { hasPeers, readCluster, removeCoordinator } from "./store/coordinators.ts";
 import { openDatabase } from "./store/database.ts";
 import { startEmbeddedPostgres } from "./store/embedded.ts";
 import { migrateDatabase } from "./store/migrate.ts";
 import { addPartitions } from "./store/partitions.ts";
-
-/** Where a coordinator serves the worker of its own: URLs on this machine, without TLS. */
-export interface OwnAddresses {
-  readonly address: string;
-  readonly apiAddress: string;
-}
 
 /** A coordinator at work. */
 export interface RunningServer {
@@ -118,11 +115,12 @@ async function start(
 ): Promise<RunningServer> {
   const embedded = config.databaseUrl === undefined ? await startEmbedded(config.dataDir, log, signal) : null;
   if (embedded) cleanups.push(() => embedded.stop());
-  const secret = config.secret ?? keptSecret(config);
+  const [secret, ...olderSecrets] = secretsOf(config);
   const url = config.databaseUrl ?? embedded?.url ?? "";
   const urls = await migrateDatabase({
     url,
     secret,
+    olderSecrets,
     roleUrls: givenRoleUrls(config),
     mayResetRoles: embedded !== null,
   });
@@ -199,17 +197,16 @@ async function start(
   });
   cleanups.push(() => dispatcher.stop());
 
-  // The first admin key is on disk before it counts: a start that is cut short loses nothing.
-  const kept = embedded && config.adminKey === undefined ? keptAdminKey(config) : null;
-  const keyConfig = kept ? { ...config, adminKey: kept.key } : config;
-  const keys = createKeyContext({ ...coordinator, config: keyConfig }, { pepper: derivePepper(secret) });
-  const { adminKey } = await bootstrap(keys);
-  const bootstrapKey = kept?.isNew ? kept.key : adminKey;
+  const { keys, admit, look, bootstrapKey, adminKeyFile } = await startKeys(coordinator, {
+    secrets: [secret, ...olderSecrets],
+    isEmbedded: embedded !== null,
+  });
+  cleanups.push(() => keys.keyNotes.write());
 
   const shutdown = new AbortController();
   const health = new HealthState(apiServices.map((service) => service.typeName));
   const gate = createCallGate({
-    authenticate: (token, requestId) => authenticate(keys, token, requestId),
+    authenticate: admit,
     reflection: config.reflection,
     log,
   });
@@ -237,6 +234,8 @@ async function start(
       nowMs: steadyMs,
     }),
     sessions,
+    streams: keys.streams,
+    createJobToken: (caller, lease) => createJobToken(keys, caller, lease),
     get apiAddress() {
       return address.api;
     },
@@ -249,8 +248,7 @@ async function start(
     attempt,
   };
   const worker = workerService(link);
-  const admitsMetrics = async (token: string) =>
-    (await authenticate(keys, token, "metrics")).scopes.includes("admin");
+  const admitsMetrics = async (token: string) => (await look(token, "metrics", "")).scopes.includes("admin");
   const signer: UrlSigner = { key: deriveUrlKey(secret), baseUrl: () => address.api, nowMs };
   const artifacts = await openFileArtifacts({ directory: config.artifactsDir, signer });
   const streams = new OpenStreams();
@@ -284,7 +282,7 @@ async function start(
         schema,
       }),
       gate,
-      interceptors: [streams.interceptor, watchKeys((token, id) => authenticate(keys, token, id))],
+      interceptors: [streams.interceptor, watchKeys(look, keys.streams)],
       extraRoutes: [
         createArtifactRoute({ store: artifacts, signer, log }),
         metricsRoute(counters, admitsMetrics),
@@ -340,6 +338,7 @@ async function start(
         },
         ensurePartitions: () => addPartitions(url, nowMs()),
       }),
+      keepKeys(keys),
       ...(embedded ? [databaseWatch(db, steadyMs, failed.resolve)] : []),
     ],
     log,
@@ -352,20 +351,12 @@ async function start(
   });
   health.setServing(true);
 
-  // Beside TLS the coordinator's own worker has a listener of its own: no certificate is for this machine's address.
-  let own: Promise<ApiListener> | undefined;
-  const ownAddresses = async (): Promise<OwnAddresses> => {
-    if (tls === undefined) {
-      return { address: ownMachine(`http://${workers.address}`), apiAddress: ownMachine(api.address) };
-    }
-    // It outlives the signal, so that the worker gives back what it holds.
-    own ??= listen({ host: "127.0.0.1", port: 0, signal: new AbortController().signal }).then((listener) => {
-      cleanups.push(() => listener.stop({ graceMs: 0 }));
-      return listener;
-    });
-    const { address } = await own;
-    return { address, apiAddress: address };
-  };
+  const ownAddresses = serveOwnWorker({
+    isTls: tls !== undefined,
+    addresses: { address: `http://${workers.address}`, apiAddress: api.address },
+    listen: () => listen({ host: "127.0.0.1", port: 0, signal: new AbortController().signal }),
+    opened: (listener) => void cleanups.push(() => listener.stop({ graceMs: 0 })),
+  });
   let stopped: Promise<void> | undefined;
   const stop = async (graceMs: number): Promise<void> => {
     health.setServing(false);
@@ -383,7 +374,7 @@ async function start(
     apiAddress: address.api,
     workerAddress: workers.address,
     bootstrapKey,
-    adminKeyFile: kept?.path ?? null,
+    adminKeyFile,
     failed: failed.promise,
     reload: () => void tls?.reload(),
     registerOwnWorker: async () => ({ ...(await registerOwnWorker(keys)), ...(await ownAddresses()) }),

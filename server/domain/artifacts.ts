@@ -15,6 +15,7 @@ import { audit } from "./audit.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { invalidArgument, notFound, scopeMissing, tooLarge, type Violation } from "./errors.ts";
 import { encodeId } from "./ids.ts";
+import { leaseOfCall, requireOwnJob } from "./job-tokens.ts";
 import {
   type ListIdentity,
   type Page,
@@ -127,6 +128,7 @@ export async function listArtifacts(
   { jobId, ...page }: PageRequest & { readonly jobId: string },
 ): Promise<Page<ArtifactView>> {
   const { orgId } = caller;
+  requireOwnJob(caller, jobId);
   const identity: ListIdentity = { list: "artifacts", orgId, filter: jobId };
   const limit = pageRows(page);
   const [after = null] = readPageToken(identity, page, [uuidForm]) ?? [];
@@ -144,7 +146,8 @@ export async function getArtifactUrl(
   artifactId: string,
 ): Promise<{ readonly url: string; readonly artifact: ArtifactView }> {
   const row = await inOrg(c.db.app, caller.orgId, (tx) => readArtifact(tx, caller.orgId, artifactId));
-  if (row === null) throw notFound("ARTIFACT_NOT_FOUND", encodeId("artifact", artifactId));
+  const isOthers = caller.lease !== undefined && row?.jobId !== caller.lease.jobId;
+  if (row === null || isOthers) throw notFound("ARTIFACT_NOT_FOUND", encodeId("artifact", artifactId));
   const { name, contentType } = row;
   const url = await c.artifacts.signedUrl({ method: "GET", key: keyOf(row), name, contentType });
   return { url, artifact: artifactView(row) };
@@ -152,6 +155,7 @@ export async function getArtifactUrl(
 
 function fenceOf(caller: Caller, lease: HeldLease): LeaseFence {
   if (caller.workerId === null) throw scopeMissing("work");
+  leaseOfCall(caller, lease);
   return { ...lease, workerId: caller.workerId };
 }
 

@@ -5,6 +5,7 @@ import type { StoredError } from "../store/transition.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { notFound } from "./errors.ts";
 import { encodeId } from "./ids.ts";
+import { requireOwnJob } from "./job-tokens.ts";
 import { storedError } from "./job-views.ts";
 import { type ListIdentity, type Page, type PageRequest, pageOf, pageRows, readPageToken } from "./pages.ts";
 import { Outcome } from "./rules/states.ts";
@@ -38,6 +39,7 @@ export async function listAttempts(
   { jobId, ...page }: PageRequest & { readonly jobId: string },
 ): Promise<Page<AttemptView>> {
   const { orgId } = caller;
+  requireOwnJob(caller, jobId);
   const identity: ListIdentity = { list: "attempts", orgId, filter: jobId };
   const limit = pageRows(page);
   const after = Number(readPageToken(identity, page, [/^\d{1,9}$/])?.[0] ?? 0);

@@ -72,6 +72,16 @@ export interface Caller {
   /** The worker that the key is bound to. */
   readonly workerId: string | null;
   readonly scopes: readonly string[];
+  /** What of the key is limited; absent: nothing. */
+  readonly limits?: KeyLimits;
+  /** The one lease that a job's token is for; absent: it is no token of a job. */
+  readonly lease?: { readonly jobId: string; readonly attempt: number; readonly leaseId: string };
   /** Echoed to the caller and logged. */
   readonly requestId: string;
+}
+
+/** How much a key may do; null: as much as it likes. */
+export interface KeyLimits {
+  readonly callsPerMinute: number | null;
+  readonly jobsPerDay: number | null;
 }

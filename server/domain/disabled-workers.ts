@@ -21,7 +21,7 @@ import { WorkerState } from "./rules/worker-states.ts";
 import { selectWorker, type WorkerView } from "./workers.ts";
 
 /** What these verbs work with. */
-type WorkerContext = Coordinator & Pick<KeyContext, "verifiedKeys">;
+type WorkerContext = Coordinator & Pick<KeyContext, "verifiedKeys" | "streams">;
 
 /**
  * Disables a worker: its key is refused (here at once, elsewhere within 1 s), no claim that commits after this one

@@ -95,6 +95,11 @@ export const errorReasons = {
     "The external id belongs to another job.",
     "Look that job up by its external id, or choose another one.",
   ),
+  KEY_REGISTERED: r(
+    "already_exists",
+    "The key is registered already, or was: a hash stands for one key, in one org.",
+    "Make a new key where this one came from, and register that.",
+  ),
   NAME_TAKEN: r("already_exists", "The name is taken.", "Choose another name."),
 
   JOB_NOT_TERMINAL: r(
@@ -166,6 +171,16 @@ export const errorReasons = {
     "failed_precondition",
     "It is the last valid key with the scope admin.",
     "Make another one first with `muster key create --scope admin`.",
+  ),
+  KEY_ENDED: r(
+    "failed_precondition",
+    "The key has ended: it was revoked, or has expired.",
+    "Make another one with `muster key create`.",
+  ),
+  KEY_SCHEME_OFF: r(
+    "failed_precondition",
+    "The coordinator has no secret for keys that were hashed elsewhere by HMAC.",
+    "Set MUSTER_KEY_HMAC_SECRET_FILE on every coordinator, or register the key by sha256.",
   ),
   WORKER_ATTACHED: r(
     "failed_precondition",
@@ -243,6 +258,11 @@ export const errorReasons = {
     "permission_denied",
     "The key may not do this.",
     "Use a key with the scope that is named.",
+  ),
+  NOT_OWN_JOB: r(
+    "permission_denied",
+    "A job's token is for its own job alone.",
+    "Name the job of the token, or use a key.",
   ),
   WORKER_DISABLED: r(
     "permission_denied",

@@ -4,6 +4,7 @@ import type { StoredError } from "../store/transition.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { invalidArgument, notFound } from "./errors.ts";
 import { encodeId } from "./ids.ts";
+import { requireOwnJob } from "./job-tokens.ts";
 import type { DependencyPolicy } from "./rules/dependencies.ts";
 import type { JobSettings } from "./rules/settings.ts";
 import { type ShapeTarget, shapeTarget } from "./rules/shapes.ts";
@@ -100,6 +101,7 @@ export async function getJob(
     throw invalidArgument([{ field: "jobId", message: "or externalId must be given, and not both" }]);
   }
   const { orgId } = caller;
+  requireOwnJob(caller, jobId);
   const row = await inOrg(c.db.app, orgId, async (tx) => {
     const id = jobId ?? (await findByExternalId(externalId ?? ""));
     return id === null ? undefined : (await readJobs(tx, orgId, [id], { isFull }))[0];

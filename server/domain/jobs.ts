@@ -10,6 +10,8 @@ import { DomainError, failedPrecondition, notFound } from "./errors.ts";
 import { type FinalRun, finalsOf, reviveRuns } from "./final-runs.ts";
 import { encodeId } from "./ids.ts";
 import { auditRow, lockOne, takeRequest, writeSettled } from "./job-rows.ts";
+import { leaseOfCall } from "./job-tokens.ts";
+import { countJobs } from "./key-counts.ts";
 import type { LockedJob } from "./locked-job.ts";
 import { type NamedProject, requireProjects } from "./project-names.ts";
 import type { JobRequest } from "./rules/job-spec.ts";
@@ -45,11 +47,13 @@ export type CancelOutcome = "cancelled" | "requested" | "already-terminal";
 export async function submitJob(
   c: Coordinator,
   caller: Caller,
-  { job, idempotencyKey, parent }: SubmitJobRequest,
+  { job, idempotencyKey, parent: asked }: SubmitJobRequest,
 ): Promise<{ readonly jobId: string; readonly isReplayed: boolean }> {
+  const parent = leaseOfCall(caller, asked);
   const named = projectsOf([job], () => "job");
   const taken = keysOf([job], idempotencyKey);
   await requireProjects(c, caller, named, taken);
+  await countJobs(c, caller, 1);
   const [row] = await prepareJobs(c, caller, [job], { batchId: null, parent, idempotencyKey, keys: taken });
   if (!row) throw new Error("one job in, one row out");
   const keys = [...idempotency(c, idempotencyKey, [job], row.jobId), ...externals([job], [row], parent)];
@@ -68,11 +72,13 @@ export async function submitJob(
 export async function submitBatch(
   c: Coordinator,
   caller: Caller,
-  { jobs, title, idempotencyKey, parent }: SubmitBatchRequest,
+  { jobs, title, idempotencyKey, parent: asked }: SubmitBatchRequest,
 ): Promise<{ readonly batchId: string; readonly jobIds: readonly string[]; readonly isReplayed: boolean }> {
+  const parent = leaseOfCall(caller, asked);
   const named = projectsOf(jobs, (index) => `jobs[${index}]`);
   const taken = keysOf(jobs, idempotencyKey);
   await requireProjects(c, caller, named, taken);
+  await countJobs(c, caller, jobs.length);
   const batchId = c.newId();
   const rows = await prepareJobs(c, caller, jobs, { batchId, parent, idempotencyKey: null, keys: taken });
   const answer = await submit(c, caller, {

@@ -1,13 +1,39 @@
 import { createHmac } from "node:crypto";
-import type { Tx } from "../store/database.ts";
-import { type FoundKey, findKey, insertKey, readKeyHash } from "../store/keys.ts";
+import { inOrg, type Tx } from "../store/database.ts";
+import { readRegisteredPrefixes } from "../store/ended-keys.ts";
+import {
+  type FoundKey,
+  findKey,
+  findRegisteredKey,
+  insertKey,
+  type KeyRow,
+  ownScheme,
+  readKeyHash,
+  rehashKey,
+} from "../store/keys.ts";
 import { inNamedOrg } from "../store/orgs.ts";
 import { audit } from "./audit.ts";
+import { BadKeys } from "./bad-keys.ts";
 import { type Cache, createCache } from "./cache.ts";
-import type { Caller, Coordinator } from "./context.ts";
+import type { Caller, Coordinator, KeyLimits } from "./context.ts";
 import { DomainError, invalidArgument, unauthenticated } from "./errors.ts";
 import { encodeId } from "./ids.ts";
-import { type GeneratedKey, generateKey, hashKey, type KeyType, parseKey, verifyKey } from "./rules/keys.ts";
+import { readTokenHolder } from "./job-tokens.ts";
+import { KeyNotes, type RefusedKey } from "./key-notes.ts";
+import { LiveStreams } from "./live-streams.ts";
+import {
+  beginsLikeKey,
+  type GeneratedKey,
+  generateKey,
+  hashKey,
+  type KeyParts,
+  type KeyType,
+  lastFour,
+  parseKey,
+  pepperVersion,
+  verifyKey,
+} from "./rules/keys.ts";
+import { foreignHashes, schemeHash } from "./rules/registered-keys.ts";
 
 /** What a key may allow. `admin` includes all others. */
 export const keyScopes = ["read", "submit", "work", "operate", "admin"] as const;
@@ -22,8 +48,17 @@ type CoordinatorParts = Pick<Coordinator, "db" | "config" | "newId" | "log">;
 export interface KeyContext extends CoordinatorParts {
   /** What secrets are hashed under; never in the database. */
   readonly pepper: Buffer;
+  /** What they were hashed under before: keys under one of them are still valid. */
+  readonly olderPeppers: readonly Buffer[];
   /** Keys that were verified within the last second. */
   readonly verifiedKeys: Cache<Principal>;
+  /** What keys that were hashed elsewhere begin with. */
+  readonly registeredPrefixes: Cache<readonly string[]>;
+  /** Those who guess. */
+  readonly badKeys: BadKeys;
+  readonly keyNotes: KeyNotes;
+  /** The streams that end with their keys. */
+  readonly streams: LiveStreams;
 }
 
 /** Whose key it is: a caller without the call. */
@@ -40,35 +75,70 @@ export function derivePepper(secret: string): Buffer {
 /** Makes the context of a coordinator. `nowMs` is a clock that never goes back. */
 export function createKeyContext<C extends CoordinatorParts>(
   c: C,
-  { pepper, nowMs = () => performance.now() }: { readonly pepper: Buffer; readonly nowMs?: () => number },
+  {
+    pepper,
+    olderPeppers = [],
+    nowMs = () => performance.now(),
+  }: {
+    readonly pepper: Buffer;
+    readonly olderPeppers?: readonly Buffer[];
+    readonly nowMs?: () => number;
+  },
 ): C & KeyContext {
-  const verifiedKeys = createCache<Principal>({ maxAgeMs: verifiedKeyMs, maxEntries: 20_000, nowMs });
-  return { ...c, pepper, verifiedKeys };
+  return {
+    ...c,
+    pepper,
+    olderPeppers,
+    verifiedKeys: createCache<Principal>({ maxAgeMs: verifiedKeyMs, maxEntries: 20_000, nowMs }),
+    registeredPrefixes: createCache<readonly string[]>({ maxAgeMs: verifiedKeyMs, maxEntries: 1, nowMs }),
+    badKeys: new BadKeys({ perMinute: c.config.badKeysPerMinute, nowMs }),
+    keyNotes: new KeyNotes(c, { nowMs }),
+    streams: new LiveStreams(nowMs),
+  };
 }
 
 /**
  * Tells who calls by the key of the call. A malformed one costs no query. A missing, malformed, unknown,
  * wrong, expired and revoked key have the same answer: KEY_INVALID. The key of a disabled worker is
- * WORKER_DISABLED.
+ * WORKER_DISABLED. Where too many keys were not valid, by the address or the key's id, the answer is RATE_LIMITED,
+ * which says nothing about the key. The token of a job whose lease has ended is SUPERSEDED.
  */
-export async function authenticate(c: KeyContext, token: string, requestId: string): Promise<Caller> {
+export async function authenticate(
+  c: KeyContext,
+  token: string,
+  requestId: string,
+  address = "",
+): Promise<Caller> {
   const parts = parseKey(token);
-  if (parts === null) throw unauthenticated();
+  if (parts === null && !(await mayBeRegistered(c, token))) throw unauthenticated();
+  if (parts?.type === "job") return { ...(await readTokenHolder(c, parts)), requestId };
   // The whole text is hashed, so that what is kept in memory is no key.
   const digest = hashKey(c.pepper, token).toString("base64");
-  const principal = await c.verifiedKeys.get(`${parts.id} ${digest}`, async () => {
-    const found = await findKey(c.db.appClient, parts.id);
-    const isRight = verifyKey(c.pepper, parts.secret, found?.hash ?? null);
-    if (found === null || !isRight || found.type !== parts.type) throw refused(c, parts.id, "unknown");
-    if (found.isRevoked || found.isExpired) throw refused(c, parts.id, "revoked or expired");
-    return principalOf(c, found, parts.type);
+  const principal = await c.verifiedKeys.get(`${parts?.id ?? ""} ${digest}`, () => {
+    const names = [
+      ...(address === "" ? [] : [`address ${address}`]),
+      ...(parts === null ? [] : [`key ${parts.id}`]),
+    ];
+    return c.badKeys.lookUp(digest, names, () =>
+      parts === null ? verifyRegistered(c, token, address) : verifyOwn(c, parts, address),
+    );
   });
+  c.keyNotes.used(principal.orgId, principal.keyId);
   return { ...principal, requestId };
 }
 
-/** Believes these keys no longer on this coordinator without asking the database; others follow within `verifiedKeyMs`. */
-export function distrustKeys(c: Pick<KeyContext, "verifiedKeys">, keyIds: readonly string[]): void {
+/**
+ * Believes these keys no longer on this coordinator without asking the database, and ends their streams; others follow
+ * within `verifiedKeyMs`.
+ */
+export function distrustKeys(
+  c: Pick<KeyContext, "verifiedKeys" | "streams">,
+  keyIds: readonly string[],
+): void {
   for (const keyId of keyIds) c.verifiedKeys.forgetAll(`${keyId} `);
+  // Those that were hashed elsewhere are kept by their hash alone.
+  c.verifiedKeys.forgetAll(" ");
+  for (const keyId of keyIds) c.streams.endStreamsOf({ keyId });
 }
 
 /** What a new key is for. */
@@ -77,9 +147,10 @@ export interface NewKey {
   readonly type: KeyType;
   /** For people. */
   readonly name: string;
-  readonly scopes: readonly KeyScope[];
+  readonly scopes: readonly string[];
   readonly workerId?: string;
   readonly expiresAt?: Date;
+  readonly limits?: KeyLimits;
 }
 
 /**
@@ -87,17 +158,8 @@ export interface NewKey {
  * of the key is in the answer alone: only a hash of its secret is kept.
  */
 export async function createKey(c: KeyContext, tx: Tx, given: NewKey): Promise<GeneratedKey> {
-  const key = generateKey(given.type);
-  const isKept = await insertKey(tx, {
-    orgId: given.orgId,
-    keyId: key.id,
-    type: given.type,
-    name: given.name,
-    scopes: [...given.scopes],
-    hash: hashKey(c.pepper, key.secret),
-    workerId: given.workerId ?? null,
-    expiresAt: given.expiresAt ?? null,
-  });
+  const key = generateKey(given.type, c.config.keyPrefix);
+  const isKept = await insertKey(tx, rowOf(c, given, key));
   // 71 random bits are taken already: a broken source of randomness must not go unnoticed.
   if (!isKept) throw new Error("a new key has the id of another one");
   return key;
@@ -146,18 +208,36 @@ export function systemCaller(orgId: string): Caller {
   };
 }
 
-interface GivenKey {
-  readonly id: string;
-  readonly secret: string;
-}
+type GivenKey = KeyParts & { readonly text: string };
 
 function readAdminKey(text: string | undefined): GivenKey | null {
   if (text === undefined) return null;
   const parts = parseKey(text);
-  if (parts?.type === "api") return parts;
+  if (parts?.type === "api") return { ...parts, text };
   throw invalidArgument([
     { field: "adminKey", message: "must be a whole key of the form mk_api_<id>_<secret>_<crc>" },
   ]);
+}
+
+function rowOf(c: KeyContext, given: NewKey, key: GivenKey): KeyRow {
+  const { orgId, type, name, scopes, workerId = null, expiresAt = null } = given;
+  const { callsPerMinute = null, jobsPerDay = null } = given.limits ?? {};
+  return {
+    orgId,
+    keyId: key.id,
+    type,
+    name,
+    scopes: [...scopes],
+    hash: hashKey(c.pepper, key.secret),
+    workerId,
+    expiresAt,
+    scheme: ownScheme,
+    pepper: pepperVersion(c.pepper),
+    prefix: key.prefix,
+    lastFour: lastFour(key.text),
+    callsPerMinute,
+    jobsPerDay,
+  };
 }
 
 async function registerKey(
@@ -165,31 +245,74 @@ async function registerKey(
   tx: Tx,
   { orgId, name, key }: { readonly orgId: string; readonly name: string; readonly key: GivenKey },
 ): Promise<boolean> {
-  const hash = hashKey(c.pepper, key.secret);
-  const isKept = await insertKey(tx, {
-    orgId,
-    keyId: key.id,
-    type: "api",
-    name,
-    scopes: [...keyScopes],
-    hash,
-    workerId: null,
-    expiresAt: null,
-  });
-  if (isKept) return true;
+  if (await insertKey(tx, rowOf(c, { orgId, name, type: "api", scopes: keyScopes }, key))) return true;
   const kept = await readKeyHash(tx, orgId, key.id);
-  if (kept !== null && verifyKey(c.pepper, key.secret, kept)) return false;
+  const peppers = kept === null ? [] : peppersOf(c, kept.pepper);
+  if (peppers.some((pepper) => verifyKey(pepper, key.secret, kept?.hash ?? null))) return false;
   throw new DomainError("NAME_TAKEN", {
     message: `The id of the configured admin key belongs to another key: ${key.id}`,
     details: { keyId: key.id },
-    suggestion: "Make a new admin key; if the secret of the coordinator was changed, set the old one again.",
+    suggestion:
+      "Make a new admin key; if the secret of the coordinator was changed, give the old one as MUSTER_SECRET_PREVIOUS.",
   });
 }
 
-function principalOf(c: KeyContext, found: FoundKey, type: KeyType): Principal {
-  const { orgId, keyId, scopes, workerId, worker } = found;
-  if (workerId !== null && worker === null) throw refused(c, keyId, "worker is gone");
+async function verifyOwn(c: KeyContext, parts: KeyParts, address: string): Promise<Principal> {
+  const found = await findKey(c.db.appClient, parts.id);
+  const peppers = found === null ? [] : peppersOf(c, found.pepper);
+  const right = peppers.find((pepper) => verifyKey(pepper, parts.secret, found?.hash ?? null));
+  // Takes the same time when there is nothing to compare with.
+  if (peppers.length === 0) verifyKey(c.pepper, parts.secret, null);
+  if (found === null || found.type !== parts.type || found.scheme !== ownScheme) throw refused(c, null);
+  if (right === undefined) {
+    const cause = peppers.length === 0 ? "its secret was dropped" : "wrong secret";
+    throw refused(c, { orgId: found.orgId, keyId: found.keyId, cause, address });
+  }
+  const principal = principalOf(c, found, parts.type, address);
+  if (pepperVersion(c.pepper) !== found.pepper) await rehash(c, found, parts.secret);
+  return principal;
+}
+
+async function verifyRegistered(c: KeyContext, token: string, address: string): Promise<Principal> {
+  const hashes = foreignHashes(token, c.config.keyHmacSecret);
+  const found = await findRegisteredKey(
+    c.db.app,
+    hashes.map(({ hash }) => hash),
+  );
+  const right = found && schemeHash(hashes, found.scheme);
+  if (found === null || !right || !Buffer.from(found.hash).equals(right)) throw refused(c, null);
+  return principalOf(c, found, "api", address);
+}
+
+/** The peppers that a row may be hashed under: one, or all where that is not known; none when it was dropped. */
+function peppersOf({ pepper, olderPeppers }: KeyContext, version: string): readonly Buffer[] {
+  const all = [pepper, ...olderPeppers];
+  return version === "" ? all : all.filter((one) => pepperVersion(one) === version);
+}
+
+// A key that is in use moves to the present pepper by itself; one that cannot be written now does so at its next use.
+async function rehash(c: KeyContext, { orgId, keyId, hash }: FoundKey, secret: string): Promise<void> {
+  const next = { before: hash, hash: hashKey(c.pepper, secret), pepper: pepperVersion(c.pepper) };
+  await inOrg(c.db.app, orgId, (tx) => rehashKey(tx, orgId, keyId, next)).catch((error: unknown) =>
+    c.log.warn({ err: error, keyId }, "a key could not be hashed under the present secret"),
+  );
+}
+
+/** Whether text may be a key that was hashed elsewhere: it begins like one, and not like one of ours. */
+async function mayBeRegistered(c: KeyContext, token: string): Promise<boolean> {
+  if (token.length < 16 || token.length > 512 || beginsLikeKey(token)) return false;
+  const prefixes = await c.registeredPrefixes.get("", () => readRegisteredPrefixes(c.db.sweep));
+  return prefixes.some((prefix) => token.startsWith(prefix));
+}
+
+function principalOf(c: KeyContext, found: FoundKey, type: KeyType, address: string): Principal {
+  const { orgId, keyId, scopes, workerId, worker, callsPerMinute, jobsPerDay } = found;
+  const refusedFor = (cause: RefusedKey["cause"]) => refused(c, { orgId, keyId, cause, address });
+  if (found.isRevoked) throw refusedFor("revoked");
+  if (found.isExpired) throw refusedFor("expired");
+  if (workerId !== null && worker === null) throw refusedFor("its worker is gone");
   if (worker?.isDisabled) throw new DomainError("WORKER_DISABLED", { details: { worker: worker.name } });
+  const isLimited = callsPerMinute !== null || jobsPerDay !== null;
   return {
     orgId,
     actor: worker === null ? `key:${keyId}` : `worker:${worker.name}`,
@@ -197,10 +320,13 @@ function principalOf(c: KeyContext, found: FoundKey, type: KeyType): Principal {
     keyId,
     workerId,
     scopes,
+    ...(isLimited ? { limits: { callsPerMinute, jobsPerDay } } : {}),
   };
 }
 
-function refused(c: KeyContext, keyId: string, cause: string): DomainError {
-  c.log.debug({ keyId, cause }, "refused a key");
+// The answer is one for all; what was wrong is for the audit log of the org, where there is one.
+function refused(c: KeyContext, refusal: RefusedKey | null): DomainError {
+  c.log.debug({ keyId: refusal?.keyId, cause: refusal?.cause ?? "unknown" }, "refused a key");
+  if (refusal !== null) c.keyNotes.refused(refusal);
   return unauthenticated();
 }

@@ -1,4 +1,4 @@
-import type { OfferReply } from "@muster/client/v1/link";
+import type { Heartbeat, OfferReply } from "@muster/client/v1/link";
 import { type Held, hasResult, type Link, storedHeld } from "../dispatch/link.ts";
 import { unavailable } from "../domain/errors.ts";
 import { endLeases, type Fence } from "../domain/leases.ts";
@@ -201,7 +201,9 @@ export class LinkLeases {
    * Its worker ends by itself: nothing more is granted to it, and what it does not list is given back. Resolves when that
    * is committed: false when the link is no longer its.
    */
-  async leave(listed: ReadonlySet<string>): Promise<boolean> {
+  async leave({ heldLeases, outboxLeases }: Heartbeat): Promise<boolean> {
+    const refs = [...heldLeases.map(({ lease }) => lease), ...outboxLeases];
+    const listed = new Set(refs.flatMap((ref) => readLease(ref)?.leaseId ?? []));
     const { coordinator, dispatcher } = this.#parts;
     const { orgId, workerId } = this.#link;
     const stored = await leaveLink(coordinator, orgId, this.#link);

@@ -1,9 +1,11 @@
 import type { Config } from "../config.ts";
 import type { Dispatcher } from "../dispatch/dispatcher.ts";
 import type { Batcher } from "../domain/batcher.ts";
-import type { Coordinator, Log } from "../domain/context.ts";
+import type { Caller, Coordinator, Log } from "../domain/context.ts";
 import type { Accept, LeaseResult, ResultAnswer } from "../domain/leases.ts";
+import type { LiveStreams } from "../domain/live-streams.ts";
 import type { AttemptReport, ReportAnswer } from "../domain/reports.ts";
+import type { Lease } from "../domain/submit.ts";
 import type { HelloAdmission } from "./admission.ts";
 import type { Renewals } from "./renewals.ts";
 import type { LinkSession } from "./session.ts";
@@ -19,6 +21,10 @@ export interface LinkParts {
   readonly reports: Batcher<AttemptReport, ReportAnswer>;
   readonly renewals: Renewals;
   readonly admission: HelloAdmission;
+  /** What ends with its key. */
+  readonly streams: LiveStreams;
+  /** Makes the token of an attempt that the caller runs. */
+  createJobToken(caller: Caller, lease: Lease): Promise<string>;
   /** The open links of this coordinator. */
   readonly sessions: Set<LinkSession>;
   /** Where artifacts and child jobs go. */

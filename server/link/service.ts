@@ -63,6 +63,13 @@ export function workerService(
       const { items, nextPageToken } = await listParentResults(parts.coordinator, callerOf(context), asked);
       return { parentResults: items.map(parentResult), nextPageToken };
     },
+    async createJobToken({ lease }, context) {
+      const problems: Problems = [];
+      const held = required(problems, "lease", lease) ? readLease(problems, "lease", lease) : null;
+      refuseProblems(problems);
+      if (held === null) throw new Error("a lease without problems was read");
+      return { token: await parts.createJobToken(callerOf(context), held) };
+    },
     async renew({ linkEpoch, heartbeat }, context) {
       const poll = polls.of(callerOf(context), linkEpoch);
       return heartbeat ? { ack: await poll.renew(heartbeat) } : {};

@@ -70,6 +70,7 @@ export class LinkSession {
   readonly #publications: Publications;
   readonly #reports: { readonly report: Report; readonly resolve: () => void }[] = [];
   #isEnded = false;
+  #unlist: () => void = () => {};
 
   private constructor(parts: LinkParts, caller: Caller, sink: FrameSink, attached: Attached, hello: Hello) {
     this.#parts = parts;
@@ -123,6 +124,7 @@ export class LinkSession {
     sink.send(session.welcome);
     if (attached.command) session.#draining.tell(attached.command);
     parts.sessions.add(session);
+    session.#unlist = parts.streams.open({ caller, end: (cause) => session.#outlived(cause) });
     const older = parts.dispatcher.linksOf(caller.orgId).get(attached.workerId);
     if (older && older.linkEpoch < attached.linkEpoch) {
       older.port.goAway("replaced", replacedDetail(attached.replaced, session.process));
@@ -170,7 +172,7 @@ export class LinkSession {
     this.link.apply({ type: "heard", nowMs: this.#parts.nowMs() });
     this.#takeBeat(beat);
     const [isRenewed] = await Promise.all([this.#parts.renewals.renew(this.link), this.#draining.note()]);
-    const isCurrent = isRenewed && (!beat.leaving || (await this.#leave(beat)));
+    const isCurrent = isRenewed && (!beat.leaving || (await this.#leases.leave(beat)));
     if (!isCurrent) {
       await this.#replaced();
       return false;
@@ -231,6 +233,12 @@ export class LinkSession {
     this.end();
   }
 
+  // What it holds stays its own: whoever ended the key has said what becomes of that.
+  #outlived(cause: "key" | "org"): void {
+    if (cause === "key") this.goAway("revoked", "the key of the link has ended");
+    else this.goAway("restart", "the org may do nothing now");
+  }
+
   /** Asks the worker to stop a lease. */
   stop(fence: Fence, reason: string): void {
     this.#cancels.send(fence, reason);
@@ -241,6 +249,7 @@ export class LinkSession {
     if (this.#isEnded) return;
     this.#isEnded = true;
     this.#parts.sessions.delete(this);
+    this.#unlist();
     this.#parts.dispatcher.detach(this.link);
     this.#sink.end();
     const { coordinator } = this.#parts;
@@ -307,11 +316,6 @@ export class LinkSession {
       if (!(await this.renew(beat))) return;
       this.#sink.send(frame({ case: "heartbeatAck", value: this.heartbeatAck(Number(beat.sequence)) }));
     });
-  }
-
-  #leave({ heldLeases, outboxLeases }: Heartbeat): Promise<boolean> {
-    const listed = [...heldLeases.map(({ lease }) => lease), ...outboxLeases];
-    return this.#leases.leave(new Set(listed.flatMap((lease) => readLease(lease)?.leaseId ?? [])));
   }
 
   #takeBeat(beat: Heartbeat): void {

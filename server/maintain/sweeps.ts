@@ -12,7 +12,14 @@ import { cancelsOf, leasesOf } from "../store/held-leases.ts";
 import { look } from "../store/look.ts";
 import { listOrgs } from "../store/orgs.ts";
 import { call, runInOrg } from "../store/statement.ts";
-import { dropChanges, dropExpiredKeys, dropLateResults, findOverdue, foldTallies, sweepRows } from "../store/sweeps.ts";
+import {
+  dropChanges,
+  dropExpiredKeys,
+  dropLateResults,
+  findOverdue,
+  foldTallies,
+  sweepRows,
+} from "../store/sweeps.ts";
 import { dropLosses } from "../store/worker-losses.ts";
 import { pushCommands } from "./commands.ts";
 import { dropAll, dropRows, lapseAvoids, promoteDueJobs, upTo } from "./due.ts";

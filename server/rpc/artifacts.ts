@@ -14,6 +14,7 @@ import {
   type HeldLease,
   listArtifacts,
 } from "../domain/artifacts.ts";
+import type { Caller } from "../domain/context.ts";
 import { callerOf } from "./auth.ts";
 import {
   type Problems,
@@ -33,16 +34,18 @@ export function artifactService({ artifacts: c }: ApiParts): ServiceImpl<typeof 
   return {
     async createArtifact(request, context) {
       const problems: Problems = [];
-      const { lease, file } = readUpload(problems, request);
-      const { artifactId, uploadUrl } = await createArtifact(c, callerOf(context), { lease, file });
+      const caller = callerOf(context);
+      const { lease, file } = readUpload(problems, request, caller);
+      const { artifactId, uploadUrl } = await createArtifact(c, caller, { lease, file });
       return { artifactId: writeId("artifact", artifactId), uploadUrl };
     },
 
     async commitArtifact(request, context) {
       const problems: Problems = [];
       const artifactId = readId(problems, "artifact", request.artifactId, "artifactId") ?? "";
-      const { lease, file } = readUpload(problems, request);
-      const artifact = await commitArtifact(c, callerOf(context), { lease, artifactId, file });
+      const caller = callerOf(context);
+      const { lease, file } = readUpload(problems, request, caller);
+      const artifact = await commitArtifact(c, caller, { lease, artifactId, file });
       return { artifact: artifactMessage(artifact) };
     },
 
@@ -64,12 +67,14 @@ export function artifactService({ artifacts: c }: ApiParts): ServiceImpl<typeof 
   };
 }
 
+// The token of a job need not name its lease.
 function readUpload(
   problems: Problems,
   request: Pick<CreateArtifactRequest, "lease" | "name" | "contentType" | "sizeBytes" | "sha256">,
+  caller: Caller,
 ): { readonly lease: HeldLease; readonly file: ArtifactFile } {
-  required(problems, "lease", request.lease);
-  const lease = readLease(problems, "lease", request.lease);
+  if (caller.lease === undefined) required(problems, "lease", request.lease);
+  const lease = readLease(problems, "lease", request.lease) ?? caller.lease ?? null;
   refuseProblems(problems);
   if (lease === null) throw new Error("a lease without problems was read");
   const { name, contentType, sha256 } = request;

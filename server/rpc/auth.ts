@@ -3,8 +3,14 @@ import type { Caller } from "../domain/context.ts";
 import { DomainError, scopeMissing } from "../domain/errors.ts";
 import { accessTo, missingScope, type ReflectionMode } from "./scopes.ts";
 
-/** Finds out who holds a key. Throws DomainError KEY_INVALID for any key that is not valid, whatever the reason. */
-export type Authenticate = (token: string, requestId: string) => Promise<Caller>;
+/**
+ * Finds out who holds a key. Throws DomainError KEY_INVALID for any key that is not valid, whatever the reason.
+ * `address` is where the call came from; empty when that is not known.
+ */
+export type Authenticate = (token: string, requestId: string, address: string) => Promise<Caller>;
+
+/** Where a call came from: an IP address; empty when that is not known. */
+export const addressKey = createContextKey("", { description: "address of the caller" });
 
 /** The caller of an admitted call; undefined for methods that anybody may call. */
 export const callerKey = createContextKey<Caller | undefined>(undefined, { description: "caller" });
@@ -32,7 +38,8 @@ export async function admitCall(
   const access = accessTo(method, reflection);
   if (access === undefined) throw new Error(`no access is laid down for ${service.typeName}/${method.name}`);
   if (access === "anybody") return;
-  const caller = await authenticate(bearerToken(context.requestHeader.get("authorization")), requestId);
+  const token = bearerToken(context.requestHeader.get("authorization"));
+  const caller = await authenticate(token, requestId, context.values.get(addressKey));
   const missing = access === "any-key" ? undefined : missingScope(access, caller.scopes);
   if (missing !== undefined) throw scopeMissing(missing);
   context.values.set(callerKey, caller);

@@ -13,6 +13,7 @@ import {
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
 import type { Log } from "../domain/context.ts";
+import { addressKey } from "./auth.ts";
 import { callBodyKey, keepJsonBody } from "./call-body.ts";
 import { errorInterceptor } from "./errors.ts";
 import { type CallGate, isRefusedKey, maxCallTimeoutMs } from "./gate.ts";
@@ -109,6 +110,7 @@ async function serve(
   halfSent: HalfSentWatch,
 ): Promise<void> {
   const contextValues = createContextValues();
+  contextValues.set(addressKey, request.socket?.remoteAddress ?? "");
   const universal = readUniversal(request, response, contextValues);
   if (universal !== null) shortenTimeout(universal.header);
   if (universal === null) return respondHttpFault(request, response, 400, handler.allowedMethods);

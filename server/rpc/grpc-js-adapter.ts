@@ -22,6 +22,7 @@ import { encodeStatus } from "@muster/client/errors";
 import { type GrpcJsMethod, grpcJsDefinition } from "@muster/client/grpc-js";
 import type { Log } from "../domain/context.ts";
 import { DomainError } from "../domain/errors.ts";
+import { addressKey } from "./auth.ts";
 import { logFailure, type Status, toStatus } from "./errors.ts";
 import type { CallGate } from "./gate.ts";
 import { requestIdKey } from "./request-id.ts";
@@ -153,6 +154,7 @@ function admitted(
     requestSignal: gone.signal,
     shutdownSignal,
   });
+  context.values.set(addressKey, call.getPeer().replace(/:\d+$/, ""));
   return {
     context,
     failed(error) {

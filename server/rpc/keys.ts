@@ -1,7 +1,15 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import type { KeySchema, KeyService } from "@muster/client/v1/key_service";
-import { createApiKey, type KeyView, listKeys, revokeKey, whoAmI } from "../domain/api-keys.ts";
+import {
+  type KeyLimits,
+  type KeySchema,
+  type KeyService,
+  RevokedLeases,
+} from "@muster/client/v1/key_service";
+import { createApiKey, getKey, type KeyView, listKeys, revokeKey, whoAmI } from "../domain/api-keys.ts";
+import { registerForeignKey } from "../domain/registered-keys.ts";
+import { rotateKey } from "../domain/rotations.ts";
 import { version } from "../version.ts";
 import { callerOf } from "./auth.ts";
 import { type Problems, pageOf, readTime, refuseProblems, writeId, writeTime } from "./messages.ts";
@@ -15,12 +23,31 @@ export function keyService({ coordinator: c }: ApiParts): ServiceImpl<typeof Key
       return { orgId: writeId("org", orgId), org, actor, key: keyMessage(key), serverVersion: version };
     },
 
-    async createKey({ name, scopes, expireTime }, context) {
+    async createKey({ name, scopes, expireTime, limits }, context) {
       const problems: Problems = [];
       const expiresAt = readTime(problems, "expireTime", expireTime);
       refuseProblems(problems);
-      const { key, text } = await createApiKey(c, callerOf(context), { name, scopes, expiresAt });
+      const asked = { name, scopes, expiresAt, limits: readLimits(limits) };
+      const { key, text } = await createApiKey(c, callerOf(context), asked);
       return { key: keyMessage(key), text };
+    },
+
+    async rotateKey({ keyId, overlap, reason }, context) {
+      const overlapMs = overlap === undefined ? null : durationMs(overlap);
+      const { key, text, old } = await rotateKey(c, callerOf(context), { keyId, overlapMs, reason });
+      return { key: keyMessage(key), text, oldKey: keyMessage(old) };
+    },
+
+    async registerKey({ name, scheme, hash, prefix, lastFour, scopes, expireTime, limits }, context) {
+      const problems: Problems = [];
+      const expiresAt = readTime(problems, "expireTime", expireTime);
+      refuseProblems(problems);
+      const asked = { name, scheme, hash, prefix, lastFour, scopes, expiresAt, limits: readLimits(limits) };
+      return { key: keyMessage(await registerForeignKey(c, callerOf(context), asked)) };
+    },
+
+    async getKey({ keyId }, context) {
+      return { key: keyMessage(await getKey(c, callerOf(context), keyId)) };
     },
 
     async listKeys(request, context) {
@@ -29,15 +56,30 @@ export function keyService({ coordinator: c }: ApiParts): ServiceImpl<typeof Key
       return { keys: items.map(keyMessage), nextPageToken };
     },
 
-    async revokeKey({ keyId, reason }, context) {
-      return { key: keyMessage(await revokeKey(c, callerOf(context), { keyId, reason })) };
+    async revokeKey({ keyId, reason, leases }, context) {
+      if (RevokedLeases[leases] === undefined)
+        refuseProblems([{ field: "leases", message: "is not a choice" }]);
+      const keepsLeases = leases === RevokedLeases.KEEP;
+      return { key: keyMessage(await revokeKey(c, callerOf(context), { keyId, reason, keepsLeases })) };
     },
   };
 }
 
+// 0 is no limit.
+function readLimits(limits: KeyLimits | undefined) {
+  return { callsPerMinute: limits?.callsPerMinute || null, jobsPerDay: limits?.jobsPerDay || null };
+}
+
 function keyMessage(key: KeyView): MessageInitShape<typeof KeySchema> {
-  const { keyId, type, name, scopes, workerName } = key;
+  const { keyId, type, name, scopes, workerName, prefix, lastFour, scheme, callsPerMinute, jobsPerDay } = key;
+  const isLimited = callsPerMinute !== null || jobsPerDay !== null;
   return {
+    prefix,
+    lastFour,
+    scheme,
+    useTime: writeTime(key.usedAt),
+    successorKeyId: key.successor ?? "",
+    ...(isLimited ? { limits: { callsPerMinute: callsPerMinute ?? 0, jobsPerDay: jobsPerDay ?? 0 } } : {}),
     keyId,
     type,
     name,

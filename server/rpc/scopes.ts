@@ -3,8 +3,11 @@ import { getOption, hasOption } from "@bufbuild/protobuf";
 import { access as accessOption, Scope } from "@muster/client/v1/access";
 import type { KeyScope } from "../domain/keys.ts";
 
+/** What a caller may do: the scopes of a key, or `job`, that of the token of a job. */
+export type CallScope = KeyScope | "job";
+
 /** What a method asks of the caller: nothing, a valid key, or a key with any one of these scopes. */
-export type Access = "anybody" | "any-key" | readonly [KeyScope, ...KeyScope[]];
+export type Access = "anybody" | "any-key" | readonly [CallScope, ...CallScope[]];
 
 /** Who may read the schema by reflection; health is for anybody. */
 export type ReflectionMode = "on" | "off" | "authenticated";
@@ -23,7 +26,7 @@ export function accessTo(method: DescMethod, reflection: ReflectionMode): Access
 }
 
 /** The first scope that is missing, or undefined when the key's scopes are enough. */
-export function missingScope(access: readonly KeyScope[], held: readonly string[]): KeyScope | undefined {
+export function missingScope(access: readonly CallScope[], held: readonly string[]): CallScope | undefined {
   if (held.includes("admin") || access.some((scope) => held.includes(scope))) return undefined;
   return access[0];
 }
@@ -44,12 +47,13 @@ function readAccess(method: DescMethod): Access | undefined {
   return first === undefined ? undefined : [first, ...others.filter((scope) => scope !== undefined)];
 }
 
-const scopeNames: { readonly [S in Scope]?: KeyScope } = {
+const scopeNames: { readonly [S in Scope]?: CallScope } = {
   [Scope.READ]: "read",
   [Scope.SUBMIT]: "submit",
   [Scope.WORK]: "work",
   [Scope.OPERATE]: "operate",
   [Scope.ADMIN]: "admin",
+  [Scope.JOB]: "job",
 };
 
 function reflectionAccess(mode: ReflectionMode): Access {

@@ -14,6 +14,11 @@ export async function disableWorkerRow(tx: Tx, orgId: string, workerId: string):
     .update(workers)
     .set({ disabledAt: sql`coalesce(${workers.disabledAt}, ${clock})` })
     .where(and(eq(workers.orgId, orgId), eq(workers.workerId, workerId)));
+  await detachLinkRow(tx, orgId, workerId);
+}
+
+/** Takes the link of a worker away, whichever coordinator holds it. */
+export async function detachLinkRow(tx: Tx, orgId: string, workerId: string): Promise<void> {
   await lockLinkRow(tx, orgId, workerId);
   await tx
     .update(links)

@@ -1,6 +1,8 @@
+import type { SQL } from "drizzle-orm";
+import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
 import { now } from "./columns.ts";
-import type { Tx } from "./database.ts";
-import { and, asc, desc, eq, isNull, sql } from "./drizzle.ts";
+import { inOrg, type Tx } from "./database.ts";
+import { and, asc, desc, eq, inArray, isNull, sql } from "./drizzle.ts";
 import type { HotPool } from "./hot-pool.ts";
 import { nilUuid } from "./names.ts";
 import { transactPrepared } from "./prepared.ts";
@@ -17,10 +19,18 @@ export interface KeyRow {
   readonly hash: Uint8Array;
   readonly workerId: string | null;
   readonly expiresAt: Date | null;
+  /** How `hash` came to be: of a secret of ours, or of a whole key elsewhere. */
+  readonly scheme: string;
+  /** Which pepper a key of ours is hashed under; empty: it is not known, or none. */
+  readonly pepper: string;
+  readonly prefix: string;
+  readonly lastFour: string;
+  readonly callsPerMinute: number | null;
+  readonly jobsPerDay: number | null;
 }
 
 /** A key as it is found. */
-export interface FoundKey extends Omit<KeyRow, "expiresAt" | "name"> {
+export interface FoundKey extends Omit<KeyRow, "expiresAt" | "name" | "prefix" | "lastFour"> {
   readonly isRevoked: boolean;
   /** By the database's clock. */
   readonly isExpired: boolean;
@@ -29,53 +39,110 @@ export interface FoundKey extends Omit<KeyRow, "expiresAt" | "name"> {
 }
 
 /**
- * Looks a key up by its own id, before its org is known: the one statement that does not name an
- * org. The policy `by_key_id` lets exactly this row be seen.
+ * Looks a key up by its own id, before its org is known: no statement but this and the next names no org. The policy
+ * `by_key_id` lets exactly this row be seen.
  */
 export function findKey(pool: HotPool, keyId: string): Promise<FoundKey | null> {
   const settings = `${setOrg(nilUuid)}; set local muster.key = '${checkedKeyId(keyId)}'`;
-  return transactPrepared(pool, settings, async (tx) => {
-    const [key] = await tx
-      .select({
-        orgId: apiKeys.orgId,
-        keyId: apiKeys.keyId,
-        type: apiKeys.type,
-        scopes: apiKeys.scopes,
-        hash: apiKeys.hash,
-        workerId: apiKeys.workerId,
-        isRevoked: sql<boolean>`${apiKeys.revokedAt} is not null`,
-        isExpired: sql<boolean>`coalesce(${apiKeys.expiresAt} <= ${now}, false)`,
-      })
-      .from(apiKeys)
-      .where(eq(apiKeys.keyId, keyId));
-    if (key === undefined) return null;
-    if (key.workerId === null) return { ...key, worker: null };
-    await tx.execute(sql.raw(setOrg(key.orgId)));
-    const [worker] = await tx
-      .select({ name: workers.name, isDisabled: sql<boolean>`${workers.disabledAt} is not null` })
-      .from(workers)
-      .where(and(eq(workers.orgId, key.orgId), eq(workers.workerId, key.workerId)));
-    return { ...key, worker: worker ?? null };
+  return transactPrepared(pool, settings, (tx) => found(tx, eq(apiKeys.keyId, keyId)));
+}
+
+/** Looks up the key that was registered with one of these hashes; the policy `by_key_hash` lets no other row be seen. */
+export function findRegisteredKey(
+  db: PostgresJsDatabase,
+  hashes: readonly Uint8Array[],
+): Promise<FoundKey | null> {
+  const hex = hashes.map((hash) => Buffer.from(hash).toString("hex"));
+  return inOrg(db, nilUuid, async (tx) => {
+    await tx.execute(sql.raw(`set local muster.key_hash = '${hex.join(",")}'`));
+    return found(tx, sql`${inArray(apiKeys.hash, [...hashes])} and ${apiKeys.scheme} <> ${ownScheme}`);
   });
 }
 
-/** Keeps a key. False when its id is taken, in whatever org: then nothing changed. */
+/** The scheme of keys that are made here. */
+export const ownScheme = "own";
+
+async function found(tx: Tx, condition: SQL): Promise<FoundKey | null> {
+  const [key] = await tx
+    .select({
+      orgId: apiKeys.orgId,
+      keyId: apiKeys.keyId,
+      type: apiKeys.type,
+      scopes: apiKeys.scopes,
+      hash: apiKeys.hash,
+      workerId: apiKeys.workerId,
+      scheme: apiKeys.scheme,
+      pepper: apiKeys.pepper,
+      callsPerMinute: apiKeys.callsPerMinute,
+      jobsPerDay: apiKeys.jobsPerDay,
+      isRevoked: sql<boolean>`${apiKeys.revokedAt} is not null`,
+      isExpired: sql<boolean>`coalesce(${apiKeys.expiresAt} <= ${now}, false)`,
+    })
+    .from(apiKeys)
+    .where(condition)
+    .limit(1);
+  if (key === undefined) return null;
+  if (key.workerId === null) return { ...key, worker: null };
+  await tx.execute(sql.raw(setOrg(key.orgId)));
+  const [worker] = await tx
+    .select({ name: workers.name, isDisabled: sql<boolean>`${workers.disabledAt} is not null` })
+    .from(workers)
+    .where(and(eq(workers.orgId, key.orgId), eq(workers.workerId, key.workerId)));
+  return { ...key, worker: worker ?? null };
+}
+
+/** Keeps the hash of a key under another pepper, unless it was changed meanwhile. */
+export async function rehashKey(
+  tx: Tx,
+  orgId: string,
+  keyId: string,
+  {
+    before,
+    hash,
+    pepper,
+  }: { readonly before: Uint8Array; readonly hash: Uint8Array; readonly pepper: string },
+): Promise<void> {
+  await tx
+    .update(apiKeys)
+    .set({ hash, pepper })
+    .where(and(eq(apiKeys.orgId, orgId), eq(apiKeys.keyId, keyId), sql`${apiKeys.hash} = ${before}`));
+}
+
+/** Keeps that keys of an org are in use; of those that are known to be within the last minute it changes nothing. */
+export async function noteKeyUses(tx: Tx, orgId: string, keyIds: readonly string[]): Promise<void> {
+  await tx
+    .update(apiKeys)
+    .set({ usedAt: now })
+    .where(
+      and(
+        eq(apiKeys.orgId, orgId),
+        inArray(apiKeys.keyId, [...keyIds]),
+        sql`(${apiKeys.usedAt} is null or ${apiKeys.usedAt} <= ${now} - interval '1 minute')`,
+      ),
+    );
+}
+
+/** Keeps a key. False when its id, or the hash of one that is registered, is taken, in whatever org: then nothing changed. */
 export async function insertKey(tx: Tx, row: KeyRow): Promise<boolean> {
   const inserted = await tx
     .insert(apiKeys)
     .values(row)
-    .onConflictDoNothing({ target: apiKeys.keyId })
+    .onConflictDoNothing()
     .returning({ keyId: apiKeys.keyId });
   return inserted.length > 0;
 }
 
-/** The hash of a key of the org; null when the org has no such key. */
-export async function readKeyHash(tx: Tx, orgId: string, keyId: string): Promise<Uint8Array | null> {
+/** The hash of a key of the org, and its pepper; null when the org has no such key. */
+export async function readKeyHash(
+  tx: Tx,
+  orgId: string,
+  keyId: string,
+): Promise<{ readonly hash: Uint8Array; readonly pepper: string } | null> {
   const [row] = await tx
-    .select({ hash: apiKeys.hash })
+    .select({ hash: apiKeys.hash, pepper: apiKeys.pepper })
     .from(apiKeys)
     .where(and(eq(apiKeys.orgId, orgId), eq(apiKeys.keyId, keyId)));
-  return row?.hash ?? null;
+  return row ?? null;
 }
 
 /** Which keys to read. */
@@ -103,6 +170,13 @@ export function readKeys(tx: Tx, orgId: string, selection: KeySelection) {
       createdMicros,
       expiresAt: apiKeys.expiresAt,
       revokedAt: apiKeys.revokedAt,
+      usedAt: apiKeys.usedAt,
+      scheme: apiKeys.scheme,
+      prefix: apiKeys.prefix,
+      lastFour: apiKeys.lastFour,
+      callsPerMinute: apiKeys.callsPerMinute,
+      jobsPerDay: apiKeys.jobsPerDay,
+      successor: apiKeys.successor,
     })
     .from(apiKeys)
     .leftJoin(workers, and(eq(workers.orgId, orgId), eq(workers.workerId, apiKeys.workerId)))
@@ -142,6 +216,52 @@ export async function lockAdminKeys(tx: Tx, orgId: string): Promise<string[]> {
     .orderBy(asc(apiKeys.keyId))
     .for("update");
   return rows.map((row) => row.keyId);
+}
+
+/** A key that is about to be changed, locked; null when the org has no such key. */
+export async function lockKey(tx: Tx, orgId: string, keyId: string) {
+  const [row] = await tx
+    .select({
+      keyId: apiKeys.keyId,
+      type: apiKeys.type,
+      name: apiKeys.name,
+      scopes: apiKeys.scopes,
+      workerId: apiKeys.workerId,
+      createdAt: apiKeys.createdAt,
+      expiresAt: apiKeys.expiresAt,
+      callsPerMinute: apiKeys.callsPerMinute,
+      jobsPerDay: apiKeys.jobsPerDay,
+      isEnded: sql<boolean>`not (${isValid})`,
+      now: sql<Date>`${now}`.mapWith(apiKeys.createdAt),
+    })
+    .from(apiKeys)
+    .where(and(eq(apiKeys.orgId, orgId), eq(apiKeys.keyId, keyId)))
+    .for("update");
+  return row ?? null;
+}
+
+/** Lets a key end at a time, unless it ends before, and names its successor. */
+export async function endKeyAt(
+  tx: Tx,
+  orgId: string,
+  keyId: string,
+  { overlapMs, successor }: { readonly overlapMs: number; readonly successor: string },
+): Promise<void> {
+  const end = sql`${now} + ${overlapMs}::float8 * interval '1 millisecond'`;
+  await tx
+    .update(apiKeys)
+    .set({ successor, expiresAt: sql`least(coalesce(${apiKeys.expiresAt}, ${end}), ${end})` })
+    .where(and(eq(apiKeys.orgId, orgId), eq(apiKeys.keyId, keyId)));
+}
+
+/** Whether a worker has a key that is valid. */
+export async function hasValidKey(tx: Tx, orgId: string, workerId: string): Promise<boolean> {
+  const rows = await tx
+    .select({ keyId: apiKeys.keyId })
+    .from(apiKeys)
+    .where(and(eq(apiKeys.orgId, orgId), eq(apiKeys.workerId, workerId), isValid))
+    .limit(1);
+  return rows.length > 0;
 }
 
 /** Revokes a key. False when it was revoked before. */

@@ -52,12 +52,14 @@ export async function migrateDatabase(options: {
   readonly url: string;
   /** Derives the passwords of the roles. */
   readonly secret: string;
+  /** What they derived from before: roles that still have such a password get that of `secret`. */
+  readonly olderSecrets?: readonly string[];
   /** Given where the user of `url` may not create roles. */
   readonly roleUrls?: Partial<Record<Role, string>>;
   /** Nobody else uses this Postgres: passwords of another secret are replaced. Default false. */
   readonly mayResetRoles?: boolean;
 }): Promise<Record<Role, string>> {
-  const { url, secret, roleUrls = {}, mayResetRoles = false } = options;
+  const { url, secret, olderSecrets = [], roleUrls = {}, mayResetRoles = false } = options;
   const client = postgres(url, {
     max: 1,
     onnotice: () => {},
@@ -71,7 +73,7 @@ export async function migrateDatabase(options: {
       muster_hot: roleUrls.muster_hot ?? roleUrl(url, "muster_hot", secret),
       muster_sweep: roleUrls.muster_sweep ?? roleUrl(url, "muster_sweep", secret),
     };
-    await createRoles(client, { secret, urls, given: roleUrls, mayResetRoles });
+    await createRoles(client, { secret, olderSecrets, urls, given: roleUrls, mayResetRoles });
     await client.unsafe(`create schema if not exists muster authorization ${owner}`);
     // The migrator creates the schema if it is absent, and asks for the right before it looks.
     await client.unsafe(
@@ -116,11 +118,13 @@ async function createRoles(
   client: Sql,
   {
     secret,
+    olderSecrets,
     urls,
     given,
     mayResetRoles,
   }: {
     readonly secret: string;
+    readonly olderSecrets: readonly string[];
     readonly urls: Record<Role, string>;
     readonly given: Partial<Record<Role, string>>;
     readonly mayResetRoles: boolean;
@@ -143,7 +147,9 @@ async function createRoles(
       await client.unsafe(`create role ${role} login password '${password}'`).catch(ignoreExists);
     } else if (!(await canLogIn(urls[role]))) {
       // Roles belong to the whole server: another Muster on it may be using them.
-      if (!mayResetRoles) throw new SecretMismatchError(role);
+      if (!mayResetRoles && !(await isOfSecret(urls[role], role, olderSecrets))) {
+        throw new SecretMismatchError(role);
+      }
       await client.unsafe(`alter role ${role} login password '${password}'`);
     }
   }
@@ -171,6 +177,12 @@ export async function applyHotSettings(client: Sql): Promise<void> {
 // Two databases of one cluster may be prepared at once; roles belong to the cluster.
 function ignoreExists(error: unknown): void {
   if (!["42710", "23505"].includes(errorCode(error))) throw error;
+}
+
+// Then it is ours: whoever knows the older secret may move it on.
+async function isOfSecret(url: string, role: Role, olderSecrets: readonly string[]): Promise<boolean> {
+  for (const older of olderSecrets) if (await canLogIn(roleUrl(url, role, older))) return true;
+  return false;
 }
 
 async function canLogIn(url: string): Promise<boolean> {

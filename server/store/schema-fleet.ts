@@ -22,7 +22,7 @@ export const orgs = muster.table("orgs", {
   gatesVersion: bigint("gates_version", { mode: "number" }).notNull().default(0),
 });
 
-/** Keys: only the HMAC of the secret is kept. */
+/** Keys: only a hash is kept: the HMAC of the secret, or of one that was hashed elsewhere what was given. */
 export const apiKeys = muster.table(
   "api_keys",
   {
@@ -36,8 +36,42 @@ export const apiKeys = muster.table(
     createdAt: at("created_at").notNull().default(now),
     expiresAt: at("expires_at"),
     revokedAt: at("revoked_at"),
+    /** How `hash` came to be: `own` is ours; `sha256` and `hmac` were registered, and are of the whole key. */
+    scheme: text("scheme").notNull().default("own"),
+    /** Which pepper a key of ours is hashed under; empty: it is not known. */
+    pepper: text("pepper").notNull().default(""),
+    /** What the key begins with. */
+    prefix: text("prefix").notNull().default("mk"),
+    /** The last four characters of the key; empty: they were not kept. */
+    lastFour: text("last_four").notNull().default(""),
+    /** To within a minute; null: it was not used, or not since uses are kept. */
+    usedAt: at("used_at"),
+    callsPerMinute: integer("calls_per_minute"),
+    jobsPerDay: integer("jobs_per_day"),
+    /** The key that it was rotated to. */
+    successor: text("successor"),
   },
-  (t) => [primaryKey({ columns: [t.orgId, t.keyId] })],
+  (t) => [
+    primaryKey({ columns: [t.orgId, t.keyId] }),
+    uniqueIndex("api_keys_registered").on(t.hash).where(sql`scheme <> 'own'`),
+    index("api_keys_revoked").on(t.orgId, t.revokedAt).where(sql`revoked_at is not null`),
+    index("api_keys_expiring").on(t.orgId, t.expiresAt).where(sql`expires_at is not null`),
+  ],
+);
+
+/** What limited keys have spent of the present minute and day. */
+export const keyCounts = muster.table(
+  "key_counts",
+  {
+    orgId: orgId(),
+    keyId: text("key_id").notNull(),
+    /** `calls` or `jobs`. */
+    counted: text("counted").notNull(),
+    /** When the minute or the day began. */
+    startedAt: at("started_at").notNull(),
+    used: bigint("used", { mode: "number" }).notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.orgId, t.keyId, t.counted] })],
 );
 
 /** Defaults of jobs by org, queue and kind; null is inherited. */

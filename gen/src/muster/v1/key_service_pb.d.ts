@@ -2,9 +2,9 @@
 // @generated from file muster/v1/key_service.proto (package muster.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file muster/v1/key_service.proto.
@@ -72,6 +72,48 @@ export declare type Key = Message<"muster.v1.Key"> & {
    * @generated from field: google.protobuf.Timestamp revoke_time = 8;
    */
   revokeTime?: Timestamp | undefined;
+
+  /**
+   * When it was last used, to within a minute; absent: never.
+   *
+   * @generated from field: google.protobuf.Timestamp use_time = 9;
+   */
+  useTime?: Timestamp | undefined;
+
+  /**
+   * What its text begins with: `mk`.
+   *
+   * @generated from field: string prefix = 10;
+   */
+  prefix: string;
+
+  /**
+   * The last four characters of its text; empty: they are not known.
+   *
+   * @generated from field: string last_four = 11;
+   */
+  lastFour: string;
+
+  /**
+   * How it was hashed elsewhere: `sha256` or `hmac`; empty: it was made here.
+   *
+   * @generated from field: string scheme = 12;
+   */
+  scheme: string;
+
+  /**
+   * How much it may do.
+   *
+   * @generated from field: muster.v1.KeyLimits limits = 13;
+   */
+  limits?: KeyLimits | undefined;
+
+  /**
+   * Id of the key that it was rotated to; empty: it was not.
+   *
+   * @generated from field: string successor_key_id = 14;
+   */
+  successorKeyId: string;
 };
 
 /**
@@ -79,6 +121,36 @@ export declare type Key = Message<"muster.v1.Key"> & {
  * Use `create(KeySchema)` to create a new message.
  */
 export declare const KeySchema: GenMessage<Key>;
+
+/**
+ * KeyLimits is how much a key may do, over all coordinators. What is above it
+ * is refused with RATE_LIMITED and the time to try again.
+ *
+ * @generated from message muster.v1.KeyLimits
+ */
+export declare type KeyLimits = Message<"muster.v1.KeyLimits"> & {
+  /**
+   * Calls from one full minute to the next: 1 to 1,000,000,000. 0: as many as
+   * it likes. A stream is one call.
+   *
+   * @generated from field: int32 calls_per_minute = 1;
+   */
+  callsPerMinute: number;
+
+  /**
+   * Jobs that are asked for from one midnight (UTC) to the next: 1 to
+   * 1,000,000,000. 0: as many as it likes.
+   *
+   * @generated from field: int32 jobs_per_day = 2;
+   */
+  jobsPerDay: number;
+};
+
+/**
+ * Describes the message muster.v1.KeyLimits.
+ * Use `create(KeyLimitsSchema)` to create a new message.
+ */
+export declare const KeyLimitsSchema: GenMessage<KeyLimits>;
 
 /**
  * WhoAmIRequest is empty.
@@ -168,6 +240,13 @@ export declare type CreateKeyRequest = Message<"muster.v1.CreateKeyRequest"> & {
    * @generated from field: google.protobuf.Timestamp expire_time = 3;
    */
   expireTime?: Timestamp | undefined;
+
+  /**
+   * How much it may do. Absent: as much as it likes.
+   *
+   * @generated from field: muster.v1.KeyLimits limits = 4;
+   */
+  limits?: KeyLimits | undefined;
 };
 
 /**
@@ -202,6 +281,208 @@ export declare type CreateKeyResponse = Message<"muster.v1.CreateKeyResponse"> &
  * Use `create(CreateKeyResponseSchema)` to create a new message.
  */
 export declare const CreateKeyResponseSchema: GenMessage<CreateKeyResponse>;
+
+/**
+ * RotateKeyRequest names a key.
+ *
+ * @generated from message muster.v1.RotateKeyRequest
+ */
+export declare type RotateKeyRequest = Message<"muster.v1.RotateKeyRequest"> & {
+  /**
+   * Its public id.
+   *
+   * @generated from field: string key_id = 1;
+   */
+  keyId: string;
+
+  /**
+   * How long the old one stays valid: 0 to 90 days; 0: it ends at once. Absent:
+   * 24 h.
+   *
+   * @generated from field: google.protobuf.Duration overlap = 2;
+   */
+  overlap?: Duration | undefined;
+
+  /**
+   * For people; at most 500 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message muster.v1.RotateKeyRequest.
+ * Use `create(RotateKeyRequestSchema)` to create a new message.
+ */
+export declare const RotateKeyRequestSchema: GenMessage<RotateKeyRequest>;
+
+/**
+ * RotateKeyResponse holds both keys.
+ *
+ * @generated from message muster.v1.RotateKeyResponse
+ */
+export declare type RotateKeyResponse = Message<"muster.v1.RotateKeyResponse"> & {
+  /**
+   * The new key, without its text. It lives as long as the old one was given.
+   *
+   * @generated from field: muster.v1.Key key = 1;
+   */
+  key?: Key | undefined;
+
+  /**
+   * Its text: shown once, stored hashed.
+   *
+   * @generated from field: string text = 2;
+   */
+  text: string;
+
+  /**
+   * The old one.
+   *
+   * @generated from field: muster.v1.Key old_key = 3;
+   */
+  oldKey?: Key | undefined;
+};
+
+/**
+ * Describes the message muster.v1.RotateKeyResponse.
+ * Use `create(RotateKeyResponseSchema)` to create a new message.
+ */
+export declare const RotateKeyResponseSchema: GenMessage<RotateKeyResponse>;
+
+/**
+ * RegisterKeyRequest describes a key that another system has made. It must have
+ * at least 128 bits of entropy: nothing here can tell.
+ *
+ * @generated from message muster.v1.RegisterKeyRequest
+ */
+export declare type RegisterKeyRequest = Message<"muster.v1.RegisterKeyRequest"> & {
+  /**
+   * For people: 1 to 100 characters, without control characters.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * `sha256`: of the whole text of the key, as better-auth stores it; `hmac`:
+   * HMAC-SHA-256 of it under the secret that the coordinator is configured with.
+   *
+   * @generated from field: string scheme = 2;
+   */
+  scheme: string;
+
+  /**
+   * The hash: base64url without padding, base64, or hex.
+   *
+   * @generated from field: string hash = 3;
+   */
+  hash: string;
+
+  /**
+   * What the text of the key begins with: at most 32 characters of a-z A-Z 0-9
+   * _ -. Text that begins with no registered prefix is never looked up, so an
+   * empty one costs a query for whatever anybody sends.
+   *
+   * @generated from field: string prefix = 4;
+   */
+  prefix: string;
+
+  /**
+   * The last four characters of its text, for people; may be empty.
+   *
+   * @generated from field: string last_four = 5;
+   */
+  lastFour: string;
+
+  /**
+   * What it allows: at least one.
+   *
+   * @generated from field: repeated string scopes = 6;
+   */
+  scopes: string[];
+
+  /**
+   * When it ends by itself: ahead. Absent: never.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 7;
+   */
+  expireTime?: Timestamp | undefined;
+
+  /**
+   * How much it may do. Absent: as much as it likes.
+   *
+   * @generated from field: muster.v1.KeyLimits limits = 8;
+   */
+  limits?: KeyLimits | undefined;
+};
+
+/**
+ * Describes the message muster.v1.RegisterKeyRequest.
+ * Use `create(RegisterKeyRequestSchema)` to create a new message.
+ */
+export declare const RegisterKeyRequestSchema: GenMessage<RegisterKeyRequest>;
+
+/**
+ * RegisterKeyResponse holds the key.
+ *
+ * @generated from message muster.v1.RegisterKeyResponse
+ */
+export declare type RegisterKeyResponse = Message<"muster.v1.RegisterKeyResponse"> & {
+  /**
+   * The key.
+   *
+   * @generated from field: muster.v1.Key key = 1;
+   */
+  key?: Key | undefined;
+};
+
+/**
+ * Describes the message muster.v1.RegisterKeyResponse.
+ * Use `create(RegisterKeyResponseSchema)` to create a new message.
+ */
+export declare const RegisterKeyResponseSchema: GenMessage<RegisterKeyResponse>;
+
+/**
+ * GetKeyRequest names a key.
+ *
+ * @generated from message muster.v1.GetKeyRequest
+ */
+export declare type GetKeyRequest = Message<"muster.v1.GetKeyRequest"> & {
+  /**
+   * Its public id.
+   *
+   * @generated from field: string key_id = 1;
+   */
+  keyId: string;
+};
+
+/**
+ * Describes the message muster.v1.GetKeyRequest.
+ * Use `create(GetKeyRequestSchema)` to create a new message.
+ */
+export declare const GetKeyRequestSchema: GenMessage<GetKeyRequest>;
+
+/**
+ * GetKeyResponse holds the key.
+ *
+ * @generated from message muster.v1.GetKeyResponse
+ */
+export declare type GetKeyResponse = Message<"muster.v1.GetKeyResponse"> & {
+  /**
+   * The key.
+   *
+   * @generated from field: muster.v1.Key key = 1;
+   */
+  key?: Key | undefined;
+};
+
+/**
+ * Describes the message muster.v1.GetKeyResponse.
+ * Use `create(GetKeyResponseSchema)` to create a new message.
+ */
+export declare const GetKeyResponseSchema: GenMessage<GetKeyResponse>;
 
 /**
  * ListKeysRequest asks for a page of keys.
@@ -283,6 +564,13 @@ export declare type RevokeKeyRequest = Message<"muster.v1.RevokeKeyRequest"> & {
    * @generated from field: string reason = 2;
    */
   reason: string;
+
+  /**
+   * What becomes of the leases of its worker.
+   *
+   * @generated from field: muster.v1.RevokedLeases leases = 3;
+   */
+  leases: RevokedLeases;
 };
 
 /**
@@ -312,7 +600,43 @@ export declare type RevokeKeyResponse = Message<"muster.v1.RevokeKeyResponse"> &
 export declare const RevokeKeyResponseSchema: GenMessage<RevokeKeyResponse>;
 
 /**
- * KeyService makes and revokes API keys, and tells a caller who it is.
+ * RevokedLeases is what becomes of the leases of a worker whose last valid key
+ * is revoked.
+ *
+ * @generated from enum muster.v1.RevokedLeases
+ */
+export enum RevokedLeases {
+  /**
+   * As END.
+   *
+   * @generated from enum value: REVOKED_LEASES_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * They end at once and run elsewhere, as those of a disabled worker; those of
+   * jobs that run alone after the reclaim time.
+   *
+   * @generated from enum value: REVOKED_LEASES_END = 1;
+   */
+  END = 1,
+
+  /**
+   * They stand until the reclaim time has passed: a worker that comes back with
+   * a new key before goes on with them.
+   *
+   * @generated from enum value: REVOKED_LEASES_KEEP = 2;
+   */
+  KEEP = 2,
+}
+
+/**
+ * Describes the enum muster.v1.RevokedLeases.
+ */
+export declare const RevokedLeasesSchema: GenEnum<RevokedLeases>;
+
+/**
+ * KeyService makes, rotates and revokes keys, and tells a caller who it is.
  *
  * @generated from service muster.v1.KeyService
  */
@@ -338,6 +662,38 @@ export declare const KeyService: GenService<{
     output: typeof CreateKeyResponseSchema;
   },
   /**
+   * Makes the successor of a key: the same name, scopes, limits and worker. The
+   * old one ends after an overlap. The text of the new one is in this answer
+   * alone.
+   *
+   * @generated from rpc muster.v1.KeyService.RotateKey
+   */
+  rotateKey: {
+    methodKind: "unary";
+    input: typeof RotateKeyRequestSchema;
+    output: typeof RotateKeyResponseSchema;
+  },
+  /**
+   * Registers a key that another system has made, by its hash.
+   *
+   * @generated from rpc muster.v1.KeyService.RegisterKey
+   */
+  registerKey: {
+    methodKind: "unary";
+    input: typeof RegisterKeyRequestSchema;
+    output: typeof RegisterKeyResponseSchema;
+  },
+  /**
+   * Reads a key; never its text.
+   *
+   * @generated from rpc muster.v1.KeyService.GetKey
+   */
+  getKey: {
+    methodKind: "unary";
+    input: typeof GetKeyRequestSchema;
+    output: typeof GetKeyResponseSchema;
+  },
+  /**
    * Lists keys, newest first; never their text.
    *
    * @generated from rpc muster.v1.KeyService.ListKeys
@@ -348,7 +704,7 @@ export declare const KeyService: GenService<{
     output: typeof ListKeysResponseSchema;
   },
   /**
-   * Revokes a key for ever.
+   * Revokes a key for ever. Its streams end within 2 s, wherever they are.
    *
    * @generated from rpc muster.v1.KeyService.RevokeKey
    */

@@ -2,15 +2,15 @@
 // @generated from file muster/v1/key_service.proto (package muster.v1, syntax proto3)
 /* eslint-disable */
 
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_muster_v1_access } from "./access_pb.js";
 
 /**
  * Describes the file muster/v1/key_service.proto.
  */
 export const file_muster_v1_key_service = /*@__PURE__*/
-  fileDesc("ChttdXN0ZXIvdjEva2V5X3NlcnZpY2UucHJvdG8SCW11c3Rlci52MSLpAQoDS2V5Eg4KBmtleV9pZBgBIAEoCRIMCgR0eXBlGAIgASgJEgwKBG5hbWUYAyABKAkSDgoGc2NvcGVzGAQgAygJEhMKC3dvcmtlcl9uYW1lGAUgASgJEi8KC2NyZWF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLcmV2b2tlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIg8KDVdob0FtSVJlcXVlc3QicQoOV2hvQW1JUmVzcG9uc2USDgoGb3JnX2lkGAEgASgJEgsKA29yZxgCIAEoCRINCgVhY3RvchgDIAEoCRIbCgNrZXkYBCABKAsyDi5tdXN0ZXIudjEuS2V5EhYKDnNlcnZlcl92ZXJzaW9uGAUgASgJImEKEENyZWF0ZUtleVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIOCgZzY29wZXMYAiADKAkSLwoLZXhwaXJlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIj4KEUNyZWF0ZUtleVJlc3BvbnNlEhsKA2tleRgBIAEoCzIOLm11c3Rlci52MS5LZXkSDAoEdGV4dBgCIAEoCSJFCg9MaXN0S2V5c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSCwoDYWxsGAMgASgIIkkKEExpc3RLZXlzUmVzcG9uc2USHAoEa2V5cxgBIAMoCzIOLm11c3Rlci52MS5LZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjIKEFJldm9rZUtleVJlcXVlc3QSDgoGa2V5X2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCSIwChFSZXZva2VLZXlSZXNwb25zZRIbCgNrZXkYASABKAsyDi5tdXN0ZXIudjEuS2V5MswCCgpLZXlTZXJ2aWNlEkgKBldob0FtSRIYLm11c3Rlci52MS5XaG9BbUlSZXF1ZXN0GhkubXVzdGVyLnYxLldob0FtSVJlc3BvbnNlIgmQAgGa4RgCGAESTwoJQ3JlYXRlS2V5EhsubXVzdGVyLnYxLkNyZWF0ZUtleVJlcXVlc3QaHC5tdXN0ZXIudjEuQ3JlYXRlS2V5UmVzcG9uc2UiB5rhGAMKAQUSTwoITGlzdEtleXMSGi5tdXN0ZXIudjEuTGlzdEtleXNSZXF1ZXN0GhsubXVzdGVyLnYxLkxpc3RLZXlzUmVzcG9uc2UiCpACAZrhGAMKAQUSUgoJUmV2b2tlS2V5EhsubXVzdGVyLnYxLlJldm9rZUtleVJlcXVlc3QaHC5tdXN0ZXIudjEuUmV2b2tlS2V5UmVzcG9uc2UiCpACAprhGAMKAQViBnByb3RvMw", [file_google_protobuf_timestamp, file_muster_v1_access]);
+  fileDesc("ChttdXN0ZXIvdjEva2V5X3NlcnZpY2UucHJvdG8SCW11c3Rlci52MSKKAwoDS2V5Eg4KBmtleV9pZBgBIAEoCRIMCgR0eXBlGAIgASgJEgwKBG5hbWUYAyABKAkSDgoGc2NvcGVzGAQgAygJEhMKC3dvcmtlcl9uYW1lGAUgASgJEi8KC2NyZWF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLcmV2b2tlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCHVzZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZwcmVmaXgYCiABKAkSEQoJbGFzdF9mb3VyGAsgASgJEg4KBnNjaGVtZRgMIAEoCRIkCgZsaW1pdHMYDSABKAsyFC5tdXN0ZXIudjEuS2V5TGltaXRzEhgKEHN1Y2Nlc3Nvcl9rZXlfaWQYDiABKAkiOwoJS2V5TGltaXRzEhgKEGNhbGxzX3Blcl9taW51dGUYASABKAUSFAoMam9ic19wZXJfZGF5GAIgASgFIg8KDVdob0FtSVJlcXVlc3QicQoOV2hvQW1JUmVzcG9uc2USDgoGb3JnX2lkGAEgASgJEgsKA29yZxgCIAEoCRINCgVhY3RvchgDIAEoCRIbCgNrZXkYBCABKAsyDi5tdXN0ZXIudjEuS2V5EhYKDnNlcnZlcl92ZXJzaW9uGAUgASgJIocBChBDcmVhdGVLZXlSZXF1ZXN0EgwKBG5hbWUYASABKAkSDgoGc2NvcGVzGAIgAygJEi8KC2V4cGlyZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgZsaW1pdHMYBCABKAsyFC5tdXN0ZXIudjEuS2V5TGltaXRzIj4KEUNyZWF0ZUtleVJlc3BvbnNlEhsKA2tleRgBIAEoCzIOLm11c3Rlci52MS5LZXkSDAoEdGV4dBgCIAEoCSJeChBSb3RhdGVLZXlSZXF1ZXN0Eg4KBmtleV9pZBgBIAEoCRIqCgdvdmVybGFwGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBnJlYXNvbhgDIAEoCSJfChFSb3RhdGVLZXlSZXNwb25zZRIbCgNrZXkYASABKAsyDi5tdXN0ZXIudjEuS2V5EgwKBHRleHQYAiABKAkSHwoHb2xkX2tleRgDIAEoCzIOLm11c3Rlci52MS5LZXkiygEKElJlZ2lzdGVyS2V5UmVxdWVzdBIMCgRuYW1lGAEgASgJEg4KBnNjaGVtZRgCIAEoCRIMCgRoYXNoGAMgASgJEg4KBnByZWZpeBgEIAEoCRIRCglsYXN0X2ZvdXIYBSABKAkSDgoGc2NvcGVzGAYgAygJEi8KC2V4cGlyZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgZsaW1pdHMYCCABKAsyFC5tdXN0ZXIudjEuS2V5TGltaXRzIjIKE1JlZ2lzdGVyS2V5UmVzcG9uc2USGwoDa2V5GAEgASgLMg4ubXVzdGVyLnYxLktleSIfCg1HZXRLZXlSZXF1ZXN0Eg4KBmtleV9pZBgBIAEoCSItCg5HZXRLZXlSZXNwb25zZRIbCgNrZXkYASABKAsyDi5tdXN0ZXIudjEuS2V5IkUKD0xpc3RLZXlzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRILCgNhbGwYAyABKAgiSQoQTGlzdEtleXNSZXNwb25zZRIcCgRrZXlzGAEgAygLMg4ubXVzdGVyLnYxLktleRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiXAoQUmV2b2tlS2V5UmVxdWVzdBIOCgZrZXlfaWQYASABKAkSDgoGcmVhc29uGAIgASgJEigKBmxlYXNlcxgDIAEoDjIYLm11c3Rlci52MS5SZXZva2VkTGVhc2VzIjAKEVJldm9rZUtleVJlc3BvbnNlEhsKA2tleRgBIAEoCzIOLm11c3Rlci52MS5LZXkqYAoNUmV2b2tlZExlYXNlcxIeChpSRVZPS0VEX0xFQVNFU19VTlNQRUNJRklFRBAAEhYKElJFVk9LRURfTEVBU0VTX0VORBABEhcKE1JFVk9LRURfTEVBU0VTX0tFRVAQAjK/BAoKS2V5U2VydmljZRJICgZXaG9BbUkSGC5tdXN0ZXIudjEuV2hvQW1JUmVxdWVzdBoZLm11c3Rlci52MS5XaG9BbUlSZXNwb25zZSIJkAIBmuEYAhgBEk8KCUNyZWF0ZUtleRIbLm11c3Rlci52MS5DcmVhdGVLZXlSZXF1ZXN0GhwubXVzdGVyLnYxLkNyZWF0ZUtleVJlc3BvbnNlIgea4RgDCgEFEk8KCVJvdGF0ZUtleRIbLm11c3Rlci52MS5Sb3RhdGVLZXlSZXF1ZXN0GhwubXVzdGVyLnYxLlJvdGF0ZUtleVJlc3BvbnNlIgea4RgDCgEFElUKC1JlZ2lzdGVyS2V5Eh0ubXVzdGVyLnYxLlJlZ2lzdGVyS2V5UmVxdWVzdBoeLm11c3Rlci52MS5SZWdpc3RlcktleVJlc3BvbnNlIgea4RgDCgEFEkkKBkdldEtleRIYLm11c3Rlci52MS5HZXRLZXlSZXF1ZXN0GhkubXVzdGVyLnYxLkdldEtleVJlc3BvbnNlIgqQAgGa4RgDCgEFEk8KCExpc3RLZXlzEhoubXVzdGVyLnYxLkxpc3RLZXlzUmVxdWVzdBobLm11c3Rlci52MS5MaXN0S2V5c1Jlc3BvbnNlIgqQAgGa4RgDCgEFElIKCVJldm9rZUtleRIbLm11c3Rlci52MS5SZXZva2VLZXlSZXF1ZXN0GhwubXVzdGVyLnYxLlJldm9rZUtleVJlc3BvbnNlIgqQAgKa4RgDCgEFYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_muster_v1_access]);
 
 /**
  * Describes the message muster.v1.Key.
@@ -20,63 +20,127 @@ export const KeySchema = /*@__PURE__*/
   messageDesc(file_muster_v1_key_service, 0);
 
 /**
+ * Describes the message muster.v1.KeyLimits.
+ * Use `create(KeyLimitsSchema)` to create a new message.
+ */
+export const KeyLimitsSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_key_service, 1);
+
+/**
  * Describes the message muster.v1.WhoAmIRequest.
  * Use `create(WhoAmIRequestSchema)` to create a new message.
  */
 export const WhoAmIRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_key_service, 1);
+  messageDesc(file_muster_v1_key_service, 2);
 
 /**
  * Describes the message muster.v1.WhoAmIResponse.
  * Use `create(WhoAmIResponseSchema)` to create a new message.
  */
 export const WhoAmIResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_key_service, 2);
+  messageDesc(file_muster_v1_key_service, 3);
 
 /**
  * Describes the message muster.v1.CreateKeyRequest.
  * Use `create(CreateKeyRequestSchema)` to create a new message.
  */
 export const CreateKeyRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_key_service, 3);
+  messageDesc(file_muster_v1_key_service, 4);
 
 /**
  * Describes the message muster.v1.CreateKeyResponse.
  * Use `create(CreateKeyResponseSchema)` to create a new message.
  */
 export const CreateKeyResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_key_service, 4);
+  messageDesc(file_muster_v1_key_service, 5);
+
+/**
+ * Describes the message muster.v1.RotateKeyRequest.
+ * Use `create(RotateKeyRequestSchema)` to create a new message.
+ */
+export const RotateKeyRequestSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_key_service, 6);
+
+/**
+ * Describes the message muster.v1.RotateKeyResponse.
+ * Use `create(RotateKeyResponseSchema)` to create a new message.
+ */
+export const RotateKeyResponseSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_key_service, 7);
+
+/**
+ * Describes the message muster.v1.RegisterKeyRequest.
+ * Use `create(RegisterKeyRequestSchema)` to create a new message.
+ */
+export const RegisterKeyRequestSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_key_service, 8);
+
+/**
+ * Describes the message muster.v1.RegisterKeyResponse.
+ * Use `create(RegisterKeyResponseSchema)` to create a new message.
+ */
+export const RegisterKeyResponseSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_key_service, 9);
+
+/**
+ * Describes the message muster.v1.GetKeyRequest.
+ * Use `create(GetKeyRequestSchema)` to create a new message.
+ */
+export const GetKeyRequestSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_key_service, 10);
+
+/**
+ * Describes the message muster.v1.GetKeyResponse.
+ * Use `create(GetKeyResponseSchema)` to create a new message.
+ */
+export const GetKeyResponseSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_key_service, 11);
 
 /**
  * Describes the message muster.v1.ListKeysRequest.
  * Use `create(ListKeysRequestSchema)` to create a new message.
  */
 export const ListKeysRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_key_service, 5);
+  messageDesc(file_muster_v1_key_service, 12);
 
 /**
  * Describes the message muster.v1.ListKeysResponse.
  * Use `create(ListKeysResponseSchema)` to create a new message.
  */
 export const ListKeysResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_key_service, 6);
+  messageDesc(file_muster_v1_key_service, 13);
 
 /**
  * Describes the message muster.v1.RevokeKeyRequest.
  * Use `create(RevokeKeyRequestSchema)` to create a new message.
  */
 export const RevokeKeyRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_key_service, 7);
+  messageDesc(file_muster_v1_key_service, 14);
 
 /**
  * Describes the message muster.v1.RevokeKeyResponse.
  * Use `create(RevokeKeyResponseSchema)` to create a new message.
  */
 export const RevokeKeyResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_key_service, 8);
+  messageDesc(file_muster_v1_key_service, 15);
 
 /**
- * KeyService makes and revokes API keys, and tells a caller who it is.
+ * Describes the enum muster.v1.RevokedLeases.
+ */
+export const RevokedLeasesSchema = /*@__PURE__*/
+  enumDesc(file_muster_v1_key_service, 0);
+
+/**
+ * RevokedLeases is what becomes of the leases of a worker whose last valid key
+ * is revoked.
+ *
+ * @generated from enum muster.v1.RevokedLeases
+ */
+export const RevokedLeases = /*@__PURE__*/
+  tsEnum(RevokedLeasesSchema);
+
+/**
+ * KeyService makes, rotates and revokes keys, and tells a caller who it is.
  *
  * @generated from service muster.v1.KeyService
  */

@@ -116,6 +116,46 @@ export declare type ListParentResultsResponse = Message<"muster.v1.ListParentRes
 export declare const ListParentResultsResponseSchema: GenMessage<ListParentResultsResponse>;
 
 /**
+ * CreateJobTokenRequest names a lease of the worker.
+ *
+ * @generated from message muster.v1.CreateJobTokenRequest
+ */
+export declare type CreateJobTokenRequest = Message<"muster.v1.CreateJobTokenRequest"> & {
+  /**
+   * The lease.
+   *
+   * @generated from field: muster.v1.LeaseRef lease = 1;
+   */
+  lease?: LeaseRef | undefined;
+};
+
+/**
+ * Describes the message muster.v1.CreateJobTokenRequest.
+ * Use `create(CreateJobTokenRequestSchema)` to create a new message.
+ */
+export declare const CreateJobTokenRequestSchema: GenMessage<CreateJobTokenRequest>;
+
+/**
+ * CreateJobTokenResponse holds the token.
+ *
+ * @generated from message muster.v1.CreateJobTokenResponse
+ */
+export declare type CreateJobTokenResponse = Message<"muster.v1.CreateJobTokenResponse"> & {
+  /**
+   * `mk_job_…`, sent like a key.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+};
+
+/**
+ * Describes the message muster.v1.CreateJobTokenResponse.
+ * Use `create(CreateJobTokenResponseSchema)` to create a new message.
+ */
+export declare const CreateJobTokenResponseSchema: GenMessage<CreateJobTokenResponse>;
+
+/**
  * AttachRequest opens a polling link.
  *
  * @generated from message muster.v1.AttachRequest
@@ -500,6 +540,18 @@ export declare const WorkerService: GenService<{
     methodKind: "unary";
     input: typeof ListParentResultsRequestSchema;
     output: typeof ListParentResultsResponseSchema;
+  },
+  /**
+   * Makes the token of an attempt: with it, what runs the job may call for that
+   * job alone, as long as the lease is current. Nothing is stored; the same
+   * lease has the same token.
+   *
+   * @generated from rpc muster.v1.WorkerService.CreateJobToken
+   */
+  createJobToken: {
+    methodKind: "unary";
+    input: typeof CreateJobTokenRequestSchema;
+    output: typeof CreateJobTokenResponseSchema;
   },
 }>;
 

@@ -1,0 +1,18 @@
+import type { KeyContext } from "../domain/keys.ts";
+import type { Loop } from "./loop.ts";
+
+/**
+ * Ends the streams whose keys have ended, whichever coordinator was told, and writes what was noted of keys: when they
+ * were last used, and why they were refused. A stream uses its key as long as it is open.
+ */
+export function keepKeys(c: Pick<KeyContext, "db" | "streams" | "keyNotes">): Loop {
+  return {
+    name: "keys",
+    intervalMs: 1_000,
+    pass: async () => {
+      await c.streams.poll(c.db.sweep);
+      for (const { orgId, keyId } of c.streams.callers()) if (keyId !== "") c.keyNotes.used(orgId, keyId);
+      await c.keyNotes.write();
+    },
+  };
+}
