@@ -6,7 +6,7 @@ import { ArtifactService } from "@muster/client/v1/artifact_service";
 import { JobService, type LeaseRef } from "@muster/client/v1/job_service";
 import type { ParentResult } from "@muster/client/v1/link";
 import { WorkerService } from "@muster/client/v1/worker_service";
-import type { ChildJob, StoredArtifact, SubmittedJob } from "./context.ts";
+import type { ChildJob, JobToken, StoredArtifact, SubmittedJob } from "./context.ts";
 import { encodeJson } from "./json.ts";
 
 const callTimeoutMs = 30_000;
@@ -85,6 +85,15 @@ export class Api {
     }
     await client.commitArtifact({ ...file, artifactId }, { signal });
     return { artifactId, name, sizeBytes: body.size, sha256: file.sha256 };
+  }
+
+  /** Fetches the token of the attempt, and says where it is for. */
+  async jobToken(caller: Caller): Promise<JobToken> {
+    const { token } = await this.#client(WorkerService, caller).createJobToken(
+      { lease: caller.lease },
+      { signal: caller.signal },
+    );
+    return { address: this.#options.address(), key: token };
   }
 
   /** Reads what the jobs left that the leased one depends on, page by page. */

@@ -12,6 +12,7 @@ import type {
   JobInfo,
   JobLog,
   JobProject,
+  JobToken,
   ParentResult,
   ParkOptions,
   StoredArtifact,
@@ -63,6 +64,7 @@ export class Attempt implements JobContext {
   #messages: MessageQueue | undefined;
   #children = 0;
   #parents: Promise<readonly ParentResult[]> | undefined;
+  #token: Promise<JobToken> | undefined;
   #isEnded = false;
 
   constructor(lease: LeaseRef, offer: OfferedLease, options: AttemptOptions) {
@@ -167,6 +169,14 @@ export class Attempt implements JobContext {
   ): Promise<StoredArtifact> {
     const contentType = options.contentType ?? "application/octet-stream";
     return this.#options.api.artifact(this.#caller(), name, content, contentType);
+  }
+
+  token(): Promise<JobToken> {
+    this.#token ??= this.#options.api.jobToken(this.#caller()).catch((error: unknown) => {
+      this.#token = undefined;
+      throw error;
+    });
+    return this.#token;
   }
 
   parents<R = unknown>(): Promise<readonly ParentResult<R>[]> {

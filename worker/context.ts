@@ -87,6 +87,14 @@ export interface JobProject {
   readonly remoteUrl: string | null;
 }
 
+/** What an attempt calls the API with. */
+export interface JobToken {
+  /** URL of the API. */
+  readonly address: string;
+  /** `mk_job_…`. */
+  readonly key: string;
+}
+
 /** How a job is parked. */
 export interface ParkOptions {
   /** For people; at most 200 characters are kept. */
@@ -140,6 +148,12 @@ export interface JobContext<P = unknown> {
   readonly session: Session | null;
   /** Writes to the log of the attempt. */
   readonly log: JobLog;
+  /**
+   * What this attempt, or an agent that it runs, may call the API with: for its own job alone (read it, keep artifacts,
+   * submit child jobs), and as long as the lease is current. `key` is sent like an API key; `MUSTER_ADDRESS` and
+   * `MUSTER_API_KEY` take both. Fetched at the first call. Rejects with a ConnectError.
+   */
+  token(): Promise<JobToken>;
   /** Messages from operators and services, from the first one; ends when the handler should stop. */
   readonly messages: AsyncIterable<IncomingMessage>;
   /** Calls `warn` at the soft timeout; at once when it has passed. */

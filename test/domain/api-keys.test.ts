@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createApiKey, listKeys, revokeKey, whoAmI } from "../../server/domain/api-keys.ts";
+import type { Coordinator } from "../../server/domain/context.ts";
 import {
   authenticate,
   createKeyContext,
@@ -20,7 +21,7 @@ beforeAll(async () => {
 afterAll(() => db.close());
 
 /** A context whose cache never ages: what is forgotten was forgotten on purpose. */
-function keyContext(): KeyContext {
+function keyContext(): KeyContext & Coordinator {
   return createKeyContext(testCoordinator(db), { pepper, nowMs: () => 0 });
 }
 

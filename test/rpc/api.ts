@@ -193,5 +193,6 @@ function noWorkers(): Parameters<typeof apiRoutes>[0]["worker"] {
     renew: none,
     changeLinks: none,
     listParentResults: none,
+    createJobToken: none,
   };
 }

@@ -12,11 +12,13 @@ export interface ShellPayload {
   readonly stdin: string;
   /** How much of the end of each output goes into the result: 0 to 65,536 bytes. Default 4,096. */
   readonly outputTailBytes: number;
+  /** Whether it gets `MUSTER_ADDRESS` and `MUSTER_API_KEY`, to call for its own job alone. Default false. */
+  readonly api: boolean;
   /** Exit codes that are a success. Default 0. */
   readonly okExitCodes: readonly number[];
 }
 
-const known = ["argv", "cwd", "env", "stdin", "outputTailBytes", "okExitCodes"];
+const known = ["argv", "cwd", "env", "stdin", "outputTailBytes", "okExitCodes", "api"];
 const maxTailBytes = 65_536;
 
 /** Reads a payload. Throws a JobFailure PAYLOAD_INVALID, not retryable, that names every problem. */
@@ -24,7 +26,7 @@ export function readShellPayload(payload: unknown): ShellPayload {
   if (!isObject(payload)) {
     throw invalid(['must be an object like {"argv": ["echo", "hello"]}']);
   }
-  const { argv, cwd, env = {}, stdin = "", outputTailBytes = 4096, okExitCodes = [0] } = payload;
+  const { argv, cwd, env = {}, stdin = "", outputTailBytes = 4096, okExitCodes = [0], api = false } = payload;
   const problems = Object.keys(payload).flatMap((name) => (known.includes(name) ? [] : [unknownField(name)]));
   const isArgv = isArrayOf(argv, isText) && argv.length > 0 && argv[0] !== "";
   if (!isArgv && (typeof argv === "string" || !("command" in payload))) {
@@ -39,10 +41,12 @@ export function readShellPayload(payload: unknown): ShellPayload {
   if (!isTail) problems.push(`outputTailBytes must be a whole number from 0 to ${maxTailBytes}`);
   const isCodes = isArrayOf(okExitCodes, isCount);
   if (!isCodes) problems.push("okExitCodes must be a list of whole numbers");
-  const isRight = isArgv && isCwd && isEnv && isText(stdin) && isTail && isCodes;
+  const isApi = typeof api === "boolean";
+  if (!isApi) problems.push("api must be true or false");
+  const isRight = isApi && isArgv && isCwd && isEnv && isText(stdin) && isTail && isCodes;
   if (!isRight || problems.length > 0) throw invalid(problems);
   const texts = Object.entries(env).flatMap(([name, value]) => (isText(value) ? [[name, value]] : []));
-  return { argv, cwd, env: Object.fromEntries(texts), stdin, outputTailBytes, okExitCodes };
+  return { argv, cwd, env: Object.fromEntries(texts), stdin, outputTailBytes, okExitCodes, api };
 }
 
 function unknownField(name: string): string {

@@ -1,7 +1,7 @@
 import { finished } from "node:stream/promises";
 import type { BootRecord } from "../boot-record.ts";
 import { withinMs } from "../clock.ts";
-import { defineHandler, type Handler, type JobContext } from "../context.ts";
+import { defineHandler, type Handler, type JobContext, type JobToken } from "../context.ts";
 import { JobFailure } from "../failure.ts";
 import { type ProcessExit, type ProcessGroup, startProcessGroup } from "../process-group.ts";
 import { ProcessStartError } from "../process-start.ts";
@@ -67,11 +67,12 @@ async function runGroup(
   payload: ShellPayload,
   run: { readonly options: ShellRunOptions; readonly marker: string; readonly recordId: string },
 ): Promise<ShellResult> {
+  const token = payload.api ? await ctx.token() : null;
   const startedMs = performance.now();
   const cwd = payload.cwd ?? ctx.project?.root ?? undefined;
   const group = startProcessGroup({
     argv: payload.argv,
-    env: environment(ctx, payload, run.options),
+    env: { ...environment(ctx, payload, run.options), ...tokenVariables(token) },
     marker: run.marker,
     ...(cwd === undefined || cwd === "" ? {} : { cwd }),
   });
@@ -119,6 +120,11 @@ function environment(
     ...(softTimeoutMs === undefined ? {} : { MUSTER_SOFT_TIMEOUT_MS: String(softTimeoutMs) }),
     ...(hardTimeoutMs === undefined ? {} : { MUSTER_HARD_TIMEOUT_MS: String(hardTimeoutMs) }),
   };
+}
+
+// What the job must not forge either.
+function tokenVariables(token: JobToken | null): Record<string, string> {
+  return token === null ? {} : { MUSTER_ADDRESS: token.address, MUSTER_API_KEY: token.key };
 }
 
 // No signal: one that the program does not expect would end it.
