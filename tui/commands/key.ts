@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import {
   CreateKeyResponseSchema,
+  GetKeyResponseSchema,
   type Key,
   KeyService,
   ListKeysResponseSchema,
@@ -13,19 +14,26 @@ import { CliError, usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { confirmDanger, quote } from "../input/confirm.ts";
 import { keepNewKey } from "../input/key-file.ts";
-import { durationOption, listOption } from "../input/options.ts";
+import { durationOption, listOption, wholeOption } from "../input/options.ts";
 import { timeFromMs } from "../input/values.ts";
 import type { Output } from "../output/output.ts";
 import { sanitize } from "../output/sanitize.ts";
 import { type Cell, layTable } from "../output/table.ts";
 import { showAge, showDuration } from "../output/time.ts";
+import { registerForeign } from "./key-register.ts";
+import { registerRotate } from "./key-rotate.ts";
+import { findKey } from "./named-key.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
+
+const limitOption = wholeOption(1, 1_000_000_000);
 
 interface CreateOptions {
   readonly scope?: readonly string[];
   /** In milliseconds. */
   readonly expires?: number;
   readonly keyFile?: string;
+  readonly callsPerMinute?: number;
+  readonly jobsPerDay?: number;
 }
 
 /** Registers `muster key`. */
@@ -36,6 +44,9 @@ export function registerKey(cli: Cli): void {
     .description("Make and revoke API keys; see those of workers.");
   registerCreate(key, cli);
   registerList(key, cli);
+  registerGet(key, cli);
+  registerRotate(key, cli);
+  registerForeign(key, cli);
   registerRevoke(key, cli);
 }
 
@@ -54,6 +65,8 @@ function registerCreate(key: MusterCommand, cli: Cli): void {
     )
     .option("--expires <duration>", "ends by itself after so long (never)", durationOption)
     .option("--key-file <path>", "write it to this new file, for your user alone, instead of stdout")
+    .option("--calls-per-minute <count>", "at most so many calls a minute (no limit)", limitOption)
+    .option("--jobs-per-day <count>", "at most so many jobs a day, UTC (no limit)", limitOption)
     .notes("admin allows all that the others do. Worker keys come with `muster worker create`.")
     .action(cli.action((call, name: string, options: CreateOptions) => createKey(call, name, options)));
 }
@@ -79,6 +92,26 @@ function registerList(key: MusterCommand, cli: Cli): void {
           names: () => page.rows.map(({ keyId }) => keyId),
         });
         notePage(call.output, page, "keys");
+        return exitCodes.done;
+      }),
+    );
+}
+
+function registerGet(key: MusterCommand, cli: Cli): void {
+  key
+    .command("get <key>")
+    .description("Show a key; never its text. Named by its id, the beginning of its id, its name, or its text.")
+    .examples("muster key get ci", "muster key get 4fQz81aB9xYw -o json")
+    .action(
+      cli.action(async (call, idOrName: string) => {
+        const { keyId } = await findKey(call, idOrName);
+        const response = await call.client(KeyService).getKey({ keyId }, call.once());
+        call.output.print({
+          schema: GetKeyResponseSchema,
+          message: response,
+          text: () => (response.key ? keyTable([response.key], call.output, call.surroundings.now()) : []),
+          names: () => [keyId],
+        });
         return exitCodes.done;
       }),
     );
@@ -128,7 +161,8 @@ async function createKey(call: Call, name: string, options: CreateOptions): Prom
   }
   const expireTime =
     expires === undefined ? {} : { expireTime: timeFromMs(call.surroundings.now() + expires) };
-  const request = { name, scopes: [...scopes], ...expireTime };
+  const { callsPerMinute = 0, jobsPerDay = 0 } = options;
+  const request = { name, scopes: [...scopes], limits: { callsPerMinute, jobsPerDay }, ...expireTime };
   const make = () => call.client(KeyService).createKey(request, call.once());
   const response =
     keyFile === undefined
@@ -156,35 +190,6 @@ async function createKey(call: Call, name: string, options: CreateOptions): Prom
   return exitCodes.done;
 }
 
-// The whole text of a key that leaked is what people have: only its id is sent.
-async function findKey(call: Call, idOrName: string): Promise<Pick<Key, "keyId" | "name">> {
-  const wanted = /^mk_[a-z]+_([0-9A-Za-z]{12})_/.exec(idOrName)?.[1] ?? idOrName;
-  const { rows } = await collectPages({ all: true }, async (pageSize, pageToken) => {
-    const response = await call.client(KeyService).listKeys({ pageSize, pageToken, all: true }, call.once());
-    return { rows: response.keys, nextPageToken: response.nextPageToken };
-  });
-  const exact = rows.find(({ keyId }) => keyId === wanted);
-  if (exact !== undefined) return exact;
-  const live = rows.filter(({ revokeTime }) => revokeTime === undefined);
-  const named = live.filter(({ name }) => name === wanted);
-  const found =
-    named.length > 0 ? named : live.filter(({ keyId }) => wanted !== "" && keyId.startsWith(wanted));
-  const [only, ...others] = found;
-  if (only === undefined) {
-    throw new CliError(`there is no key ${quote(wanted)}`, {
-      reason: "KEY_NOT_FOUND",
-      exitCode: exitCodes.notFound,
-      suggestion: "List those that there are with `muster key list`.",
-    });
-  }
-  if (others.length === 0) return only;
-  throw usageError(
-    `${quote(wanted)} may be any of ${found.length} keys`,
-    "Give the whole id.",
-    found.slice(0, 10).map(({ keyId, name }) => ({ field: keyId, message: name })),
-  );
-}
-
 function keyTable(keys: readonly Key[], output: Output, nowMs: number): string[] {
   const columns = [
     { title: "KEY" },
@@ -192,7 +197,9 @@ function keyTable(keys: readonly Key[], output: Output, nowMs: number): string[]
     { title: "SCOPES" },
     { title: "TYPE", drop: 2 },
     { title: "WORKER", drop: 1 },
+    { title: "LAST", drop: 4 },
     { title: "MADE", align: "right", drop: 3 },
+    { title: "USED", align: "right", drop: 2 },
     { title: "STATE" },
   ] as const;
   const rows = keys.map((key): Cell[] => [
@@ -201,7 +208,9 @@ function keyTable(keys: readonly Key[], output: Output, nowMs: number): string[]
     key.scopes.join(","),
     key.type,
     key.workerName || "-",
+    key.lastFour === "" ? "-" : `…${key.lastFour}`,
     showAge(key.createTime, nowMs),
+    key.useTime === undefined ? "never" : showAge(key.useTime, nowMs),
     stateCell(key, nowMs),
   ]);
   return layTable(columns, rows, output.layout);

@@ -37,6 +37,14 @@ const keyColumns: readonly ColumnSpec<Key>[] = [
     rank: 1,
     cell: ({ createTime }, frame) => ({ text: showMoment(createTime, frame) }),
   },
+  {
+    id: "used",
+    title: "USED",
+    width: ({ time }) => (time === "relative" ? 6 : time === "clock" ? 8 : 20),
+    align: "right",
+    rank: 1,
+    cell: ({ useTime }, frame) => ({ text: useTime === undefined ? "never" : showMoment(useTime, frame) }),
+  },
   { id: "state", title: "STATE", width: 12, cell: (key, frame) => stateOf(key, frame) },
   { id: "scopes", title: "SCOPES", width: 0, cell: ({ scopes: allowed }) => ({ text: allowed.join(" ") }) },
 ];
@@ -50,7 +58,12 @@ function keyLines(key: Key, frame: ScreenFrame): string[] {
     ["worker", key.workerName],
     ["scopes", key.scopes.join(" ")],
     ["state", [stateOf(key, frame)]],
+    ["text", key.lastFour === "" ? "" : `${key.prefix}…${key.lastFour}`],
+    ["hashed", key.scheme === "" ? "" : `elsewhere, ${key.scheme}`],
     ["made", whenText(key.createTime, frame)],
+    ["used", key.useTime === undefined ? "never" : whenText(key.useTime, frame)],
+    ["expires", key.expireTime === undefined ? "" : whenText(key.expireTime, frame)],
+    ["rotated to", key.successorKeyId],
     ["revoked", key.revokeTime === undefined ? "" : whenText(key.revokeTime, frame)],
   ];
   return factLines(facts, frame);
@@ -109,6 +122,21 @@ function keyKeys(shell: Shell, current: () => Key | undefined): KeyBinding[] {
       run: () => {
         const key = current();
         if (key !== undefined) askRevoke(shell, key);
+      },
+    },
+    {
+      id: "key.rotate",
+      keys: ["R"],
+      label: "rotate",
+      group: "act",
+      danger: "moderate",
+      equal: { command: "key rotate", method: "KeyService.RotateKey" },
+      when: needsRow(shell, current, "admin", ({ revokeTime }) =>
+        revokeTime === undefined ? undefined : "it is revoked already",
+      ),
+      run: () => {
+        const key = current();
+        if (key !== undefined) askRotate(shell, key);
       },
     },
     relatedKey(shell, current, ({ keyId, workerName }) => [
@@ -211,6 +239,29 @@ function askRevoke(shell: Shell, { keyId, name, workerName, type }: Key): void {
     {
       run: ({ options }, reason) => shell.client(KeyService).revokeKey({ keyId, reason }, options),
       done: () => `revoked ${called}`,
+    },
+  );
+}
+
+function askRotate(shell: Shell, { keyId, name, workerName }: Key): void {
+  const called = name || workerName || keyId;
+  ask(
+    shell,
+    {
+      title: `Rotate the key ${called}?`,
+      lines: ["A new key takes its place: its text is shown once.", "The old one ends in 24 h."],
+      verb: "Rotate it",
+      command: (reason) => commandLine("key rotate", keyId, ["--reason", reason]),
+    },
+    {
+      run: ({ options }, reason) => shell.client(KeyService).rotateKey({ keyId, reason }, options),
+      done: () => `rotated ${called}`,
+      after: (answer) => {
+        shell.restart();
+        shell.open((close) =>
+          secretOverlay(`The key ${called}`, answer.text, (secret) => shell.copy(secret, "the key"), close),
+        );
+      },
     },
   );
 }
