@@ -62,7 +62,7 @@ export class KeyNotes {
       await inOrg(this.#c.db.app, orgId, async (tx) => {
         if (keyIds.length > 0) await noteKeyUses(tx, orgId, keyIds);
         for (const { keyId, cause, address } of refusals.get(orgId) ?? []) {
-          await audit(tx, this.#c, refusedCaller(orgId, keyId), {
+          await audit(tx, this.#c, noCaller(orgId), {
             action: "key.refuse",
             target: keyId,
             reason: cause,
@@ -85,6 +85,7 @@ export class KeyNotes {
   }
 }
 
-function refusedCaller(orgId: string, keyId: string): Caller {
-  return { orgId, actor: `key:${keyId}`, type: "api", keyId, workerId: null, scopes: [], requestId: "" };
+// Who sent a key that is refused is not known to be its owner.
+function noCaller(orgId: string): Caller {
+  return { orgId, actor: "system", type: "api", keyId: "", workerId: null, scopes: [], requestId: "" };
 }

@@ -38,7 +38,7 @@ export async function countKey(
   const sum = sql`case when ${isNew} then 0 else x.${k.used} end + excluded.${k.used}`;
   const rows = await tx.execute(sql`
     insert into ${keyCounts} as x (${k.orgId}, ${k.keyId}, ${k.counted}, ${k.startedAt}, ${k.used})
-    select ${orgId}::uuid, ${keyId}, ${counted}, ${start}, ${by}::bigint where ${by}::bigint <= ${limit}::bigint
+    select ${orgId}::uuid, ${keyId}::text, ${counted}::text, ${start}, ${by}::bigint where ${by}::bigint <= ${limit}::bigint
     on conflict (${k.orgId}, ${k.keyId}, ${k.counted}) do update
       set ${k.used} = ${sum}, ${k.startedAt} = greatest(x.${k.startedAt}, excluded.${k.startedAt})
       where ${sum} <= ${limit}::bigint

@@ -105,7 +105,7 @@ export async function rehashKey(
   await tx
     .update(apiKeys)
     .set({ hash, pepper })
-    .where(and(eq(apiKeys.orgId, orgId), eq(apiKeys.keyId, keyId), sql`${apiKeys.hash} = ${before}`));
+    .where(and(eq(apiKeys.orgId, orgId), eq(apiKeys.keyId, keyId), eq(apiKeys.hash, Buffer.from(before))));
 }
 
 /** Keeps that keys of an org are in use; of those that are known to be within the last minute it changes nothing. */
