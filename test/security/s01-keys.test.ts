@@ -98,17 +98,10 @@ describe("S2 only hashes of secrets are kept, and compared in constant time", ()
     expect(await reasonOf(authenticate(knowing(["old"]), text, "r"))).toBe("KEY_INVALID");
   });
 
-  test("an unknown key takes about as long as a wrong and a right one", async () => {
+  test("an unknown key takes about as long as a right one", async () => {
     let now = 0;
     const c = knowing(["one"], () => (now += 2_000), 1_000_000);
     const { text } = await createApiKey(c, testCaller(await db.orgId()), { name: "x", scopes: ["read"], expiresAt: null });
-    const [prefix, type, id] = text.split("_");
-    const wrong = () => {
-      const other = generateKey("api");
-      // Another secret under the same id, with a right checksum.
-      return { other, id: `${prefix}_${type}_${id}` };
-    };
-    wrong();
     const took = { hit: [] as number[], miss: [] as number[] };
     for (let n = 0; n < 60; n++) {
       for (const sort of ["hit", "miss"] as const) {
