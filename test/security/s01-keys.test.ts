@@ -1,6 +1,7 @@
 import { toJson, toJsonString } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { readError } from "@muster/client/errors";
+import { createMusterClient } from "@muster/client/node";
 import {
   CreateKeyResponseSchema,
   GetKeyResponseSchema,
@@ -12,7 +13,6 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createApiKey, revokeKey } from "../../server/domain/api-keys.ts";
 import { authenticate, createKeyContext, derivePepper } from "../../server/domain/keys.ts";
 import { generateKey } from "../../server/domain/rules/keys.ts";
-import { createMusterClient } from "@muster/client/node";
 import { startTestServer, type TestServer } from "../support/coordinator.ts";
 import { createTestDatabase, type TestDatabase, testCaller, testCoordinator } from "../support/database.ts";
 
@@ -32,7 +32,12 @@ function knowing([secret = "one", ...older]: readonly string[] = [], nowMs = () 
 }
 
 async function reasonOf(call: Promise<unknown>): Promise<string> {
-  const { detail } = readErrorOf(await call.then(() => undefined, (error: unknown) => error));
+  const { detail } = readErrorOf(
+    await call.then(
+      () => undefined,
+      (error: unknown) => error,
+    ),
+  );
   return detail;
 }
 
@@ -44,7 +49,11 @@ function readErrorOf(error: unknown): { readonly detail: string } {
 describe("S1 malformed keys are refused without a query", () => {
   test("100,000 mutated keys cost none", async () => {
     const c = knowing();
-    const { text } = await createApiKey(c, testCaller(await db.orgId()), { name: "x", scopes: ["read"], expiresAt: null });
+    const { text } = await createApiKey(c, testCaller(await db.orgId()), {
+      name: "x",
+      scopes: ["read"],
+      expiresAt: null,
+    });
     const letters = "abcXYZ019_ -é";
     const before = db.database.uses();
     let refused = 0;
@@ -85,7 +94,11 @@ describe("S2 only hashes of secrets are kept, and compared in constant time", ()
 
   test("a key under an older secret still works, and is hashed anew at its next use", async () => {
     const caller = testCaller(await db.orgId());
-    const { text, key } = await createApiKey(knowing(["old"]), caller, { name: "x", scopes: ["read"], expiresAt: null });
+    const { text, key } = await createApiKey(knowing(["old"]), caller, {
+      name: "x",
+      scopes: ["read"],
+      expiresAt: null,
+    });
     const version = async () =>
       (await db.admin`select pepper, hash from muster.api_keys where key_id = ${key.keyId}`)[0];
     const before = await version();
@@ -101,7 +114,11 @@ describe("S2 only hashes of secrets are kept, and compared in constant time", ()
   test("an unknown key takes about as long as a right one", async () => {
     let now = 0;
     const c = knowing(["one"], () => (now += 2_000), 1_000_000);
-    const { text } = await createApiKey(c, testCaller(await db.orgId()), { name: "x", scopes: ["read"], expiresAt: null });
+    const { text } = await createApiKey(c, testCaller(await db.orgId()), {
+      name: "x",
+      scopes: ["read"],
+      expiresAt: null,
+    });
     const took = { hit: [] as number[], miss: [] as number[] };
     for (let n = 0; n < 60; n++) {
       for (const sort of ["hit", "miss"] as const) {
@@ -158,14 +175,19 @@ describe("over the API", () => {
       for (const text of [generateKey("api").text, revoked.text, expired.text, revoked.text, expired.text]) {
         const answer = await fetch(`${muster.server.apiAddress}/muster.v1.KeyService/WhoAmI`, {
           method: "POST",
-          headers: { "content-type": "application/json", authorization: `Bearer ${text}`, "x-request-id": "same" },
+          headers: {
+            "content-type": "application/json",
+            authorization: `Bearer ${text}`,
+            "x-request-id": "same",
+          },
           body: "{}",
         });
         bodies.add(`${answer.status} ${await answer.text()}`);
       }
       expect([...bodies]).toEqual([expect.stringMatching(/^401 .*KEY_INVALID/)]);
       const causes = async () =>
-        muster.database.admin`select target, reason from muster.audit_log where action = 'key.refuse' order by reason`;
+        muster.database
+          .admin`select target, reason from muster.audit_log where action = 'key.refuse' order by reason`;
       await expect.poll(async () => (await causes()).length, { timeout: 10_000 }).toBe(2);
       expect(await causes()).toEqual([
         { target: expired.key?.keyId, reason: "expired" },
@@ -193,7 +215,9 @@ describe("S5 guesses are limited before the database is asked", () => {
     const c = knowing();
     const before = db.database.uses();
     const reasons = await Promise.all(
-      Array.from({ length: 1_000 }, () => reasonOf(authenticate(c, generateKey("api").text, "r", "192.0.2.7"))),
+      Array.from({ length: 1_000 }, () =>
+        reasonOf(authenticate(c, generateKey("api").text, "r", "192.0.2.7")),
+      ),
     );
     expect(reasons.filter((reason) => reason === "KEY_INVALID")).toHaveLength(60);
     expect(reasons.filter((reason) => reason === "RATE_LIMITED")).toHaveLength(940);

@@ -57,14 +57,22 @@ describe("S2 keys that were hashed elsewhere", () => {
     const [ours, theirs] = [await org(), await org()];
     const hash = createHash("sha256").update(randomBytes(32)).digest("base64url");
     const { keyId } = await registerForeignKey(theirs.c, theirs.caller, foreign({ hash }));
-    const error = await registerForeignKey(ours.c, ours.caller, foreign({ hash })).catch((cause: unknown) => cause);
+    const error = await registerForeignKey(ours.c, ours.caller, foreign({ hash })).catch(
+      (cause: unknown) => cause,
+    );
     expect(error).toMatchObject({ reason: "KEY_REGISTERED", details: {} });
     expect(String(error)).not.toContain(keyId);
   });
 
   test("all that is wrong is said at once", async () => {
     const { c, caller } = await org();
-    const wrong = foreign({ scheme: "md5", hash: "x", prefix: "mk_api_", lastFour: "12345", scopes: ["all"] });
+    const wrong = foreign({
+      scheme: "md5",
+      hash: "x",
+      prefix: "mk_api_",
+      lastFour: "12345",
+      scopes: ["all"],
+    });
     await expect(registerForeignKey(c, caller, wrong)).rejects.toMatchObject({
       violations: [
         { field: "scheme" },

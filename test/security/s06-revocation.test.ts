@@ -34,7 +34,10 @@ async function silentWatch(key: string, address: string) {
   return async () => {
     const startedMs = performance.now();
     for (;;) {
-      const error = await messages.next().then(() => null, (reason: unknown) => reason);
+      const error = await messages.next().then(
+        () => null,
+        (reason: unknown) => reason,
+      );
       if (error !== null) return { error: String(error), tookMs: performance.now() - startedMs };
     }
   };

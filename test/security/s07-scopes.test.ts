@@ -42,18 +42,26 @@ describe("S7 a key opens the methods of its scopes alone", () => {
     expect(methodsWithoutAccess(services)).toEqual([]);
   });
 
-  test.each(["read", "submit", "work", "operate"])("the scope %s, method by method", async (scope) => {
-    const { text } = await muster.client(KeyService).createKey({ name: scope, scopes: [scope] });
-    const transport = createMusterTransport({ address: muster.server.apiAddress, key: text, httpVersion: "2" });
-    let wrong = 0;
-    for (const method of methods) {
-      const asked = askedBy(method);
-      if (asked.length === 0 || asked.includes(scope)) continue;
-      expect([method.name, await reasonOf(method, transport)]).toEqual([method.name, "SCOPE_MISSING"]);
-      wrong++;
-    }
-    expect(wrong).toBeGreaterThan(15);
-  }, 120_000);
+  test.each(["read", "submit", "work", "operate"])(
+    "the scope %s, method by method",
+    async (scope) => {
+      const { text } = await muster.client(KeyService).createKey({ name: scope, scopes: [scope] });
+      const transport = createMusterTransport({
+        address: muster.server.apiAddress,
+        key: text,
+        httpVersion: "2",
+      });
+      let wrong = 0;
+      for (const method of methods) {
+        const asked = askedBy(method);
+        if (asked.length === 0 || asked.includes(scope)) continue;
+        expect([method.name, await reasonOf(method, transport)]).toEqual([method.name, "SCOPE_MISSING"]);
+        wrong++;
+      }
+      expect(wrong).toBeGreaterThan(15);
+    },
+    120_000,
+  );
 
   test("a right scope is never what is missing", async () => {
     const transports = new Map<string, Transport>();
@@ -68,7 +76,8 @@ describe("S7 a key opens the methods of its scopes alone", () => {
         if (transport === undefined) continue;
         const reason = await reasonOf(method, transport).catch(() => undefined);
         // A worker's own calls are for keys that belong to one.
-        if (scope !== "work") expect([method.name, scope, reason]).not.toEqual([method.name, scope, "SCOPE_MISSING"]);
+        if (scope !== "work")
+          expect([method.name, scope, reason]).not.toEqual([method.name, scope, "SCOPE_MISSING"]);
       }
     }
   }, 120_000);

@@ -27,7 +27,10 @@ describe("S8 limits are counted atomically", () => {
     );
     const answers = await Promise.all(
       Array.from({ length: 200 }, (_, n) =>
-        clients[n % 2]?.whoAmI({}).then(() => null, (error: unknown) => failure(Promise.reject(error))),
+        clients[n % 2]?.whoAmI({}).then(
+          () => null,
+          (error: unknown) => failure(Promise.reject(error)),
+        ),
       ),
     );
     const refused = await Promise.all(answers.filter((one) => one !== null));

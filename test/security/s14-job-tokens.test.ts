@@ -55,7 +55,9 @@ describe("S14 a job's token is for its own job, while its lease is current", () 
     }
     const lease = { jobId: other.jobId, attempt: 1, leaseId: "lse_01h455vb4pex5vsknk084sn02q" };
     expect((await failure(artifacts.createArtifact({ ...file, lease }))).detail?.reason).toBe("NOT_OWN_JOB");
-    expect((await failure(jobs.submitJob({ job: { kind: "x" }, parent: lease }))).detail?.reason).toBe("NOT_OWN_JOB");
+    expect((await failure(jobs.submitJob({ job: { kind: "x" }, parent: lease }))).detail?.reason).toBe(
+      "NOT_OWN_JOB",
+    );
     const others = [
       () => keys.listKeys({}),
       () => keys.createKey({}),

@@ -59,7 +59,12 @@ describe("the catalogue", () => {
   test("has no other policies than those that are meant", async () => {
     const rows = await db.admin`
       select distinct polname as name from pg_policy where polname not in ('one_org', 'named_orgs')`;
-    expect(rows.map((row) => row["name"]).sort()).toEqual(["after_its_job", "by_key_hash", "by_key_id", "sweep_lists"]);
+    expect(rows.map((row) => row["name"]).sort()).toEqual([
+      "after_its_job",
+      "by_key_hash",
+      "by_key_id",
+      "sweep_lists",
+    ]);
   });
 
   test("lets the login roles own nothing, bypass nothing, and become nobody else", async () => {

@@ -39,12 +39,15 @@ export function registerForeign(key: MusterCommand, cli: Cli): void {
     .option("--expires <duration>", "ends by itself after so long (never)", durationOption)
     .option("--calls-per-minute <count>", "at most so many calls a minute (no limit)", limit)
     .option("--jobs-per-day <count>", "at most so many jobs a day, UTC (no limit)", limit)
-    .notes("The key must have at least 128 bits of entropy: a hash does not tell. hmac needs MUSTER_KEY_HMAC_SECRET at the coordinators.")
+    .notes(
+      "The key must have at least 128 bits of entropy: a hash does not tell. hmac needs MUSTER_KEY_HMAC_SECRET at the coordinators.",
+    )
     .action(
       cli.action(async (call, name: string, options: RegisterOptions) => {
         const { scheme, hash, prefix = "", lastFour = "", scope = [], expires } = options;
         const { callsPerMinute = 0, jobsPerDay = 0 } = options;
-        const ends = expires === undefined ? {} : { expireTime: timeFromMs(call.surroundings.now() + expires) };
+        const ends =
+          expires === undefined ? {} : { expireTime: timeFromMs(call.surroundings.now() + expires) };
         const limits = { callsPerMinute, jobsPerDay };
         const request = { name, scheme, hash, prefix, lastFour, scopes: [...scope], limits, ...ends };
         const response = await call.client(KeyService).registerKey(request, call.once());

@@ -23,15 +23,23 @@ const dayMs = 86_400_000;
 export function registerRotate(key: MusterCommand, cli: Cli): void {
   key
     .command("rotate <key>")
-    .description("Make the successor of a key. The old one ends after the overlap. The new text is shown this once.")
+    .description(
+      "Make the successor of a key. The old one ends after the overlap. The new text is shown this once.",
+    )
     .examples(
       "muster key rotate ci --key-file ci.key",
       'muster key rotate 4fQz81aB9xYw --overlap 0s --reason "it was in a log" --confirm ci',
     )
-    .option("--overlap <duration>", "how long the old one stays valid; 0s: it ends at once (24h)", durationOption)
+    .option(
+      "--overlap <duration>",
+      "how long the old one stays valid; 0s: it ends at once (24h)",
+      durationOption,
+    )
     .option("--reason <text>", "for people")
     .option("--key-file <path>", "write it to this new file, for your user alone, instead of stdout")
-    .notes("The new key has the name, scopes, limits and worker of the old one, and lives as long as that was given.")
+    .notes(
+      "The new key has the name, scopes, limits and worker of the old one, and lives as long as that was given.",
+    )
     .action(
       cli.action(async (call, idOrName: string, options: RotateOptions) => {
         const { output } = call;
@@ -72,8 +80,11 @@ export function registerRotate(key: MusterCommand, cli: Cli): void {
           names: () => [newId],
         });
         const old =
-          overlap === 0 ? "The old one has ended." : `The old one (${keyId}) ends in ${showDuration(overlap)}.`;
-        const where = keyFile === undefined ? "This is its text; it is not shown again." : `Its text is in ${keyFile}.`;
+          overlap === 0
+            ? "The old one has ended."
+            : `The old one (${keyId}) ends in ${showDuration(overlap)}.`;
+        const where =
+          keyFile === undefined ? "This is its text; it is not shown again." : `Its text is in ${keyFile}.`;
         output.note(`Made the key ${name} (${newId}). ${where} ${old}`);
         return exitCodes.done;
       }),

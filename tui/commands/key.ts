@@ -10,7 +10,7 @@ import {
 } from "@muster/client/v1/key_service";
 import type { Call } from "../call.ts";
 import type { Cli, MusterCommand } from "../command.ts";
-import { CliError, usageError } from "../errors.ts";
+import { usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { confirmDanger, quote } from "../input/confirm.ts";
 import { keepNewKey } from "../input/key-file.ts";
@@ -100,7 +100,9 @@ function registerList(key: MusterCommand, cli: Cli): void {
 function registerGet(key: MusterCommand, cli: Cli): void {
   key
     .command("get <key>")
-    .description("Show a key; never its text. Named by its id, the beginning of its id, its name, or its text.")
+    .description(
+      "Show a key; never its text. Named by its id, the beginning of its id, its name, or its text.",
+    )
     .examples("muster key get ci", "muster key get 4fQz81aB9xYw -o json")
     .action(
       cli.action(async (call, idOrName: string) => {
