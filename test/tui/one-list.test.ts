@@ -42,6 +42,7 @@ const noKey: Readonly<Record<string, string>> = {
   "JobService.DeleteJob": "covered by ActOnJobs",
   "JobService.DiscardDeadLetter": "covered by ActOnJobs",
   "SessionService.UnarchiveSession": "the key of ArchiveSession, on a session that is archived",
+  "KeyService.RegisterKey": "its hash comes from another system's table: typed by nobody",
   "SettingsService.PutSettings": "defaults are set once, by whoever sets up an org: not from a screen",
   "WorkerAdminService.EnableWorker": "the key of DisableWorker, on a worker that is disabled",
   "WorkerAdminService.CreateWorker": "its key goes into a file of the machine that it is for",

@@ -301,6 +301,7 @@ describe("a payload of shell.run", () => {
       stdin: "",
       outputTailBytes: 4096,
       okExitCodes: [0],
+      api: false,
     });
   });
 });

@@ -1,8 +1,8 @@
-import type { Coordinator } from "./domain/context.ts";
-import { countCall } from "./domain/key-counts.ts";
-import { authenticate, bootstrap, createKeyContext, derivePepper, type KeyContext } from "./domain/keys.ts";
-import { keptAdminKey } from "./kept-files.ts";
-import type { Authenticate } from "./rpc/auth.ts";
+import type { Coordinator } from "../domain/context.ts";
+import { countCall } from "../domain/key-counts.ts";
+import { authenticate, bootstrap, createKeyContext, derivePepper, type KeyContext } from "../domain/keys.ts";
+import { keptAdminKey } from "../kept-files.ts";
+import type { Authenticate } from "./auth.ts";
 
 /** What a coordinator knows callers by. */
 export interface StartedKeys {
