@@ -62,7 +62,6 @@ function keyLines(key: Key, frame: ScreenFrame): string[] {
     ["hashed", key.scheme === "" ? "" : `elsewhere, ${key.scheme}`],
     ["made", whenText(key.createTime, frame)],
     ["used", key.useTime === undefined ? "never" : whenText(key.useTime, frame)],
-    ["expires", key.expireTime === undefined ? "" : whenText(key.expireTime, frame)],
     ["rotated to", key.successorKeyId],
     ["revoked", key.revokeTime === undefined ? "" : whenText(key.revokeTime, frame)],
   ];
