@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { ConfigError, loadConfig } from "../../server/config.ts";
-import { keptAdminKey, keptSecret } from "../../server/kept-files.ts";
+import { keptAdminKey, secretsOf } from "../../server/kept-files.ts";
 import { openDataDirectory } from "../../server/store/embedded-files.ts";
 import { settleConfig } from "../../tui/commands/coordinator.ts";
 import { testConfig } from "../support/database.ts";
@@ -36,7 +36,7 @@ describe("S46 nothing listens beyond loopback without TLS and keys", () => {
       for (const config of made) {
         await openDataDirectory(config.dataDir);
         expect(statSync(config.dataDir).mode & 0o777).toBe(0o700);
-        secrets.push(keptSecret(config), keptAdminKey(config).key);
+        secrets.push(secretsOf(config)[0], keptAdminKey(config).key);
         for (const name of ["muster.secret", "admin.key"]) {
           expect(statSync(join(config.dataDir, name)).mode & 0o777).toBe(0o600);
         }

@@ -32,6 +32,7 @@ export function workerListening(options: Partial<WorkerListenerOptions> = {}): P
       renew: none,
       changeLinks: none,
       listParentResults: none,
+      createJobToken: none,
     },
     health,
     schema: reflectSchema([WorkerService, Health]),
