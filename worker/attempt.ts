@@ -15,6 +15,7 @@ import type {
   JobToken,
   ParentResult,
   ParkOptions,
+  RedactingStream,
   StoredArtifact,
   SubmittedJob,
 } from "./context.ts";
@@ -24,6 +25,7 @@ import { jobLog } from "./job-log.ts";
 import { decodePayload, encodeJson } from "./json.ts";
 import { MessageQueue } from "./message-queue.ts";
 import type { LinkedProject } from "./published.ts";
+import { Redaction } from "./redaction.ts";
 import { Stop, type StopOrder } from "./stop.ts";
 import { clipBytes, clipText } from "./text.ts";
 
@@ -51,6 +53,8 @@ export class Attempt implements JobContext {
   readonly lease: LeaseRef;
   /** Named by the handler. */
   prUrl = "";
+  /** The secrets that the handler has registered. */
+  readonly redaction = new Redaction();
   readonly #offer: OfferedLease;
   readonly #options: AttemptOptions;
   #payload: unknown = noPayload;
@@ -118,7 +122,7 @@ export class Attempt implements JobContext {
   }
 
   get log(): JobLog {
-    this.#log ??= jobLog(this.#options.logChunkBytes, (body) => this.#report(body));
+    this.#log ??= jobLog(this.#options.logChunkBytes, this.redaction, (body) => this.#report(body));
     return this.#log;
   }
 
@@ -133,6 +137,14 @@ export class Attempt implements JobContext {
     return this.#stop !== undefined;
   }
 
+  addSecret(secret: string): boolean {
+    return this.redaction.add(secret);
+  }
+
+  redacting(): RedactingStream {
+    return this.redaction.stream();
+  }
+
   onSoftTimeout(warn: () => void): void {
     if (this.softTimeout.aborted) warn();
     else this.softTimeout.addEventListener("abort", warn, { once: true });
@@ -141,19 +153,21 @@ export class Attempt implements JobContext {
   progress(fraction?: number, message = ""): void {
     const isNumber = fraction !== undefined && !Number.isNaN(fraction);
     const within = isNumber ? Math.min(1, Math.max(0, fraction)) : undefined;
-    this.#report({ kind: "progress", fraction: within, message: clipText(message, maxProgressChars) });
+    const said = clipText(this.redaction.redact(message), maxProgressChars);
+    this.#report({ kind: "progress", fraction: within, message: said });
   }
 
   partial(value: unknown): void {
-    this.#report({ kind: "partial", data: encodeJson(value, "PARTIAL", this.#options.payloadBytes) });
+    const data = this.redaction.redactJson(encodeJson(value, "PARTIAL", this.#options.payloadBytes));
+    this.#report({ kind: "partial", data });
   }
 
   message(text: string): void {
-    this.#report({ kind: "message", text: clipBytes(text, maxMessageBytes) });
+    this.#report({ kind: "message", text: clipBytes(this.redaction.redact(text), maxMessageBytes) });
   }
 
   pullRequest(url: string): void {
-    this.prUrl = clipText(url, maxUrlChars);
+    this.prUrl = clipText(this.redaction.redact(url), maxUrlChars);
   }
 
   submit(job: ChildJob, options: { readonly idempotencyKey?: string } = {}): Promise<SubmittedJob> {

@@ -100,15 +100,16 @@ export class Attempts {
 
   #threw(attempt: Attempt, thrown: unknown): void {
     this.#end(attempt);
-    this.#settle(attempt, thrownOutcome(thrown, attempt.isStopping));
+    this.#settle(attempt, thrownOutcome(thrown, attempt.isStopping, attempt.redaction));
   }
 
   #success(attempt: Attempt, value: unknown): Outcome {
     try {
-      const result = encodeJson(value, "RESULT", this.#options.payloadBytes);
+      const encoded = encodeJson(value, "RESULT", this.#options.payloadBytes);
+      const result = attempt.redaction.redactJson(encoded);
       return { kind: "succeeded", result, prUrl: attempt.prUrl };
     } catch (thrown) {
-      return thrownOutcome(thrown, false);
+      return thrownOutcome(thrown, false, attempt.redaction);
     }
   }
 

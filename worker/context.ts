@@ -43,6 +43,14 @@ export interface JobLog {
   system(text: string): void;
 }
 
+/** A stream of text, of which each chunk comes out without secrets; what may be the start of one is held back. */
+export interface RedactingStream {
+  /** What is safe to show by now. Bytes may be cut inside of a character. */
+  push(chunk: Uint8Array | string): string;
+  /** What was held back. */
+  end(): string;
+}
+
 /** A job to submit; `payload` is any JSON value. The other fields are those of JobSpec. */
 export type ChildJob = Omit<MessageInitShape<typeof JobSpecSchema>, "payload" | "$typeName" | "$unknown"> & {
   readonly kind: string;
@@ -154,6 +162,14 @@ export interface JobContext<P = unknown> {
    * `MUSTER_API_KEY` take both. Fetched at the first call. Rejects with a ConnectError.
    */
   token(): Promise<JobToken>;
+  /**
+   * Registers a secret: `***` stands for it, from now on, in the log, progress, messages, partial results, errors and
+   * the result; also for its base64, hex, URL-encoded and JSON-escaped forms, for each of its lines, and where chunks
+   * of output cut it. False for one of fewer than 6 characters, which is not looked for.
+   */
+  addSecret(secret: string): boolean;
+  /** A stream without this attempt's secrets, for output that goes elsewhere than to its log. */
+  redacting(): RedactingStream;
   /** Messages from operators and services, from the first one; ends when the handler should stop. */
   readonly messages: AsyncIterable<IncomingMessage>;
   /** Calls `warn` at the soft timeout; at once when it has passed. */

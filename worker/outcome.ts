@@ -1,6 +1,7 @@
 import { inspect } from "node:util";
 import type { Outcome } from "./engine/messages.ts";
 import { JobFailure, ParkSignal, ReleaseSignal } from "./failure.ts";
+import type { Redaction } from "./redaction.ts";
 import { Stop } from "./stop.ts";
 import { clipBytes, clipText } from "./text.ts";
 
@@ -9,13 +10,21 @@ const maxMessageBytes = 4 * 1024;
 const maxDetailBytes = 16 * 1024;
 const codePattern = /^[A-Z][A-Z0-9_]{1,63}$/;
 
-/** How an attempt ended whose handler threw `thrown`. `isStopping`: it had been asked to stop before. Never throws. */
-export function thrownOutcome(thrown: unknown, isStopping: boolean): Outcome {
+/**
+ * How an attempt ended whose handler threw `thrown`. `isStopping`: it had been asked to stop before. Secrets go before
+ * anything is cut, so that no piece of one is left. Never throws.
+ */
+export function thrownOutcome(
+  thrown: unknown,
+  isStopping: boolean,
+  redaction: Pick<Redaction, "redact"> = { redact: (text) => text },
+): Outcome {
+  const redact = (text: string) => redaction.redact(text);
   try {
-    return readThrown(thrown, isStopping);
+    return readThrown(thrown, isStopping, redact);
   } catch (defect) {
     // Values of other types than declared, from a handler that no compiler checked.
-    const message = `the handler threw something that cannot be read: ${shown(defect)}`;
+    const message = `the handler threw something that cannot be read: ${redact(shown(defect))}`;
     return {
       kind: "failed",
       code: "HANDLER_ERROR",
@@ -27,28 +36,28 @@ export function thrownOutcome(thrown: unknown, isStopping: boolean): Outcome {
   }
 }
 
-function readThrown(thrown: unknown, isStopping: boolean): Outcome {
+function readThrown(thrown: unknown, isStopping: boolean, redact: (text: string) => string): Outcome {
   if (thrown instanceof ParkSignal) {
     return {
       kind: "parked",
-      reason: clipText(thrown.reason, maxReasonChars),
+      reason: clipText(redact(thrown.reason), maxReasonChars),
       wakeAfterMs: delayOf(thrown.wakeAfterMs),
       isPool: thrown.isPool,
       session: thrown.session,
     };
   }
   if (thrown instanceof ReleaseSignal)
-    return { kind: "released", reason: clipText(thrown.reason, maxReasonChars) };
+    return { kind: "released", reason: clipText(redact(thrown.reason), maxReasonChars) };
   if (isStopping) {
     const killed = thrown instanceof Stop && thrown.killed;
     const isPlain = thrown instanceof Stop || (thrown instanceof Error && thrown.name === "AbortError");
-    return { kind: "stopped", killed, detail: isPlain ? "" : detailOf(thrown) };
+    return { kind: "stopped", killed, detail: isPlain ? "" : detailOf(thrown, redact) };
   }
   return {
     kind: "failed",
-    code: codeOf(thrown),
-    message: clipBytes(messageOf(thrown), maxMessageBytes),
-    detail: detailOf(thrown),
+    code: redact(codeOf(thrown)) === codeOf(thrown) ? codeOf(thrown) : "HANDLER_ERROR",
+    message: clipBytes(redact(messageOf(thrown)), maxMessageBytes),
+    detail: detailOf(thrown, redact),
     retryable: thrown instanceof JobFailure ? thrown.retryable : true,
     retryAfterMs: thrown instanceof JobFailure ? delayOf(thrown.retryAfterMs) : undefined,
   };
@@ -68,16 +77,16 @@ function messageOf(thrown: unknown): string {
   return typeof thrown === "string" ? thrown : shown(thrown);
 }
 
-function detailOf(thrown: unknown): string {
+function detailOf(thrown: unknown, redact: (text: string) => string): string {
   if (thrown instanceof JobFailure && thrown.detail !== undefined)
-    return clipBytes(thrown.detail, maxDetailBytes, "end");
-  return clipBytes(thrown instanceof Error ? shown(thrown) : "", maxDetailBytes);
+    return clipBytes(redact(thrown.detail), maxDetailBytes, "end");
+  return clipBytes(thrown instanceof Error ? redact(shown(thrown)) : "", maxDetailBytes);
 }
 
 // A thrown value may be anything, also something that throws when it is looked at.
 function shown(thrown: unknown): string {
   try {
-    return inspect(thrown, { depth: 4, breakLength: 120 });
+    return inspect(thrown, { depth: 4, breakLength: 120, maxStringLength: null });
   } catch {
     return "a value that cannot be shown";
   }
