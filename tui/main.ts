@@ -1,10 +1,12 @@
 import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
+import { hideEnvironment, restoreEnvironment } from "./hidden-environment.ts";
 import { runProgram } from "./program.ts";
 import { Interrupted, type Surroundings } from "./surroundings.ts";
 
 /** Runs the command line of this process and ends it with the exit code. Called by bin/muster.js. */
 export async function main(): Promise<void> {
+  const isHidden = restoreEnvironment();
   const stop = new AbortController();
   const force = new AbortController();
   // The first signal asks, the second insists, the third ends.
@@ -47,6 +49,7 @@ export async function main(): Promise<void> {
     cwd: process.cwd(),
     home: homedir(),
     now: Date.now,
+    hideEnvironment: isHidden ? () => undefined : hideEnvironment,
     onReload: (listen) => {
       reloads.add(listen);
       return () => void reloads.delete(listen);

@@ -26,6 +26,11 @@ export interface Surroundings {
   readonly systemConfig?: string | undefined;
   /** Milliseconds since 1970, by the clock of this machine. */
   readonly now: () => number;
+  /**
+   * Hides what the process was started with from the jobs that it will run: starts it again, once, with an environment
+   * that shows nothing. Answers with why it cannot; undefined when nothing shows.
+   */
+  readonly hideEnvironment?: () => string | undefined;
   /** Calls back when the process is told to read its files again, until the answer is called. */
   readonly onReload?: (listen: () => void) => () => void;
 }

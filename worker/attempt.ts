@@ -21,6 +21,7 @@ import type {
 } from "./context.ts";
 import type { ReportBody } from "./engine/messages.ts";
 import { ParkSignal, ReleaseSignal } from "./failure.ts";
+import type { IsolationLevel } from "./isolation.ts";
 import { jobLog } from "./job-log.ts";
 import { decodePayload, encodeJson } from "./json.ts";
 import { MessageQueue } from "./message-queue.ts";
@@ -53,6 +54,8 @@ export class Attempt implements JobContext {
   readonly lease: LeaseRef;
   /** Named by the handler. */
   prUrl = "";
+  /** Of its programs, once it has started one. */
+  isolation: IsolationLevel | undefined;
   /** The secrets that the handler has registered. */
   readonly redaction = new Redaction();
   readonly #offer: OfferedLease;
@@ -135,6 +138,10 @@ export class Attempt implements JobContext {
   /** The handler was asked to stop. */
   get isStopping(): boolean {
     return this.#stop !== undefined;
+  }
+
+  isolatedBy(level: IsolationLevel): void {
+    this.isolation = level;
   }
 
   addSecret(secret: string): boolean {

@@ -120,8 +120,9 @@ export class Attempts {
     attempt.end();
   }
 
-  #settle({ lease: { leaseId } }: Attempt, outcome: Outcome): void {
-    this.#port.post({ type: "settled", leaseId, outcome });
+  #settle({ lease: { leaseId }, isolation }: Attempt, outcome: Outcome): void {
+    const isolated = isolation === undefined ? outcome : { ...outcome, isolation };
+    this.#port.post({ type: "settled", leaseId, outcome: isolated });
     if (this.#running.size === 0) this.#drained?.resolve();
   }
 }

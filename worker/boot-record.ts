@@ -12,6 +12,8 @@ export interface RecordedGroup {
   readonly startTimeTicks: string | null;
   /** The `NAME=value` in the environment of the group's processes. */
   readonly marker: string;
+  /** Folder of its control group, where it has one. */
+  readonly cgroup?: string;
 }
 
 /** What a boot of a worker writes down of itself. */
@@ -210,9 +212,10 @@ function parseRecord(value: unknown): BootRecordData | null {
 
 function parseGroup(value: unknown): RecordedGroup | null {
   if (!isObject(value)) return null;
-  const { leaseId, pid, startTimeTicks, marker } = value;
+  const { leaseId, pid, startTimeTicks, marker, cgroup } = value;
   if (typeof leaseId !== "string" || typeof marker !== "string") return null;
-  return isPid(pid) && isTextOrNull(startTimeTicks) ? { leaseId, pid, startTimeTicks, marker } : null;
+  if (!isPid(pid) || !isTextOrNull(startTimeTicks)) return null;
+  return { leaseId, pid, startTimeTicks, marker, ...(typeof cgroup === "string" ? { cgroup } : {}) };
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

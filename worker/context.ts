@@ -1,6 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { JobSpecSchema } from "@muster/client/v1/job";
 import type { Session } from "@muster/client/v1/session";
+import type { IsolationLevel, KindIsolation } from "./isolation.ts";
 import type { LogLevel } from "./logger.ts";
 
 /** What is known of a job when an attempt of it starts. */
@@ -170,6 +171,8 @@ export interface JobContext<P = unknown> {
   addSecret(secret: string): boolean;
   /** A stream without this attempt's secrets, for output that goes elsewhere than to its log. */
   redacting(): RedactingStream;
+  /** Says under which isolation the attempt's programs run; told with its result, and shown on the attempt. */
+  isolatedBy(level: IsolationLevel): void;
   /** Messages from operators and services, from the first one; ends when the handler should stop. */
   readonly messages: AsyncIterable<IncomingMessage>;
   /** Calls `warn` at the soft timeout; at once when it has passed. */
@@ -215,9 +218,18 @@ export interface JobContext<P = unknown> {
 /** What runs the jobs of a kind. What it returns, any JSON value up to 1 MiB, is the result. */
 export type Handler<P = unknown, R = unknown> = {
   run(ctx: JobContext<P>): Promise<R> | R;
-}["run"];
+}["run"] & {
+  /** The isolation that programs of the kind need at least. */
+  readonly isolation?: KindIsolation;
+};
 
-/** Gives a handler the types of its payload and result: `defineHandler<Input, Output>(async (ctx) => …)`. */
-export function defineHandler<P, R = unknown>(handler: Handler<P, R>): Handler<P, R> {
-  return handler;
+/**
+ * Gives a handler the types of its payload and result, and its kind an isolation:
+ * `defineHandler<Input, Output>(async (ctx) => …, { isolation: { level: "bwrap" } })`.
+ */
+export function defineHandler<P, R = unknown>(
+  handler: Handler<P, R>,
+  definition: { readonly isolation?: KindIsolation } = {},
+): Handler<P, R> {
+  return Object.assign(handler, definition);
 }

@@ -1,5 +1,6 @@
 import type { Handler } from "./context.ts";
 import type { Attachment, AttemptEnd, CloseReason } from "./engine/messages.ts";
+import { IsolationError, type IsolationOptions } from "./isolation.ts";
 import { echo } from "./kinds/echo.ts";
 import { shellRun } from "./kinds/shell-run.ts";
 import type { Logger } from "./logger.ts";
@@ -29,6 +30,8 @@ export interface DaemonOptions {
   readonly labels?: Readonly<Record<string, string>>;
   /** Names that jobs of `shell.run` get from the daemon's environment, besides the usual ones. */
   readonly envAllow?: readonly string[];
+  /** How far the programs of jobs are kept from this machine. Default: level `none`. */
+  readonly isolation?: IsolationOptions;
   /** Kinds besides the built-in `shell.run` and `echo`; the same name replaces a built-in one. */
   readonly handlers?: Readonly<Record<string, Handler>>;
   /** Take one job and end. Default: go on until told to stop. */
@@ -94,7 +97,7 @@ export async function runDaemon(options: DaemonOptions): Promise<number> {
   let end: AttemptEnd | undefined;
   let forced: "SIGTERM" | "SIGINT" | undefined;
   let signalCount = 0;
-  const worker: Worker = new Worker(workerOptions(options, () => worker.bootRecord));
+  const worker: Worker = new Worker(workerOptions(options, () => worker));
   worker.onAttemptEnd((ended) => {
     end = ended;
   });
@@ -124,6 +127,10 @@ export async function runDaemon(options: DaemonOptions): Promise<number> {
       for (const { option, message } of error.problems) logger("error", `${option} ${message}`);
       return daemonExitCodes.usage;
     }
+    if (error instanceof IsolationError) {
+      logger("error", error.message);
+      return daemonExitCodes.usage;
+    }
     if (!(error instanceof WorkerRefusedError))
       logger("error", error instanceof Error ? error.message : String(error));
   } finally {
@@ -151,7 +158,7 @@ export function processSignals(listen: (signal: "SIGTERM" | "SIGINT") => void): 
   };
 }
 
-function workerOptions(options: DaemonOptions, bootRecord: () => Worker["bootRecord"]) {
+function workerOptions(options: DaemonOptions, worker: () => Worker) {
   const {
     address,
     key,
@@ -167,9 +174,15 @@ function workerOptions(options: DaemonOptions, bootRecord: () => Worker["bootRec
     stateDir,
   } = options;
   const { env, envAllow = [], idleMs = 2000, logger } = options;
-  const { drainGraceMs, drainDeadlineMs, resultRetentionMs } = options;
+  const { drainGraceMs, drainDeadlineMs, resultRetentionMs, isolation } = options;
   const times = { drainGraceMs, drainDeadlineMs, resultRetentionMs };
-  const handlers = { echo, "shell.run": shellRun({ env, envAllow, bootRecord }), ...options.handlers };
+  const shell = shellRun({
+    env,
+    envAllow,
+    bootRecord: () => worker().bootRecord,
+    isolation: () => worker().isolation,
+  });
+  const handlers = { echo, "shell.run": shell, ...options.handlers };
   const given = {
     apiAddress,
     ca,
@@ -181,6 +194,7 @@ function workerOptions(options: DaemonOptions, bootRecord: () => Worker["bootRec
     skills,
     labels,
     stateDir,
+    isolation,
     ...times,
   };
   const once = options.once === true ? { once: { idleMs } } : {};

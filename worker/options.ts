@@ -1,5 +1,7 @@
+import { isAbsolute } from "node:path";
 import type { Handler } from "./context.ts";
 import type { ResultOutbox } from "./engine/pending-results.ts";
+import { type IsolationOptions, isolationLevels } from "./isolation.ts";
 import type { Logger } from "./logger.ts";
 import type { LinkedProject, OwnSession, PublishConflict } from "./published.ts";
 import { keyIdentity, stateDirectory } from "./state-directory.ts";
@@ -71,6 +73,8 @@ export interface WorkerOptions {
   readonly sessions?: readonly OwnSession[];
   /** Called with each linked project and session that was not taken over; it is logged anyway. */
   readonly onConflict?: (conflict: PublishConflict) => void;
+  /** How far the programs of jobs are kept from this machine. Default: level `none`. */
+  readonly isolation?: IsolationOptions;
   /** Where the default of `stateDir` comes from. Default: `process.env`. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
@@ -161,6 +165,7 @@ export function resolveOptions(
   }
   if (Object.keys(labels).length > 32) check("labels", "must be at most 32");
   if (!Object.values(labels).every((value) => typeof value === "string")) check("labels", "must be strings");
+  for (const problem of isolationProblems(options.isolation ?? {})) check("isolation", problem);
   if (!transports.includes(transport)) check("transport", "must be auto, stream or poll");
   const isThreaded = options.linkThread ?? options.outbox === undefined;
   if (isThreaded && options.outbox !== undefined) check("outbox", "cannot be shared with a link in a thread");
@@ -169,6 +174,26 @@ export function resolveOptions(
   const stateDir = options.stateDir ?? stateDirectory(env, identity);
   const size = { slots, points, drainGraceMs, resultRetentionMs };
   return { identity, skills, kinds, ...size, labels, transport, stateDir, isThreaded };
+}
+
+function isolationProblems({
+  level = "none",
+  kinds = {},
+  firstUid = 1,
+  paths = [],
+}: IsolationOptions): string[] {
+  const words = isolationLevels.join(", ");
+  const levels = [level, ...Object.values(kinds).map((kind) => kind.level ?? "none")];
+  const unknown = levels.filter((one) => !isolationLevels.includes(one));
+  return [
+    ...unknown.map((one) => `has no level ${JSON.stringify(one)}: use ${words}`),
+    ...(Number.isInteger(firstUid) && firstUid >= 1 && firstUid < 2 ** 31
+      ? []
+      : ["needs a first uid from 1"]),
+    ...paths
+      .filter((path) => !isAbsolute(path))
+      .map((path) => `needs absolute paths, not ${JSON.stringify(path)}`),
+  ];
 }
 
 function addressProblem(

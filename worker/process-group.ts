@@ -1,5 +1,6 @@
 import { PassThrough, type Readable, type Writable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
+import { killCgroup } from "./job-cgroup.ts";
 import {
   describeStartFailure,
   type Leader,
@@ -37,8 +38,9 @@ export interface StopOptions {
  * A job's processes: a leader, and all that it started.
  *
  * Belonging to it: the members of the leader's process group and session, every process whose environment
- * carries the marker, and their descendants. Only a process that took a new session, cleaned its environment
- * and lost its parent, all three, escapes; to hold that one too needs a cgroup or a container.
+ * carries the marker, and their descendants. A process that took a new session, cleaned its environment and lost its
+ * parent, all three, is held by the user that the group alone runs as, by a cgroup, or by a sandbox; without one of them
+ * it escapes.
  */
 export interface ProcessGroup {
   /** Of the leader, and of its process group and session; 0 when it could not be started. */
@@ -67,6 +69,8 @@ export interface ProcessGroupRecord {
   readonly pid: number;
   readonly startTimeTicks: string | null;
   readonly marker: string;
+  /** Folder of its control group. */
+  readonly cgroup?: string;
 }
 
 const firstPollMs = 5;
@@ -82,7 +86,7 @@ const recordedWaitMs = 10_000;
 export function startProcessGroup(options: StartOptions): ProcessGroup {
   const started = spawnLeader(options);
   if (started instanceof ProcessStartError) return failedStart(Promise.reject(started));
-  if (started.pid !== undefined) return superviseGroup(started, started.pid, options.marker);
+  if (started.pid !== undefined) return superviseGroup(started, started.pid, options);
   const failure = Promise.withResolvers<never>();
   started.once("error", (cause) => failure.reject(describeStartFailure(options, cause)));
   return failedStart(failure.promise);
@@ -112,6 +116,7 @@ export async function killRecordedGroups(
     trustsGroupWithoutLeader: false,
     marker,
   }));
+  for (const { cgroup } of records) if (cgroup !== undefined) killCgroup(cgroup);
   const known = new Map<number, string>();
   await untilNone(async () => {
     options.signal.throwIfAborted();
@@ -126,7 +131,8 @@ export async function killRecordedGroups(
   return known.size;
 }
 
-function superviseGroup(child: Leader, pid: number, marker: string): ProcessGroup {
+function superviseGroup(child: Leader, pid: number, options: StartOptions): ProcessGroup {
+  const { marker, uid, cgroup } = options;
   const startTimeTicks = readProcess(pid)?.startTimeTicks ?? null;
   const leader = { pid, startTimeTicks };
   const known = new Map<number, string>();
@@ -191,12 +197,14 @@ function superviseGroup(child: Leader, pid: number, marker: string): ProcessGrou
   }
 
   async function find(): Promise<Look> {
-    const found = await findProcesses([{ leader, trustsGroupWithoutLeader: isNumberOurs, marker }], known);
+    const target = { leader, trustsGroupWithoutLeader: isNumberOurs, marker, uid };
+    const members = cgroup === undefined ? {} : { members: () => cgroup.pids() };
+    const found = await findProcesses([{ ...target, ...members }], known);
     if (found === null) return { processes: [], isUnclear: false, isLeft: answersSignals(-pid) };
     const isMember = (entry: ProcessEntry) => entry.groupId === pid || entry.sessionId === pid;
     if (hasExited && !found.processes.some(isMember) && isNumberFree()) isNumberOurs = false;
     for (const entry of found.processes) known.set(entry.pid, entry.startTimeTicks);
-    return found;
+    return cgroup?.isPopulated() === true ? { ...found, isLeft: true } : found;
   }
 
   /** Or given away already. Asks the kernel: a look may miss a member that was being forked. */
@@ -208,11 +216,25 @@ function superviseGroup(child: Leader, pid: number, marker: string): ProcessGrou
   /** Found before signalled: the parent links of what a signal ends are lost. */
   async function signalAll(signal: NodeJS.Signals): Promise<Look> {
     const found = await find();
+    if (signal === "SIGKILL") killWhole();
+    if (signal === "SIGTERM" && options.isSandbox === true) {
+      for (const entry of found.processes) if (entry.pid !== pid) signalProcess(entry, signal);
+      return found;
+    }
     const members = found.processes.filter((entry) => entry.groupId === pid);
-    const isGroupOurs = !hasExited || found.isLeft === true || members.some(isProcessRunning);
+    const isGroupOurs =
+      !hasExited || (found.isLeft === true && cgroup === undefined) || members.some(isProcessRunning);
     if (isGroupOurs) signalPid(-pid, signal);
     for (const entry of found.processes) if (entry.groupId !== pid) signalProcess(entry, signal);
     return found;
+  }
+
+  function killWhole(): void {
+    try {
+      cgroup?.kill();
+    } catch {
+      // The next look decides.
+    }
   }
 }
 

@@ -1,6 +1,7 @@
-import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { type ChildProcess, type ChildProcessByStdio, spawn } from "node:child_process";
 import { accessSync, constants, statSync } from "node:fs";
-import type { Readable, Writable } from "node:stream";
+import { type Readable, Writable } from "node:stream";
+import type { JobCgroup } from "./job-cgroup.ts";
 
 /** Why a process could not be started. All but NO_RESOURCES are the job's own fault. */
 export type ProcessStartCode =
@@ -34,6 +35,14 @@ export interface StartOptions {
   readonly cwd?: string;
   /** One `NAME=value` by which the processes of this job are found again, e.g. `MUSTER_LEASE=lse_…`. */
   readonly marker: string;
+  /** User and group that it runs as, which nothing else runs as; needs root. */
+  readonly uid?: number;
+  /** What can be read on its descriptors 3, 4, …; each ends behind it. */
+  readonly inputs?: readonly Uint8Array[];
+  /** Holds all processes; the caller removes it. */
+  readonly cgroup?: JobCgroup;
+  /** The program only holds the job's own in a sandbox: SIGTERM is not for it, and its end is theirs. */
+  readonly isSandbox?: boolean;
 }
 
 /** The first process of a group, with a pipe for each standard stream. */
@@ -54,21 +63,46 @@ export function spawnLeader(options: StartOptions): Leader | ProcessStartError {
     if (hasNul(value)) return invalid(`the value of ${name} in env contains a NUL`);
   }
   try {
-    return spawn(program, args, {
-      // Node passes its own NODE_V8_COVERAGE on unless the environment has the name, if only as undefined.
-      env: {
-        NODE_V8_COVERAGE: undefined,
-        ...options.env,
-        [options.marker.slice(0, separator)]: options.marker.slice(separator + 1),
-      },
-      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-      shell: false,
-      detached: true,
-      stdio: ["pipe", "pipe", "pipe"],
-    });
+    const start = () => spawnWith(options, program, args, separator);
+    return options.cgroup === undefined ? start() : options.cgroup.enter(start);
   } catch (cause) {
     return describeStartFailure(options, cause);
   }
+}
+
+function spawnWith(
+  options: StartOptions,
+  program: string,
+  args: readonly string[],
+  separator: number,
+): Leader {
+  const { uid, cwd, inputs = [] } = options;
+  const child = spawn(program, args, {
+    // Node passes its own NODE_V8_COVERAGE on unless the environment has the name, if only as undefined.
+    env: {
+      NODE_V8_COVERAGE: undefined,
+      ...options.env,
+      [options.marker.slice(0, separator)]: options.marker.slice(separator + 1),
+    },
+    ...(cwd === undefined ? {} : { cwd }),
+    ...(uid === undefined ? {} : { uid, gid: uid }),
+    shell: false,
+    detached: true,
+    stdio: ["pipe", "pipe", "pipe", ...inputs.map(() => "pipe" as const)],
+  });
+  for (const [index, input] of inputs.entries()) {
+    const descriptor = child.stdio[3 + index];
+    if (!(descriptor instanceof Writable)) continue;
+    // A program that ends without reading it must not raise an uncaught EPIPE.
+    descriptor.on("error", () => {});
+    descriptor.end(input);
+  }
+  return asLeader(child);
+}
+
+// Safe: the first three are pipes in every call.
+function asLeader(child: ChildProcess): Leader {
+  return child as Leader;
 }
 
 /** Reads an error of a start by its errno; says nothing of the values of the environment. */

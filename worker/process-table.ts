@@ -31,6 +31,10 @@ export interface ProcessTarget {
   readonly trustsGroupWithoutLeader: boolean;
   /** One `NAME=value` of the environment. */
   readonly marker: string;
+  /** All processes of this user belong to it, too. */
+  readonly uid?: number | undefined;
+  /** More processes that belong to it, asked when the table has been read. */
+  readonly members?: () => ReadonlySet<number>;
 }
 
 /** The processes found for some targets in one look at `/proc`. */
@@ -97,6 +101,8 @@ export async function findProcesses(
   const excluded = ancestors(table);
   const groups = trustedGroups(targets, table);
   const markers = new Set(targets.map((target) => target.marker));
+  const uids = new Set(targets.flatMap(({ uid }) => uid ?? []));
+  const members = new Set(targets.flatMap((target) => [...(target.members?.() ?? [])]));
   const earliestStart = Math.min(...targets.map((target) => Number(target.leader.startTimeTicks ?? 0)));
 
   const found = new Set<number>();
@@ -104,7 +110,8 @@ export async function findProcesses(
   for (const entry of table.values()) {
     if (excluded.has(entry.pid) || entry.isKernelThread) continue;
     if (groups.has(entry.groupId) || groups.has(entry.sessionId)) found.add(entry.pid);
-    else if (known.get(entry.pid) === entry.startTimeTicks) found.add(entry.pid);
+    else if (known.get(entry.pid) === entry.startTimeTicks || members.has(entry.pid)) found.add(entry.pid);
+    else if (uids.size > 0 && uids.has(readUid(entry.pid) ?? -1)) found.add(entry.pid);
     else if (!entry.isDead && Number(entry.startTimeTicks) >= earliestStart) {
       const environment = readEnvironment(entry.pid);
       if (environment === "") isUnclear = true;
@@ -114,6 +121,12 @@ export async function findProcesses(
   addDescendants(found, excluded, table);
   const processes = [...table.values()].filter((entry) => found.has(entry.pid) && !entry.isDead);
   return { processes, isUnclear };
+}
+
+/** Whether any process runs as this user; false where there is no `/proc`. */
+export async function hasProcessOf(uid: number): Promise<boolean> {
+  const table = (await readProcessTable()) ?? new Map<number, ProcessEntry>();
+  return table.values().some((entry) => !entry.isDead && readUid(entry.pid) === uid);
 }
 
 async function readProcessTable(): Promise<Map<number, ProcessEntry> | null> {
@@ -159,6 +172,13 @@ function readStat(pid: number, buffer: Buffer): ProcessEntry | null {
 
 function readEnvironment(pid: number): string | null {
   return readOrNull(() => readFileSync(`/proc/${pid}/environ`, "utf8"));
+}
+
+// The real user: a program with the set-user-ID bit changes only the others.
+function readUid(pid: number): number | null {
+  const status = readOrNull(() => readFileSync(`/proc/${pid}/status`, "latin1"));
+  const uid = /^Uid:\s+(\d+)/m.exec(status ?? "")?.[1];
+  return uid === undefined ? null : Number(uid);
 }
 
 function ancestors(table: ReadonlyMap<number, ProcessEntry>): Set<number> {

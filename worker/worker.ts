@@ -8,6 +8,7 @@ import { startInlineEngine, startThreadedEngine } from "./engine/host.ts";
 import type { WorkerIdentity } from "./engine/link-engine.ts";
 import type { Attachment, AttemptEnd, CloseReason, Port, ToEngine, ToHandlers } from "./engine/messages.ts";
 import type { EngineOptions } from "./engine/start-engine.ts";
+import { type Isolation, type IsolationSetup, openIsolation, strongerKinds } from "./isolation.ts";
 import { type Logger, lineLogger } from "./logger.ts";
 import { LoopWatch } from "./loop-watch.ts";
 import { drainTimeMs, type ResolvedOptions, resolveOptions, type WorkerOptions } from "./options.ts";
@@ -68,6 +69,7 @@ export class Worker implements AsyncDisposable {
   #port: Port<ToEngine, ToHandlers> | undefined;
   #bootRecord: BootRecord | undefined;
   #isDone = false;
+  #isolation: Isolation | undefined;
   #starting: Promise<void> | undefined;
   #stopGraceMs: number | undefined;
   #published: Publication;
@@ -89,6 +91,11 @@ export class Worker implements AsyncDisposable {
   /** The record of this boot in the state directory; undefined before the start, and with a shared outbox. */
   get bootRecord(): BootRecord | undefined {
     return this.#bootRecord;
+  }
+
+  /** How the programs of jobs are isolated; undefined before the start. */
+  get isolation(): Isolation | undefined {
+    return this.#isolation;
   }
 
   /**
@@ -139,6 +146,7 @@ export class Worker implements AsyncDisposable {
       const resolved = resolveOptions(this.#options, env);
       this.#logger = this.#options.logger ?? lineLogger((line) => process.stderr.write(line), "warn");
       this.#warnOfPlainText();
+      this.#isolation = await openIsolation(this.#isolationSetup(resolved));
       const identity = await this.#identity(resolved);
       const engineOptions = this.#engineOptions(resolved, identity);
       const { port, ended } = resolved.isThreaded
@@ -187,6 +195,16 @@ export class Worker implements AsyncDisposable {
       once: this.#options.once,
       tellsEnds: this.#endListeners.length > 0,
     };
+  }
+
+  #isolationSetup({ kinds: kindNames, slots }: ResolvedOptions): IsolationSetup {
+    const { isolation = {}, handlers } = this.#options;
+    const asked = Object.entries(handlers).map(
+      ([kind, handler]) => [kind, { ...handler.isolation }] as const,
+    );
+    const kinds = strongerKinds(Object.fromEntries(asked), isolation.kinds ?? {});
+    const writableRoots = () => this.#published.linkedProjects.map(({ root }) => root);
+    return { ...isolation, kinds, kindNames, slots, writableRoots };
   }
 
   #engineOptions(resolved: ResolvedOptions, identity: WorkerIdentity): EngineOptions {
@@ -279,6 +297,7 @@ export class Worker implements AsyncDisposable {
     const waitMs = reason.kind === "stopped" ? stoppedWaitMs : expelledWaitMs;
     await this.#attempts?.stopAll(reason.detail, waitMs);
     if (this.#isDone) await this.#noteEnd();
+    this.#isolation?.close();
     this.#closing.resolve(reason);
     if (reason.kind !== "stopped")
       this.#logger("info", "closed", { kind: reason.kind, detail: reason.detail });

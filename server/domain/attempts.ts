@@ -8,6 +8,7 @@ import { encodeId } from "./ids.ts";
 import { requireOwnJob } from "./job-tokens.ts";
 import { storedError } from "./job-views.ts";
 import { type ListIdentity, type Page, type PageRequest, pageOf, pageRows, readPageToken } from "./pages.ts";
+import { type Isolation, readIsolation } from "./rules/isolations.ts";
 import { Outcome } from "./rules/states.ts";
 
 /** One execution of a job. */
@@ -30,6 +31,8 @@ export interface AttemptView {
   readonly prUrl: string | null;
   /** The session that it ran in. */
   readonly sessionId: string | null;
+  /** What its programs ran under; null while it lasts, and when it started none. */
+  readonly isolation: Isolation | null;
 }
 
 /** Lists the executions of a job, oldest first; the present one is the last. */
@@ -68,19 +71,21 @@ function endedView({
   errorMessage,
   errorDetail,
   outcome,
+  isolation,
   ...row
 }: AttemptRow): AttemptView {
   return {
     ...row,
     startedAt: grantedAt,
     outcome: checkedOutcome(outcome),
+    isolation: readIsolation(isolation),
     error: storedError({ errorCode, errorMessage, errorDetail }),
   };
 }
 
 function lastingView({ grantedAt, ...row }: LeaseRow): AttemptView {
   const open = { endedAt: null, outcome: null, error: null, isFinal: false, result: null, prUrl: null };
-  return { ...row, ...open, startedAt: grantedAt };
+  return { ...row, ...open, isolation: null, startedAt: grantedAt };
 }
 
 /** A number of the store as an outcome. Throws on any other: the column holds nothing else. */

@@ -14,6 +14,7 @@ import { type LockedJob, lockedJob } from "./locked-job.ts";
 import { blameWorkers, type LossContext } from "./losses.ts";
 import { expectPoolPauses, type PoolPark, pausePools, resumeTime } from "./pools.ts";
 import { type Fence, isCurrentLease } from "./rules/fences.ts";
+import type { Isolation } from "./rules/isolations.ts";
 import type { JobEvent, LeftEvent } from "./rules/lifecycle.ts";
 import { pullRequestUrl } from "./rules/pull-requests.ts";
 import type { InternedShape } from "./rules/shapes.ts";
@@ -38,6 +39,8 @@ export interface LeaseResult {
   readonly prUrl: string | null;
   readonly lastSequence: number;
   readonly reason: string | null;
+  /** What its programs ran under; absent when it started none. */
+  readonly isolation?: Isolation | null;
   /** The job has a row of progress. */
   readonly hasProgress: boolean;
 }
@@ -175,10 +178,11 @@ async function commitResults(
 ): Promise<readonly ResultAnswer[]> {
   const answers = new Map<string, ResultAnswer>();
   const unique = [...new Map(results.map((result) => [result.resultId, result])).values()];
-  // The common case in one round trip; a pull request needs the rest of the work.
+  // The common case in one round trip; a pull request needs the rest of the work. Who started programs spent more.
   const [simple, others] = [[] as LeaseResult[], new Set<LeaseResult>()];
   for (const result of unique) {
-    if (result.event.type === "succeeded" && result.prUrl === null) simple.push(result);
+    const { event, prUrl, isolation } = result;
+    if (event.type === "succeeded" && prUrl === null && !isolation) simple.push(result);
     else others.add(result);
   }
   if (simple.length > 0) {

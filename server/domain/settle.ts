@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { StoredError, Transition } from "../store/transition.ts";
 import type { LockedJob } from "./locked-job.ts";
 import { errorPattern } from "./rules/fingerprints.ts";
+import type { Isolation } from "./rules/isolations.ts";
 import { isRefused, type JobEvent, transit } from "./rules/lifecycle.ts";
 import {
   avoidWorker,
@@ -24,6 +25,7 @@ export interface Remains {
   readonly error: StoredError | null;
   readonly prUrl: string | null;
   readonly lastSequence: number | null;
+  readonly isolation?: Isolation | null;
   /** For people: why it was released, parked, declined or lost. */
   readonly reason: string | null;
 }
@@ -89,6 +91,7 @@ export function settle(job: LockedJob, event: JobEvent, remains: Remains, random
             prUrl: remains.prUrl,
             sessionId: isHeld ? job.sessionId : null,
             lastSequence: remains.lastSequence,
+            isolation: remains.isolation ?? null,
           },
     dead:
       decision.deadCause === null

@@ -1,4 +1,5 @@
 import { fromBinary } from "@bufbuild/protobuf";
+import { Isolation } from "@muster/client/v1/job";
 import type { LeaseRef } from "@muster/client/v1/job_service";
 import {
   type ConnectRequest,
@@ -64,6 +65,7 @@ export class FrameDecoder {
       resultId: "",
       outcome: { case: undefined },
       lastSequence: 0n,
+      isolation: Isolation.UNSPECIFIED,
     };
     while (reader.isBefore(end)) {
       switch (reader.uint32()) {

@@ -7,6 +7,7 @@ import { DomainError, invalidArgument, type Violation } from "../domain/errors.t
 import { decodeId } from "../domain/ids.ts";
 import type { Fence, LeaseResult } from "../domain/leases.ts";
 import type { Hello } from "../domain/links.ts";
+import { readIsolation } from "../domain/rules/isolations.ts";
 import { readJsonText, writeJsonText } from "../domain/rules/json-text.ts";
 import { longestPauseMs } from "../domain/rules/limits.ts";
 import type { Lease } from "../domain/submit.ts";
@@ -118,6 +119,7 @@ export function readResult(
     lastSequence: Number(result.lastSequence),
     reason: null,
     hasProgress: true,
+    isolation: readIsolation(result.isolation),
   };
   const malformed = (why: string) => ({
     malformed: why,

@@ -66,6 +66,7 @@ export function attemptMessage(attempt: AttemptView): MessageInitShape<typeof At
     result: writePayload(attempt.result),
     prUrl: attempt.prUrl ?? "",
     sessionId: attempt.sessionId ?? "",
+    isolation: attempt.isolation ?? 0,
   };
 }
 

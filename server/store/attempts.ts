@@ -29,6 +29,7 @@ export function readAttempts(
       errorDetail: attempts.errorDetail,
       prUrl: attempts.prUrl,
       sessionId: attempts.sessionId,
+      isolation: attempts.isolation,
     })
     .from(attempts)
     .leftJoin(workers, and(eq(workers.orgId, orgId), eq(workers.workerId, attempts.workerId)))

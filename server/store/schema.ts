@@ -143,6 +143,8 @@ export const attempts = muster.table(
     reason: text("reason"),
     sessionId: text("session_id"),
     lastSequence: bigint("last_sequence", { mode: "number" }),
+    /** What its programs ran under; null when it started none, or its worker did not say. */
+    isolation: smallint("isolation"),
   },
   (t) => [
     primaryKey({ columns: [t.orgId, t.jobId, t.attempt] }),

@@ -1,3 +1,4 @@
+import type { Isolation } from "../domain/rules/isolations.ts";
 import type { JobState, Outcome } from "../domain/rules/states.ts";
 import type { DeadCause } from "../domain/rules/transitions.ts";
 
@@ -23,6 +24,8 @@ export interface EndedAttempt {
   readonly prUrl: string | null;
   readonly sessionId: string | null;
   readonly lastSequence: number | null;
+  /** What its programs ran under; null when it started none. */
+  readonly isolation: Isolation | null;
 }
 
 /** What is written about a job whose row is locked. */

@@ -49,18 +49,20 @@ const removeJobs = statement(sql`
 const keepAttempts = statement(sql`
   insert into ${attempts} (${a.orgId}, ${a.jobId}, ${a.attempt}, ${a.generation}, ${a.grantedAt}, ${a.workerId},
     ${a.leaseId}, ${a.resultId}, ${a.outcome}, ${a.state}, ${a.failures}, ${a.losses}, ${a.releases}, ${a.final},
-    ${a.result}, ${a.errorCode}, ${a.errorMessage}, ${a.errorDetail}, ${a.prUrl}, ${a.reason}, ${a.sessionId}, ${a.lastSequence})
+    ${a.result}, ${a.errorCode}, ${a.errorMessage}, ${a.errorDetail}, ${a.prUrl}, ${a.reason}, ${a.sessionId}, ${a.lastSequence},
+    ${a.isolation})
   select ${param("org")}::uuid, d.job_id, d.attempt, d.generation, to_timestamp(d.granted), d.worker_id, d.lease_id,
     d.result_id, d.outcome, d.state, d.failures, d.losses, d.releases, d.state is not null, convert_to(d.result, 'UTF8'),
-    d.code, d.message, d.detail, d.pr_url, d.reason, d.session, d.last_sequence
+    d.code, d.message, d.detail, d.pr_url, d.reason, d.session, d.last_sequence, d.isolation
   from unnest(${param("jobs")}::uuid[], ${param("attempts")}::int[], ${param("generations")}::int[],
     ${param("granted")}::float8[], ${param("workers")}::uuid[], ${param("leases")}::uuid[], ${param("ids")}::uuid[],
     ${param("outcomes")}::smallint[], ${param("states")}::smallint[], ${param("failures")}::smallint[],
     ${param("losses")}::smallint[], ${param("releases")}::smallint[], ${param("results")}::text[],
     ${param("codes")}::text[], ${param("messages")}::text[], ${param("details")}::text[], ${param("prUrls")}::text[],
-    ${param("reasons")}::text[], ${param("sessions")}::text[], ${param("sequences")}::bigint[])
+    ${param("reasons")}::text[], ${param("sessions")}::text[], ${param("sequences")}::bigint[],
+    ${param("isolations")}::smallint[])
     as d(job_id, attempt, generation, granted, worker_id, lease_id, result_id, outcome, state, failures, losses,
-      releases, result, code, message, detail, pr_url, reason, session, last_sequence)`);
+      releases, result, code, message, detail, pr_url, reason, session, last_sequence, isolation)`);
 
 const keepDeadLetters = statement(sql`
   insert into ${deadLetters} (${dl.orgId}, ${dl.jobId}, ${dl.generation}, ${dl.cause}, ${dl.fingerprint}, ${dl.kind})
@@ -183,6 +185,7 @@ function keepHistory(
     reasons: kept.map((one) => one.reason),
     sessions: kept.map((one) => one.ended.sessionId),
     sequences: kept.map((one) => one.ended.lastSequence),
+    isolations: kept.map((one) => one.ended.isolation),
   });
 }
 

@@ -38,6 +38,19 @@ export async function runWorkerDaemon(run: WorkerRun, surroundings: Surroundings
   });
 }
 
+/** Before a worker of this process runs jobs: nothing of what it was started with is left to be read by them. */
+export async function hideFromJobs(surroundings: Surroundings): Promise<void> {
+  const { hideEnvironment } = surroundings;
+  // Only in a process of its own.
+  if (hideEnvironment === undefined) return;
+  const { closeInheritedDescriptors } = await import("@muster/worker/inherited-descriptors");
+  closeInheritedDescriptors();
+  const why = hideEnvironment();
+  if (why === undefined) return;
+  const message = "jobs of the same user can read the environment that this worker was started with";
+  workerLogger(surroundings, true)("warn", message, { why });
+}
+
 /** Writes the log of a worker of this process to stderr; quiet: only warnings and errors. */
 export function workerLogger(
   surroundings: Pick<Surroundings, "now" | "stderr">,

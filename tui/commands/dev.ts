@@ -19,7 +19,7 @@ import {
   settleConfig,
   startCoordinator,
 } from "./coordinator.ts";
-import { runWorkerDaemon } from "./daemon.ts";
+import { hideFromJobs, runWorkerDaemon } from "./daemon.ts";
 import { asideText, dropLocalKey, keepLocalKey, type LocalKey } from "./local-key.ts";
 import { startOwnWorker } from "./own-worker.ts";
 
@@ -63,6 +63,7 @@ async function runDev(call: Call, options: DevOptions): Promise<number> {
   if (options.ephemeral === true && options.data !== undefined) {
     throw usageError("--ephemeral and --data contradict each other", "Give one of the two.");
   }
+  await hideFromJobs(call.surroundings);
   const folder = makeFolder(call, options);
   let kept: LocalKey | undefined;
   try {

@@ -6,7 +6,7 @@ import { textOfPayload } from "../input/payload.ts";
 import { showPriority } from "../input/values.ts";
 import type { Output } from "../output/output.ts";
 import { sanitize, sanitizeLines } from "../output/sanitize.ts";
-import { lookOfJob, outcomeWord } from "../output/states.ts";
+import { isolationWord, lookOfJob, outcomeWord } from "../output/states.ts";
 import { type Cell, layFacts, layTable } from "../output/table.ts";
 import { durationToMs, showAge, showCounted, showDuration } from "../output/time.ts";
 
@@ -103,6 +103,7 @@ export function attemptTable(attempts: readonly Attempt[], output: Output, nowMs
     { title: "OUTCOME" },
     { title: "WORKER" },
     ...(attempts.some((one) => one.sessionId !== "") ? [{ title: "SESSION", drop: 3 } as const] : []),
+    ...(attempts.some(({ isolation }) => isolation !== 0) ? [{ title: "ISOLATION", drop: 4 } as const] : []),
     { title: "STARTED", drop: 2 },
     { title: "TOOK", align: "right" },
     { title: "ERROR" },
@@ -113,6 +114,7 @@ export function attemptTable(attempts: readonly Attempt[], output: Output, nowMs
     outcomeWord(one.outcome) + (one.final ? " (final)" : ""),
     one.workerName || one.workerId || "-",
     ...(attempts.some(({ sessionId }) => sessionId !== "") ? [one.sessionId || "-"] : []),
+    ...(attempts.some(({ isolation }) => isolation !== 0) ? [isolationWord(one.isolation)] : []),
     output.timeAndAge(one.startTime, nowMs) || "-",
     tookText(one, nowMs),
     one.error === undefined ? "" : `${one.error.code}: ${one.error.message}`,

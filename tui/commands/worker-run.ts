@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
+import type { IsolationLevel, IsolationOptions, KindIsolation } from "@muster/worker/isolation";
 import type { Call } from "../call.ts";
 import type { Cli, MusterCommand } from "../command.ts";
 import { givenTls } from "../context.ts";
@@ -9,7 +10,9 @@ import { systemReason } from "../input/files.ts";
 import { durationOption, listOption, pairOption, wholeOption } from "../input/options.ts";
 import { didYouMean } from "../input/suggest.ts";
 import type { Surroundings } from "../surroundings.ts";
-import { runWorkerDaemon, type WorkerRun } from "./daemon.ts";
+import { hideFromJobs, runWorkerDaemon, type WorkerRun } from "./daemon.ts";
+
+const levels = ["none", "uid", "bwrap"] as const satisfies readonly IsolationLevel[];
 
 interface RunOptions {
   readonly address?: string;
@@ -20,7 +23,12 @@ interface RunOptions {
   readonly points?: number;
   readonly skill?: readonly string[];
   readonly label?: Readonly<Record<string, string>>;
-  readonly env?: readonly string[];
+  readonly jobEnv?: readonly string[];
+  readonly isolation?: string;
+  readonly kindIsolation?: Readonly<Record<string, string>>;
+  readonly network?: readonly string[];
+  readonly jobPath?: readonly string[];
+  readonly jobUid?: number;
   readonly stateDir?: string;
   readonly grace?: number;
   readonly drainDeadline?: number;
@@ -66,7 +74,31 @@ export function registerWorkerRun(worker: MusterCommand, cli: Cli): void {
     .option("--points <number>", "points at once (as slots)", wholeOption(1, 1_000_000))
     .option("--skill <name>", "a skill of this machine; repeat for more", listOption)
     .option("--label <key=value>", "a label of this machine; repeat for more", pairOption)
-    .option("--env <name>", "a variable of this environment that jobs may see; repeat for more", listOption)
+    .option(
+      "--job-env <name>",
+      "a variable of this environment that jobs may see; repeat for more (MUSTER_WORKER_JOB_ENV)",
+      listOption,
+    )
+    .option(
+      "--isolation <level>",
+      "no job's programs run under less: none, uid or bwrap (MUSTER_WORKER_ISOLATION; none)",
+    )
+    .option("--kind-isolation <kind=level>", "a stronger level for a kind; repeat for more", pairOption)
+    .option(
+      "--network <kind>",
+      "in a sandbox, this kind has the network; repeat for more (MUSTER_WORKER_NETWORK)",
+      listOption,
+    )
+    .option(
+      "--job-path <path>",
+      "shown in a sandbox, read-only; repeat for more (MUSTER_WORKER_JOB_PATH)",
+      listOption,
+    )
+    .option(
+      "--job-uid <number>",
+      "first of the users for jobs, as many as slots (MUSTER_WORKER_JOB_UID; 60600)",
+      wholeOption(1, 2_147_483_647),
+    )
     .option(
       "--links <path>",
       "linked projects and sessions to publish (YAML or JSON); followed as it changes",
@@ -89,11 +121,21 @@ export function registerWorkerRun(worker: MusterCommand, cli: Cli): void {
     .notes(
       "The first Ctrl-C, or SIGTERM, takes no more jobs and lets the running ones end; the second\n" +
         "gives them back unfinished, which costs them no attempt. Jobs see PATH, HOME and the like,\n" +
-        "and what --env names: no keys.\n\n" +
+        "and what --job-env names: no keys.\n\n" +
+        isolationNotes +
         linksFormat,
     )
     .action(cli.action((call, options: RunOptions) => runWorker(call, options)));
 }
+
+const isolationNotes = `Levels of isolation:
+  none   jobs run as the user of this worker, and can read that user's files
+  uid    each as a user of its own; needs root
+  bwrap  in a sandbox of bubblewrap: an own root, home and processes, no network but by --network;
+         it sees the system's programs, --job-path, and the working copy of its project
+A level that cannot be had here keeps the worker from starting.
+
+`;
 
 const linksFormat = `The file of --links:
   projects:
@@ -114,6 +156,8 @@ async function runWorker(call: Call, options: RunOptions): Promise<number> {
     throw usageError("--once and --continuous contradict each other", "Give one of the two.");
   }
   const { surroundings } = call;
+  const isolation = isolationOf(options, surroundings.env);
+  await hideFromJobs(surroundings);
   const run: WorkerRun = {
     address: (options.address ?? "127.0.0.1:7071").split(",").map(readListener).join(","),
     transport: readTransport(options.transport ?? "auto"),
@@ -122,7 +166,8 @@ async function runWorker(call: Call, options: RunOptions): Promise<number> {
     ...givenTls(call.globals, surroundings),
     skills: options.skill ?? [],
     labels: options.label ?? {},
-    envAllow: options.env ?? [],
+    envAllow: options.jobEnv ?? listOf(surroundings.env["MUSTER_WORKER_JOB_ENV"]),
+    isolation,
     once: options.once === true,
     slots: options.slots ?? 4,
     ...given("apiAddress", options.apiAddress),
@@ -157,6 +202,42 @@ function given<Name extends keyof WorkerRun>(
   const one: Partial<Pick<WorkerRun, Name>> = {};
   if (value !== undefined) one[name] = value;
   return one;
+}
+
+function isolationOf(options: RunOptions, env: Surroundings["env"]): IsolationOptions {
+  const level = readLevel("--isolation", options.isolation ?? (env["MUSTER_WORKER_ISOLATION"] || "none"));
+  const networks = options.network ?? listOf(env["MUSTER_WORKER_NETWORK"]);
+  const kinds = new Map<string, KindIsolation>();
+  for (const [kind, word] of Object.entries(options.kindIsolation ?? {}))
+    kinds.set(kind, { level: readLevel("--kind-isolation", word) });
+  for (const kind of networks) kinds.set(kind, { ...kinds.get(kind), network: true });
+  const firstUid = options.jobUid ?? readUid(env["MUSTER_WORKER_JOB_UID"]);
+  return {
+    level,
+    kinds: Object.fromEntries(kinds),
+    paths: options.jobPath ?? listOf(env["MUSTER_WORKER_JOB_PATH"]),
+    ...(firstUid === undefined ? {} : { firstUid }),
+  };
+}
+
+function readLevel(option: string, word: string): IsolationLevel {
+  const found = levels.find((one) => one === word);
+  if (found !== undefined) return found;
+  const suggestion = didYouMean(word, levels) ?? `Use one of ${levels.join(", ")}.`;
+  throw usageError(`${option} has no level ${JSON.stringify(word)}`, suggestion);
+}
+
+function readUid(text: string | undefined): number | undefined {
+  if (!text) return undefined;
+  if (/^[1-9]\d{0,9}$/.test(text) && Number(text) < 2 ** 31) return Number(text);
+  throw usageError(
+    `MUSTER_WORKER_JOB_UID is not the id of a user: ${JSON.stringify(text)}`,
+    "Write it like 60600.",
+  );
+}
+
+function listOf(text: string | undefined): readonly string[] {
+  return (text ?? "").split(",").flatMap((one) => one.trim() || []);
 }
 
 function readTransport(word: string): "auto" | "stream" | "poll" {

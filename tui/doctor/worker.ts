@@ -35,6 +35,7 @@ export async function checkWorker(call: Call, question: WorkerQuestion): Promise
   });
   await checks.add("worker.outbox", () => checkOutbox(call, question.stateDir, key));
   await checks.add("worker.disk", () => checkDisk(call, question.stateDir, key));
+  await checks.add("worker.isolation", () => checkIsolation(call));
   await checkListener(checks, call, question.listener);
   const name = key === "" ? undefined : await checkRegistration(checks, call, key);
   if (name === undefined) {
@@ -122,6 +123,26 @@ async function checkListener(checks: Checks, call: Call, listener: string): Prom
 }
 
 // The key says whose it is; the worker itself is not touched.
+// Tried in the very way in which a worker tries it at its start.
+async function checkIsolation({ surroundings }: Call): Promise<Finding> {
+  const { isolationLevels, openIsolation } = await import("@muster/worker/isolation");
+  const found: string[] = [];
+  const missing: string[] = [];
+  for (const level of isolationLevels) {
+    try {
+      const setup = { level, slots: 1, kindNames: ["shell.run"], writableRoots: () => [] };
+      (await openIsolation(setup)).close();
+      found.push(level);
+    } catch (error) {
+      missing.push(error instanceof Error ? error.message : String(error));
+    }
+  }
+  const wanted = surroundings.env["MUSTER_WORKER_ISOLATION"] || "none";
+  const can = `can run jobs under ${found.join(", ")}; the least is ${wanted}`;
+  if (!found.some((level) => level === wanted)) return wanting("fail", can, missing.join(" "));
+  return missing.length === 0 ? fine(can) : fine(`${can}. ${missing.join(" ")}`);
+}
+
 async function checkRegistration(checks: Checks, call: Call, key: string): Promise<string | undefined> {
   let name: string | undefined;
   await checks.add("worker.registration", async () => {

@@ -1,4 +1,4 @@
-import { AttemptOutcome, type Job, JobState } from "@muster/client/v1/job";
+import { AttemptOutcome, Isolation, type Job, JobState } from "@muster/client/v1/job";
 import { WorkerState } from "@muster/client/v1/worker";
 import type { Paint, Style } from "./paint.ts";
 
@@ -74,3 +74,14 @@ export function glyphSetOf(env: Readonly<Record<string, string | undefined>>): G
   if (env["TERM"] === "linux") return "ascii";
   return locale === "" || /utf-?8/i.test(locale) ? "unicode" : "ascii";
 }
+
+/** How far the programs of an attempt were kept from their machine: `bwrap`; `-` when it started none. */
+export function isolationWord(isolation: Isolation): string {
+  return isolationWords[isolation] ?? "-";
+}
+
+const isolationWords: Readonly<Partial<Record<Isolation, string>>> = {
+  [Isolation.NONE]: "none",
+  [Isolation.UID]: "uid",
+  [Isolation.BWRAP]: "bwrap",
+};

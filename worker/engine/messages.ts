@@ -1,4 +1,5 @@
 import type { LinksChanged, OfferedLease } from "@muster/client/v1/link";
+import type { IsolationLevel } from "../isolation.ts";
 import type { LogLevel } from "../logger.ts";
 import type { PublishConflict } from "../published.ts";
 import type { StopOrder } from "../stop.ts";
@@ -9,7 +10,12 @@ import type { StopOrder } from "../stop.ts";
  */
 
 /** How a handler ended, as the side that ran it says. */
-export type Outcome =
+export type Outcome = HandlerEnd & {
+  /** What its programs ran under; absent when it started none. */
+  readonly isolation?: IsolationLevel;
+};
+
+type HandlerEnd =
   | { readonly kind: "succeeded"; readonly result: Uint8Array; readonly prUrl: string }
   | {
       readonly kind: "failed";

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import type { JobError } from "@muster/client/v1/job";
+import { Isolation, type JobError } from "@muster/client/v1/job";
 import type { LeaseRef } from "@muster/client/v1/job_service";
 import type { Failure, Release, Result } from "@muster/client/v1/link";
 import type { StopKind } from "../stop.ts";
@@ -34,6 +34,7 @@ export function resultOf(ended: EndedAttempt): Result {
     resultId: randomUUID(),
     outcome: wireOutcome(ended),
     lastSequence: BigInt(ended.lastSequence),
+    isolation: wireIsolation[ended.outcome.isolation ?? ""] ?? Isolation.UNSPECIFIED,
   };
 }
 
@@ -65,6 +66,12 @@ export function outcomeName(outcome: Result["outcome"]["case"]): Exclude<Attempt
       return "failed";
   }
 }
+
+const wireIsolation: Readonly<Partial<Record<string, Isolation>>> = {
+  none: Isolation.NONE,
+  uid: Isolation.UID,
+  bwrap: Isolation.BWRAP,
+};
 
 const rejectedCode = "RESULT_REJECTED";
 

@@ -3,8 +3,9 @@ import type { BootRecord } from "../boot-record.ts";
 import { withinMs } from "../clock.ts";
 import { defineHandler, type Handler, type JobContext, type JobToken } from "../context.ts";
 import { JobFailure } from "../failure.ts";
+import type { Isolation, Place } from "../isolation.ts";
 import { type ProcessExit, type ProcessGroup, startProcessGroup } from "../process-group.ts";
-import { ProcessStartError } from "../process-start.ts";
+import { ProcessStartError, type StartOptions } from "../process-start.ts";
 import { Stop } from "../stop.ts";
 import { durationText } from "../text.ts";
 import { readShellPayload, type ShellPayload } from "./shell-payload.ts";
@@ -32,8 +33,13 @@ export interface ShellRunOptions {
   readonly envAllow: readonly string[];
   /** Where process groups are recorded, so that the next boot kills what a crash leaves; asked at each job. */
   readonly bootRecord: () => Pick<BootRecord, "addGroup" | "removeGroup"> | undefined;
+  /** Where programs run; asked at each job. Default: as the worker's own user. */
+  readonly isolation?: () => Isolation | undefined;
 }
 
+/** Names of variables whose values are secrets. */
+const secretName =
+  /(PASSWORD|PASSWD|SECRET|TOKEN|PRIVATE_KEY|ACCESS_KEY|API_KEY|SECRET_KEY|CREDENTIALS?|CONNECTION_STRING)$/i;
 const passedOn = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
 /** How long output may stay open once every process of the job is gone. */
 const outputGraceMs = 2000;
@@ -52,35 +58,65 @@ export function shellRun(options: ShellRunOptions): Handler<unknown, ShellResult
     const marker = `MUSTER_MARK=${ctx.job.id}.${ctx.job.attempt}`;
     const record = options.bootRecord();
     const recordId = marker;
-    await record?.addGroup({ leaseId: recordId, pid: 0, startTimeTicks: null, marker });
+    const place = await openPlace(ctx, options);
     try {
+      await record?.addGroup({ leaseId: recordId, pid: 0, startTimeTicks: null, marker, ...cgroupOf(place) });
       ctx.signal.throwIfAborted();
-      return await runGroup(ctx, payload, { options, marker, recordId });
+      return await runGroup(ctx, payload, { options, marker, recordId, place });
     } finally {
+      await place?.end();
       await record?.removeGroup(recordId);
     }
   });
 }
 
-async function runGroup(
-  ctx: JobContext,
-  payload: ShellPayload,
-  run: { readonly options: ShellRunOptions; readonly marker: string; readonly recordId: string },
-): Promise<ShellResult> {
+interface Run {
+  readonly options: ShellRunOptions;
+  readonly marker: string;
+  readonly recordId: string;
+  readonly place: Place | undefined;
+}
+
+async function openPlace(ctx: JobContext, options: ShellRunOptions): Promise<Place | undefined> {
+  const isolation = options.isolation?.();
+  try {
+    const place = await isolation?.begin(ctx.job.kind, ctx.project?.root ?? undefined);
+    ctx.isolatedBy(place?.level ?? "none");
+    if (place?.level === "bwrap")
+      ctx.log.system(
+        `runs in a sandbox, ${place.hasNetwork ? "with the host's network" : "without a network"}`,
+      );
+    else if (place?.level === "uid") ctx.log.system("runs as a user of its own");
+    return place;
+  } catch (error) {
+    throw startFailure(error);
+  }
+}
+
+function cgroupOf(place: Place | undefined): { readonly cgroup?: string } {
+  return place?.cgroup === undefined ? {} : { cgroup: place.cgroup.path };
+}
+
+async function runGroup(ctx: JobContext, payload: ShellPayload, run: Run): Promise<ShellResult> {
   const token = payload.api ? await ctx.token() : null;
   const startedMs = performance.now();
   const cwd = payload.cwd ?? ctx.project?.root ?? undefined;
-  const group = startProcessGroup({
+  const env = { ...environment(ctx, payload, run), ...tokenVariables(token) };
+  for (const [name, value] of Object.entries(env)) if (secretName.test(name)) ctx.addSecret(value);
+  const program = {
     argv: payload.argv,
-    env: { ...environment(ctx, payload, run.options), ...tokenVariables(token) },
+    env,
     marker: run.marker,
     ...(cwd === undefined || cwd === "" ? {} : { cwd }),
-  });
+  };
+  const group = startProcessGroup(startOptions(program, run.place));
   const { outputEnded, tails } = follow(ctx, group, payload.outputTailBytes);
   const { pid, startTimeTicks } = group;
   const { recordId: leaseId, marker } = run;
   const recorded =
-    pid === 0 ? undefined : run.options.bootRecord()?.addGroup({ leaseId, pid, startTimeTicks, marker });
+    pid === 0
+      ? undefined
+      : run.options.bootRecord()?.addGroup({ leaseId, pid, startTimeTicks, marker, ...cgroupOf(run.place) });
   group.stdin.end(payload.stdin);
   ctx.onSoftTimeout(() => warnOfSoftTimeout(ctx));
   const { exit, stop } = await orStopped(ctx.signal, group);
@@ -103,13 +139,15 @@ async function runGroup(
 function environment(
   ctx: JobContext,
   payload: ShellPayload,
-  options: ShellRunOptions,
+  { options, place }: Run,
 ): Record<string, string> {
   const env: Record<string, string> = {};
   for (const [name, value] of Object.entries(options.env)) {
     const isAllowed = passedOn.includes(name) || name.startsWith("LC_") || options.envAllow.includes(name);
     if (isAllowed && value !== undefined) env[name] = value;
   }
+  const home = place?.home;
+  if (home !== undefined) Object.assign(env, { HOME: home, TMPDIR: place?.level === "uid" ? home : "/tmp" });
   const { softTimeoutMs, hardTimeoutMs } = ctx.job;
   const { MUSTER_SOFT_TIMEOUT_MS: _soft, MUSTER_HARD_TIMEOUT_MS: _hard, ...own } = { ...env, ...payload.env };
   return {
@@ -125,6 +163,14 @@ function environment(
 // What the job must not forge either.
 function tokenVariables(token: JobToken | null): Record<string, string> {
   return token === null ? {} : { MUSTER_ADDRESS: token.address, MUSTER_API_KEY: token.key };
+}
+
+function startOptions(program: StartOptions, place: Place | undefined): StartOptions {
+  try {
+    return place === undefined ? program : place.startOptions(program);
+  } catch (error) {
+    throw startFailure(error);
+  }
 }
 
 // No signal: one that the program does not expect would end it.
@@ -144,10 +190,14 @@ function warnOfSoftTimeout(ctx: JobContext): void {
 function follow(ctx: JobContext, group: ProcessGroup, tailBytes: number) {
   const tails = { stdout: new Tail(tailBytes), stderr: new Tail(tailBytes) };
   for (const name of ["stdout", "stderr"] as const) {
-    group[name].on("data", (chunk: Buffer) => {
-      ctx.log[name](chunk);
-      tails[name].push(chunk);
-    });
+    // Before the tail is cut: half a secret is not found any more.
+    const clean = ctx.redacting();
+    const take = (text: string) => {
+      ctx.log[name](text);
+      tails[name].push(Buffer.from(text));
+    };
+    group[name].on("data", (chunk: Buffer) => take(clean.push(chunk)));
+    group[name].once("end", () => take(clean.end()));
   }
   const ends = [group.stdout, group.stderr].map((stream) => finished(stream).catch(() => {}));
   return { outputEnded: Promise.all(ends).then(() => {}), tails };

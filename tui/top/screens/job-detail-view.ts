@@ -4,7 +4,7 @@ import { type Attempt, AttemptOutcome, type Job, JobState } from "@muster/client
 import { textOfPayload } from "../../input/payload.ts";
 import { showPriority } from "../../input/values.ts";
 import type { Style } from "../../output/paint.ts";
-import { lookOfJob, outcomeWord } from "../../output/states.ts";
+import { isolationWord, lookOfJob, outcomeWord } from "../../output/states.ts";
 import { durationToMs, showCount, showCounted, showDuration } from "../../output/time.ts";
 import { layEnds, layHeading, layLine, type Piece } from "../lines.ts";
 import { showMoment } from "../shell/moments.ts";
@@ -203,7 +203,7 @@ const outcomeStyles: Readonly<Partial<Record<AttemptOutcome, Style>>> = {
 
 function attemptLines(attempts: readonly Attempt[], frame: ScreenFrame): string[] {
   if (attempts.length === 0) return [layLine([{ text: " No attempts yet.", style: "dim" }], frame)];
-  const title = ` ${"ATT".padStart(4)} ${"OUTCOME".padEnd(16)} ${"WORKER".padEnd(16)} ${"STARTED".padStart(frame.time === "iso" ? 20 : 8)} ${"TOOK".padStart(7)}  ERROR`;
+  const title = ` ${"ATT".padStart(4)} ${"OUTCOME".padEnd(16)} ${"WORKER".padEnd(16)} ${"STARTED".padStart(frame.time === "iso" ? 20 : 8)} ${"TOOK".padStart(7)} ${"ISOLATION".padEnd(9)}  ERROR`;
   const lines = attempts.map((one) =>
     layLine(
       [
@@ -214,7 +214,8 @@ function attemptLines(attempts: readonly Attempt[], frame: ScreenFrame): string[
           text: ` ${showMoment(one.startTime, frame).padStart(frame.time === "iso" ? 20 : 8)}`,
           style: "dim",
         },
-        { text: ` ${tookText(one, frame.nowMs).padStart(7)}  ` },
+        { text: ` ${tookText(one, frame.nowMs).padStart(7)} ` },
+        { text: `${isolationWord(one.isolation).padEnd(9)}  `, style: "dim" },
         { text: one.error === undefined ? "" : `${one.error.code}: ${one.error.message}`, style: "red" },
       ],
       frame,

@@ -707,6 +707,14 @@ export declare type Attempt = Message<"muster.v1.Attempt"> & {
    * @generated from field: string session_id = 14;
    */
   sessionId: string;
+
+  /**
+   * How far its programs were kept from the machine, as its worker said with
+   * the result; unspecified while it lasts, and when it started no program.
+   *
+   * @generated from field: muster.v1.Isolation isolation = 15;
+   */
+  isolation: Isolation;
 };
 
 /**
@@ -973,4 +981,45 @@ export enum DependencyPolicy {
  * Describes the enum muster.v1.DependencyPolicy.
  */
 export declare const DependencyPolicySchema: GenEnum<DependencyPolicy>;
+
+/**
+ * Isolation is how far the programs of an attempt are kept from the machine
+ * that they run on, weakest first.
+ *
+ * @generated from enum muster.v1.Isolation
+ */
+export enum Isolation {
+  /**
+   * Not known, or no program was started.
+   *
+   * @generated from enum value: ISOLATION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * They run as the worker's own user.
+   *
+   * @generated from enum value: ISOLATION_NONE = 1;
+   */
+  NONE = 1,
+
+  /**
+   * They run as a user that nothing else runs as.
+   *
+   * @generated from enum value: ISOLATION_UID = 2;
+   */
+  UID = 2,
+
+  /**
+   * They run in a sandbox of bubblewrap.
+   *
+   * @generated from enum value: ISOLATION_BWRAP = 3;
+   */
+  BWRAP = 3,
+}
+
+/**
+ * Describes the enum muster.v1.Isolation.
+ */
+export declare const IsolationSchema: GenEnum<Isolation>;
 

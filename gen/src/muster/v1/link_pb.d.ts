@@ -8,7 +8,7 @@ import type { Capacity, Skill } from "./worker_pb.js";
 import type { LinkConflict, LinkedProject, Session } from "./session_pb.js";
 import type { LeaseRef } from "./job_service_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
-import type { JobError, JobState, Progress } from "./job_pb.js";
+import type { Isolation, JobError, JobState, Progress } from "./job_pb.js";
 import type { LogGap, LogRecord } from "./event_pb.js";
 import type { Payload } from "./payload_pb.js";
 
@@ -827,6 +827,13 @@ export declare type Result = Message$1<"muster.v1.Result"> & {
    * @generated from field: muster.v1.Usage usage = 9;
    */
   usage?: Usage | undefined;
+
+  /**
+   * What its programs ran under; unspecified when it started none.
+   *
+   * @generated from field: muster.v1.Isolation isolation = 10;
+   */
+  isolation: Isolation;
 };
 
 /**

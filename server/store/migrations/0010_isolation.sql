@@ -1,0 +1,1 @@
+ALTER TABLE "muster"."attempts" ADD COLUMN "isolation" smallint;
