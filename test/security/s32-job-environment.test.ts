@@ -65,7 +65,11 @@ async function searched(...flags: string[]) {
   const payload = { argv: ["sh", "-c", `exec 2>&1; ${search}`, "sh", stateDir], outputTailBytes: 65_536 };
   const content = { case: "data" as const, value: Buffer.from(JSON.stringify(payload)) };
   const lease = peer.lease({ kind: "shell.run", payload: { content } });
-  await peer.find(({ frame }) => (frame.case === "hello" ? true : undefined));
+  await new Promise<void>((resolve) => {
+    started.stderr?.on("data", () => {
+      if (said.includes("is attached")) resolve();
+    });
+  });
   peer.offer(lease);
   const { outcome } = await peer.resultOf(lease.lease.leaseId);
   const data = outcome.case === "success" ? outcome.value.result?.content.value : undefined;

@@ -39,7 +39,7 @@ describe("S35 what a job prints is text alone", () => {
   test("every known control syntax is text of the log and the tail, and changes nothing", async () => {
     await using shell = await openShell();
     const printed = syntaxes.join("\n");
-    const both = 'cat <<"END"\n' + printed + "\nEND\n";
+    const both = `cat <<"END"\n${printed}\nEND\n`;
     const { json, outcome } = await shell.run({
       argv: ["sh", "-c", `${both}\n{ ${both} } >&2; exit 3`],
       outputTailBytes: 65_536,

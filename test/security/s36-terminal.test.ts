@@ -4,18 +4,18 @@ import { escapeJson, sanitize, sanitizeLines } from "../../tui/output/sanitize.t
 import { startHostilePeer } from "../support/hostile-peer.ts";
 import { makeDirectory, startCli } from "../tui/run-cli.ts";
 
-const escape = String.fromCharCode(27);
+const esc = String.fromCharCode(27);
 const attacks = [
-  `${escape}]52;c;ZXZpbA==\u0007`, // the clipboard
-  `${escape}]8;;https://evil.test\u0007click${escape}]8;;\u0007`, // a link
-  `${escape}]0;title\u0007`,
-  `${escape}P$qm${escape}\\`, // a request that the terminal answers as if typed
-  `${escape}_Gevil${escape}\\${escape}^pm${escape}\\`,
-  `${escape}[2J${escape}[1;1H${escape}[?1049h${escape}c`,
+  `${esc}]52;c;ZXZpbA==\u0007`, // the clipboard
+  `${esc}]8;;https://evil.test\u0007click${esc}]8;;\u0007`, // a link
+  `${esc}]0;title\u0007`,
+  `${esc}P$qm${esc}\\`, // a request that the terminal answers as if typed
+  `${esc}_Gevil${esc}\\${esc}^pm${esc}\\`,
+  `${esc}[2J${esc}[1;1H${esc}[?1049h${esc}c`,
   "\u009b31m\u009d52;c;x\u009c\u0090x\u009c",
   "\u202etxt.exe\u202c\u2066x\u2069\u200b\u200e\ufeff",
   "a\rb\bc\u0000d\u007f",
-  `x${"y".repeat(1_000_000)}${escape}[31m`,
+  `x${"y".repeat(1_000_000)}${esc}[31m`,
   Buffer.from([0x61, 0xff, 0xfe, 0xc0, 0x80, 0x1b, 0x5b]).toString("utf8"),
 ];
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
@@ -57,9 +57,9 @@ describe("S36 untrusted text cannot steer a terminal", () => {
         await running.exit;
         const output = running.stdout() + running.stderr();
         expect(output.length).toBeGreaterThan(0);
-        expect(
-          output.replaceAll(new RegExp(`${escape}\\[[0-9;]*m`, "g"), "").replaceAll("\t", ""),
-        ).not.toMatch(acted);
+        expect(output.replaceAll(new RegExp(`${esc}\\[[0-9;]*m`, "g"), "").replaceAll("\t", "")).not.toMatch(
+          acted,
+        );
       }
     } finally {
       await peer.close();
