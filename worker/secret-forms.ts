@@ -52,11 +52,15 @@ function urlForms(secret: string): string[] {
 
 function jsonForms(secret: string): string[] {
   const once = escaped(secret);
-  // As Node shows it, in quotes of another sort.
+  const forms = [...quoted(secret), once.replaceAll("/", "\\/"), ascii(once, false), ascii(once, true)];
+  return [...forms, ...forms.flatMap(quoted)];
+}
+
+// In JSON, and as Node shows it in quotes of another sort.
+function quoted(text: string): string[] {
+  const once = escaped(text);
   const shown = once.replaceAll('\\"', '"');
-  const slashed = once.replaceAll("/", "\\/");
-  const forms = [once, shown, shown.replaceAll("'", "\\'"), slashed, ascii(once, false), ascii(once, true)];
-  return [...forms, ...forms.map(escaped)];
+  return [once, shown, shown.replaceAll("'", "\\'")];
 }
 
 function escaped(text: string): string {
