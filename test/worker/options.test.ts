@@ -72,6 +72,10 @@ describe("options", () => {
       { labels: Object.fromEntries(Array.from({ length: 33 }, (_, n) => [`l${n}`, ""])) },
       /labels must be at most 32/,
     ],
+    [{ isolation: { level: "chroot" as "uid" } }, /isolation has no level "chroot": use none, uid, bwrap/],
+    [{ isolation: { kinds: { a: { level: "vm" as "uid" } } } }, /isolation has no level "vm"/],
+    [{ isolation: { paths: ["opt/tools"] } }, /isolation needs absolute paths, not "opt\/tools"/],
+    [{ isolation: { firstUid: 0 } }, /isolation needs a first uid from 1/],
   ])("%j is refused", (options, message) => {
     expect(problems(options).join("\n")).toMatch(message);
   });

@@ -146,6 +146,7 @@ describe("doctor worker", () => {
       "worker.key": "fail",
       "worker.outbox": "ok",
       "worker.disk": "ok",
+      "worker.isolation": "ok",
       "worker.dns": "ok",
       "worker.tcp": "fail",
       "worker.stream": "skip",
