@@ -5,9 +5,15 @@ import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { LogStream } from "@muster/client/v1/event";
+import { Isolation, JobState } from "@muster/client/v1/job";
+import { JobService } from "@muster/client/v1/job_service";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { inheritedDescriptors } from "../../worker/inherited-descriptors.ts";
+import { echo } from "../../worker/kinds/echo.ts";
+import { shellRun } from "../../worker/kinds/shell-run.ts";
 import { readProcess } from "../../worker/process-table.ts";
+import type { Worker } from "../../worker/worker.ts";
+import { startTestServer } from "../support/coordinator.ts";
 import { hasBwrap, isRoot, openShell } from "../support/isolated-shell.ts";
 
 const perl = (script: string) => `perl -e '${script}'`;
@@ -223,6 +229,41 @@ describe("S33 isolation holds: a level that cannot be had", () => {
     expect(strongerKinds({ a: { level: "uid" } }, { a: { level: "none", network: true } })).toEqual({
       a: { level: "uid", network: true },
     });
+  });
+});
+
+describe("S33 isolation holds: the level", () => {
+  test("is shown on the attempt, of a success and of a failure, and not where no program ran", {
+    timeout: 60_000,
+  }, async () => {
+    const muster = await startTestServer();
+    onTestFinished(() => muster.close());
+    const level = hasBwrap ? "bwrap" : "none";
+    const worker: Worker = await muster.startWorker({
+      isolation: { level },
+      handlers: {
+        echo,
+        "shell.run": shellRun({
+          env: { PATH: "/usr/bin:/bin" },
+          envAllow: [],
+          bootRecord: () => worker.bootRecord,
+          isolation: () => worker.isolation,
+        }),
+      },
+    });
+    const jobs = muster.client(JobService);
+    const shown = async (kind: string, payload: unknown, state: JobState) => {
+      const value = Buffer.from(JSON.stringify(payload));
+      const job = { kind, payload: { content: { case: "data" as const, value } }, retry: { maxAttempts: 1 } };
+      const { jobId } = await jobs.submitJob({ job });
+      await muster.reach(jobId, state);
+      const { attempts } = await jobs.listAttempts({ jobId });
+      return attempts.map(({ isolation }) => isolation);
+    };
+    const expected = hasBwrap ? Isolation.BWRAP : Isolation.NONE;
+    expect(await shown("shell.run", { argv: ["true"] }, JobState.SUCCEEDED)).toEqual([expected]);
+    expect(await shown("shell.run", { argv: ["false"] }, JobState.DEAD)).toEqual([expected]);
+    expect(await shown("echo", {}, JobState.SUCCEEDED)).toEqual([Isolation.UNSPECIFIED]);
   });
 });
 
