@@ -95,6 +95,7 @@ describe("S37 secrets are redacted in logs", () => {
       argv: [
         "sh",
         "-c",
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: the shell reads it
         'printf "%s" "a-$API_TOKEN-b"; sleep 0.1; printf "%.6s" "$API_TOKEN"; sleep 0.1; printf "%s" "${API_TOKEN#??????}-$PLAIN"',
       ],
       env: { API_TOKEN: "tok-1234567890", PLAIN: "plain-1234567890" },
