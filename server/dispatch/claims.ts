@@ -4,7 +4,7 @@ import { claimReady, holdGates, lockGates } from "../store/claim.ts";
 import type { HotPool } from "../store/hot-pool.ts";
 import { type Call, call, runInOrg, transact } from "../store/statement.ts";
 import type { GateBook } from "./gates.ts";
-import { grantOf } from "./grants.ts";
+import { grantOf, type Slot } from "./grants.ts";
 import type { ReadyLine } from "./lines.ts";
 import type { Grant, Link } from "./link.ts";
 import type { PlannedClaim } from "./matcher.ts";
@@ -98,7 +98,9 @@ export function learn(
 
 function claimCall(c: ClaimContext, plan: readonly PlannedClaim[], keys: readonly string[]): Call {
   const slots = plan.flatMap((one) => one.slots);
-  const links: Link[] = [...new Set(slots)];
+  const places = new Map<Link, number>();
+  for (const link of slots) if (!places.has(link)) places.set(link, places.size + 1);
+  const links = [...places.keys()];
   const befores: number[] = [];
   let before = 0;
   for (const one of plan) {
@@ -118,8 +120,8 @@ function claimCall(c: ClaimContext, plan: readonly PlannedClaim[], keys: readonl
     queues: plan.map(({ line }) => line.shape.queue),
     limits: plan.map((one) => one.slots.length),
     befores,
-    slots: slots.map((link) => link.workerId),
-    sessions: plan.flatMap((one) => one.slots.map(() => one.sessionId)),
+    sessions: plan.map((one) => one.sessionId),
+    slots: slots.map((link) => places.get(link)),
     workers: links.map((link) => link.workerId),
     epochs: links.map((link) => link.linkEpoch),
     gateShapes: passed.map((one) => one.shapeId),
@@ -136,10 +138,12 @@ function outcome(
   held: Row | undefined,
   rows: readonly Row[],
 ): Claimed {
-  const shapes = new Map(plan.map(({ line }) => [line.shape.shapeId, line.shape]));
+  const slots = plan.flatMap(({ line: { shape }, sessionId, slots: links }) =>
+    links.map(({ workerId }): Slot => ({ shape, workerId, sessionId })),
+  );
   const grants = rows.flatMap((row) => {
-    const shape = shapes.get(BigInt(String(row["shape"])));
-    return shape ? [grantOf(row, shape)] : [];
+    const slot = slots[Number(row["slot"]) - 1];
+    return slot ? [grantOf(row, slot)] : [];
   });
   return { plan, grants, isOutdated: isOutdated(c, held) };
 }

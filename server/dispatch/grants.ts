@@ -2,23 +2,30 @@ import type { Row } from "postgres";
 import type { InternedShape } from "../domain/rules/shapes.ts";
 import type { Grant, Held } from "./link.ts";
 
+/** What the row of a claim leaves out, because who claimed knows it. */
+export interface Slot {
+  readonly shape: InternedShape;
+  readonly workerId: string;
+  readonly sessionId: string | null;
+}
+
 /** Reads a row of `claimReady`. */
-export function grantOf(row: Row, shape: InternedShape): Grant {
+export function grantOf(row: Row, { shape, workerId, sessionId }: Slot): Grant {
   const number = (name: string) => (row[name] === null ? null : Number(row[name]));
   return {
     fence: {
       jobId: String(row["job"]),
       attempt: Number(row["attempt"]),
       leaseId: String(row["lease"]),
-      workerId: String(row["worker"]),
+      workerId,
     },
     shape,
-    kind: String(row["kind"]),
-    title: String(row["title"]),
+    kind: shape.kind,
+    title: textOf(row["title"]) ?? "",
     payload: bytesOf(row["payload"]),
-    queue: String(row["queue"]),
-    points: Number(row["points"]),
-    failures: Number(row["failures"]),
+    queue: shape.queue,
+    points: shape.points,
+    failures: number("failures") ?? 0,
     maxAttempts: Number(row["tries"]),
     softTimeoutMs: number("soft"),
     hardTimeoutMs: number("hard"),
@@ -26,8 +33,8 @@ export function grantOf(row: Row, shape: InternedShape): Grant {
     isExclusive: row["exclusive"] === true,
     isAlone: shape.isAlone,
     labels: labelsOf(row["labels"]),
-    project: row["project"] === null ? null : String(row["project"]),
-    sessionId: row["session"] === null ? null : String(row["session"]),
+    project: textOf(row["project"]),
+    sessionId,
     parents: Array.isArray(row["parents"]) ? row["parents"].map(String) : [],
     parentResults: [],
     skills: Array.isArray(row["skills"]) ? row["skills"].map(String) : [],
@@ -54,6 +61,10 @@ export function heldOf(grant: Grant, offerSequence: number, nowMs: number): Held
     reporting: null,
     accepted: null,
   };
+}
+
+function textOf(value: unknown): string | null {
+  return value === null ? null : String(value);
 }
 
 function bytesOf(value: unknown): Uint8Array {

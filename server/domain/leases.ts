@@ -222,7 +222,9 @@ async function finish(c: LeaseContext, orgId: string, results: readonly LeaseRes
       n: 1,
     }),
   ]);
-  return new Set(rows?.map((row) => String(row["result"])));
+  const [ended] = rows ?? [];
+  if (Number(ended?.["n"]) === results.length) return new Set(results.map((result) => result.resultId));
+  return new Set(Array.isArray(ended?.["results"]) ? ended["results"].map(String) : []);
 }
 
 async function settleResults(

@@ -10,6 +10,23 @@ export function writeArray(values: readonly unknown[]): string {
   return `${text}}`;
 }
 
+/**
+ * The same, for ids: what has the length of one goes in as it is, since no two elements, and no quote that ends, fit
+ * into it. The server refuses what is none.
+ */
+export function writeIds(values: readonly unknown[]): string {
+  let text = "{";
+  for (let index = 0; index < values.length; index++) {
+    const value = values[index];
+    if (index > 0) text += ",";
+    if (typeof value === "string") text += value.length === idLength ? value : quoted(value);
+    else text += value === null || value === undefined ? "NULL" : quoted(String(value));
+  }
+  return `${text}}`;
+}
+
+const idLength = 36;
+
 /** Reads the text of a Postgres array of one dimension, of texts or UUIDs. */
 export function readArray(text: string): (string | null)[] {
   const values: (string | null)[] = [];

@@ -59,8 +59,9 @@ export const lockGates = statement(sql`
   where x.${g.orgId} = ${param("org")}::uuid and x.${g.key} = any(${param("keys")}::text[])
   order by x.${g.key} for update`);
 
-const worker = sql`(${param("slots")}::uuid[])[p.slot]`;
-const session = sql`(${param("sessions")}::text[])[p.slot]`;
+// Where a row is dealt with one by one, elements are read out of arrays whose elements have one length and no nulls:
+// of any other every element before is walked over.
+const worker = sql`(${param("workers")}::uuid[])[p.place]`;
 
 /**
  * T4: leases the first ready jobs of some shapes to the workers of `slots`, one slot a job, in order: `limits[i]` of
@@ -72,10 +73,13 @@ const session = sql`(${param("sessions")}::text[])[p.slot]`;
  * The caller holds the locks of `holdGates`, and of `lockGates` for the gates that it names: it has seen to it that
  * they have room.
  *
- * Parameters: org, version, shapes bigint[], queues text[], limits int[] and befores int[] (the sum of the limits before)
- * in parallel, slots uuid[] and sessions
- * text[] (null: none) in parallel, workers uuid[] and epochs bigint[] (the distinct workers of the slots), gateShapes
- * bigint[] and gateKeys text[] (which shape takes places of which gate), nonce, n (of the change), tally.
+ * What all jobs of a shape have in common is not among the columns, and what is as usual is null: of the time that a
+ * claim takes, reading its answer was a third.
+ *
+ * Parameters: org, version, shapes bigint[], queues text[], limits int[], befores int[] (the sum of the limits before)
+ * and sessions text[] (null: none) in parallel, workers uuid[] and epochs bigint[] in parallel (no worker twice), slots
+ * int[] (positions in workers, from 1), gateShapes bigint[] and gateKeys text[] (which shape takes places of which
+ * gate), nonce, n (of the change), tally.
  */
 export const claimReady = statement(sql`
   with live as materialized (
@@ -89,32 +93,36 @@ export const claimReady = statement(sql`
       and exists (select 1 from ${orgs} v where v.${o.orgId} = ${param("org")}::uuid
         and v.${o.gatesVersion} = ${param("version")}::bigint)
     for key share
+  ), standing as materialized (
+    select array(select w.id = any(array(select worker_id from live))
+      from unnest(${param("workers")}::uuid[]) with ordinality as w(id, n) order by w.n) as is_live
   ), owned as materialized (
     select u.${se.sessionId} as session_id, u.${se.workerId} as worker_id from ${sessions} u
     where u.${se.orgId} = ${param("org")}::uuid and u.${se.sessionId} = any(${param("sessions")}::text[])
       and u.${se.isPublished} and not u.${se.isArchived} and u.${se.archivedAt} is null
   ), lines as materialized (
-    select s.shape_id, s.queue, s.before, array(
+    select s.shape_id, s.queue, s.before, s.session, array(
       select r.${q.jobId} from ${jobQueue} r
       where r.${q.orgId} = ${param("org")}::uuid and r.${q.shapeId} = s.shape_id and r.${q.state} = ${ready}
       order by r.${q.priority} desc, r.${q.readyAt}, r.${q.jobId} limit s.most
       for update skip locked
     ) as ids
     from unnest(${param("shapes")}::bigint[], ${param("queues")}::text[], ${param("limits")}::int[],
-      ${param("befores")}::int[]) as s(shape_id, queue, most, before)
+      ${param("befores")}::int[], ${param("sessions")}::text[]) as s(shape_id, queue, most, before, session)
   ), picked as materialized (
-    select i.job_id, i.n + l.before as slot from lines l, unnest(l.ids) with ordinality as i(job_id, n)
+    select i.job_id, l.session, (${param("slots")}::int[])[i.n + l.before] as place, i.n + l.before as slot
+    from lines l, unnest(l.ids) with ordinality as i(job_id, n)
   ), bounds as materialized (
-    select min(p.job_id::text)::uuid as low, max(p.job_id::text)::uuid as high from picked p
+    select min(p.job_id::text collate "C")::uuid as low, max(p.job_id::text collate "C")::uuid as high from picked p
   ), claimed as (
     update ${jobQueue} c set ${q.state} = ${offered}, ${q.attempt} = c.${q.attempt} + 1,
       ${q.leaseId} = md5(${param("nonce")}::text || c.${q.jobId}::text)::uuid,
-      ${q.workerId} = ${worker}, ${q.sessionId} = ${session}, ${q.grantedAt} = ${clock}, ${q.wakeAt} = null
+      ${q.workerId} = ${worker}, ${q.sessionId} = p.session, ${q.grantedAt} = ${clock}, ${q.wakeAt} = null
     from picked p
     where c.${q.orgId} = ${param("org")}::uuid and c.${q.jobId} = any(array(select p.job_id from picked p))
-      and c.${q.jobId} = p.job_id and ${worker} = any(array(select worker_id from live))
-      and (${session} is null or (${session}, ${worker}) in (select session_id, worker_id from owned))
-    returning c.${q.jobId}, c.${q.shapeId}, c.${q.attempt}, c.${q.leaseId}, c.${q.workerId}, c.${q.sessionId}, c.${q.failures}
+      and c.${q.jobId} = p.job_id and (select is_live from standing)[p.place]
+      and (p.session is null or (p.session, ${worker}) in (select session_id, worker_id from owned))
+    returning c.${q.jobId}, c.${q.shapeId}, c.${q.attempt}, c.${q.leaseId}, c.${q.workerId}, c.${q.failures}, p.slot
   ), lanes as materialized (
     select ${q.shapeId} as shape_id, count(*)::int as n from claimed group by 1
   ), counted as (
@@ -139,12 +147,12 @@ export const claimReady = statement(sql`
       array_agg(${offered}::smallint), array_agg(${q.attempt}), array_agg(${q.workerId})
     from claimed having count(*) > 0
   )
-  select c.${q.jobId} as job, c.${q.shapeId} as shape, c.${q.attempt} as attempt, c.${q.leaseId} as lease,
-    c.${q.workerId} as worker, c.${q.sessionId} as session, c.${q.failures} as failures, d.${j.kind} as kind,
-    d.${j.title} as title, d.${j.payload} as payload, d.${j.queue} as queue, d.${j.points} as points,
+  select c.${q.jobId} as job, c.${q.attempt} as attempt, c.${q.leaseId} as lease, c.slot::int as slot,
+    nullif(c.${q.failures}, 0) as failures, nullif(d.${j.title}, '') as title, d.${j.payload} as payload,
     d.${j.softTimeoutMs} as soft, d.${j.hardTimeoutMs} as hard, d.${j.leaseTtlMs} as ttl,
-    d.${j.exclusive} or d.${j.atMostOnce} as exclusive, d.${j.labels} as labels, d.${j.project} as project,
-    d.${j.skills} as skills, d.${j.maxAttempts} as tries, d.${j.dependsOn} as parents
+    nullif(d.${j.exclusive} or d.${j.atMostOnce}, false) as exclusive, d.${j.labels} as labels,
+    d.${j.project} as project, nullif(d.${j.skills}, '{}') as skills, d.${j.maxAttempts} as tries,
+    d.${j.dependsOn} as parents
   from claimed c join ${jobs} d on d.${j.orgId} = ${param("org")}::uuid and d.${j.jobId} = c.${q.jobId}
     and d.${j.jobId} = any(array(select p.job_id from picked p))
     and d.${j.jobId} >= (select low from bounds) and d.${j.jobId} <= (select high from bounds)`);

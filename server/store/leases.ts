@@ -63,7 +63,8 @@ export const acceptLeases = statement(sql`
 
 /**
  * T8: successes under current leases end their runs, all effects in one
- * statement, except where other jobs wait for the end; returns the results that did it. Parameters: the fence, results bytea as text[], ids uuid[] (of
+ * statement, except where other jobs wait for the end; returns how many results did it (`n`), and which (`results`) when
+ * not all did. Parameters: the fence, results bytea as text[], ids uuid[] (of
  * the results), sequences bigint[], reported uuid[] (jobs that have a
  * progress row), tally, n.
  */
@@ -75,7 +76,9 @@ export const finishLeases = statement(sql`
   ), ended as (
     delete from ${jobQueue} x using f where ${fenced} and x.${q.state} in (${stateNumbers(liveSources("succeeded"))})
       and not x.${q.hasDependants}
-    returning x.*, f.result, f.result_id, f.last_sequence
+    returning x.${q.orgId}, x.${q.jobId}, x.${q.attempt}, x.${q.generation}, x.${q.grantedAt}, x.${q.workerId},
+      x.${q.leaseId}, x.${q.failures}, x.${q.losses}, x.${q.releases}, x.${q.cancelRequestedAt}, x.${q.sessionId},
+      x.${q.batchId}, x.${q.shapeId}, x.${q.state}, f.result, f.result_id, f.last_sequence
   ), kept as (
     insert into ${attempts} (${a.orgId}, ${a.jobId}, ${a.attempt}, ${a.generation}, ${a.grantedAt}, ${a.workerId},
       ${a.leaseId}, ${a.resultId}, ${a.outcome}, ${a.state}, ${a.failures}, ${a.losses}, ${a.releases}, ${a.final},
@@ -109,7 +112,8 @@ export const finishLeases = statement(sql`
       array_agg(${succeeded}::smallint), array_agg(${q.attempt}), array_agg(${q.workerId})
     from ended having count(*) > 0
   )
-  select result_id as result from ended`);
+  select count(*)::int as n, case when count(*) < cardinality(${param("jobs")}::uuid[]) then array_agg(result_id) end as results
+  from ended`);
 
 // The history is reached by its ids too; the bounds leave out the partitions that cannot hold them.
 const among = (column: SQL) => sql`${column} = any(${param("jobs")}::uuid[])

@@ -1,6 +1,6 @@
 import type { SQL, Table } from "drizzle-orm";
 import type { Row, Sql } from "postgres";
-import { writeArray } from "./arrays.ts";
+import { writeArray, writeIds } from "./arrays.ts";
 import { isSerialisation } from "./connection-errors.ts";
 import { getTableColumns, PgDialect, Placeholder, sql } from "./drizzle.ts";
 import type { HotPool } from "./hot-pool.ts";
@@ -10,6 +10,8 @@ import { inTransaction } from "./transaction.ts";
 export interface Statement {
   readonly text: string;
   readonly names: readonly string[];
+  /** Which of the parameters are lists of ids. */
+  readonly idLists: readonly boolean[];
 }
 
 /** One execution of a statement. */
@@ -43,7 +45,8 @@ export function statement(query: SQL): Statement {
     if (index < 0) index = order.push(value.name) - 1;
     return `$${index + 1}`;
   });
-  return { text, names: order };
+  const idLists = order.map((_, index) => text.includes(`$${index + 1}::uuid[]`));
+  return { text, names: order, idLists };
 }
 
 /** Pairs a statement with its parameters. */
@@ -89,10 +92,11 @@ type Connection = Pick<Sql, "unsafe">;
 
 /** Executes one statement on a connection, prepared. */
 export function execute(sql: Connection, { statement, values }: Call): Promise<Row[]> {
-  const parameters = statement.names.map((name) => {
+  const parameters = statement.names.map((name, index) => {
     if (!(name in values)) throw new Error(`parameter ${name} is missing`);
     const value = values[name];
-    return Array.isArray(value) ? writeArray(value) : value;
+    if (!Array.isArray(value)) return value;
+    return statement.idLists[index] ? writeIds(value) : writeArray(value);
   });
   return runUnsafe(sql, statement.text, parameters);
 }

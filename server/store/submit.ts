@@ -192,15 +192,15 @@ export function insertNewJobs(org: string, tally: string, rows: readonly NewJob[
     jobs: rows.map((row) => row.jobId),
     templates: rows.map((row) => position.get(row.template)),
     batches: rows.map((row) => row.batchId),
-    parents: rows.map((row) => row.parentJobId),
+    parents: some(rows.map((row) => row.parentJobId)),
     titles: rows.map((row) => row.title),
     payloads: rows.map((row) => row.payload),
-    labels: rows.map((row) => (row.labels ? JSON.stringify(row.labels) : null)),
-    runs: rows.map((row) => seconds(row.runAt)),
-    deadlines: rows.map((row) => seconds(row.deadline)),
-    externals: rows.map((row) => row.externalId),
-    keys: rows.map((row) => row.idempotencyKey),
-    dependencies: rows.map((row) => row.dependsOn?.join(",") ?? null),
+    labels: some(rows.map((row) => (row.labels ? JSON.stringify(row.labels) : null))),
+    runs: some(rows.map((row) => seconds(row.runAt))),
+    deadlines: some(rows.map((row) => seconds(row.deadline))),
+    externals: some(rows.map((row) => row.externalId)),
+    keys: some(rows.map((row) => row.idempotencyKey)),
+    dependencies: some(rows.map((row) => row.dependsOn?.join(",") ?? null)),
     waiting: rows.map((row) => row.waitingOn),
     parented: rows.map((row) => row.hasDependants),
     shapes: templates.map((one) => one.shape.shapeId.toString()),
@@ -282,6 +282,11 @@ export function insertAuditRows(org: string, rows: readonly AuditRow[]): Call {
     requests: rows.map((row) => row.requestId),
     details: rows.map((row) => JSON.stringify(row.details)),
   });
+}
+
+// Of most lists most flushes have nothing to say: beside a longer one in `unnest`, an empty one is a list of nulls.
+function some<T>(values: readonly T[]): readonly T[] {
+  return values.every((value) => value === null) ? [] : values;
 }
 
 function seconds(time: Date | null): number | null {
