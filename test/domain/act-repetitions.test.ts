@@ -104,11 +104,11 @@ describe("a repetition with the same request id", () => {
     const text = "kind:twice state:ready";
     await act("park", text, { requestId: "q", confirmed: 2 });
     for (const other of [
-      act("park", text, { requestId: "q", confirmed: 3 }),
-      act("park", "kind:twice", { requestId: "q", confirmed: 2 }),
-      act("unpark", text, { requestId: "q", confirmed: 2 }),
+      () => act("park", text, { requestId: "q", confirmed: 3 }),
+      () => act("park", "kind:twice", { requestId: "q", confirmed: 2 }),
+      () => act("unpark", text, { requestId: "q", confirmed: 2 }),
     ]) {
-      await expect(other).rejects.toMatchObject({ reason: "IDEMPOTENCY_CONFLICT" });
+      await expect(other()).rejects.toMatchObject({ reason: "IDEMPOTENCY_CONFLICT" });
     }
     expect(await audits()).toHaveLength(1);
   });

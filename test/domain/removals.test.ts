@@ -98,9 +98,10 @@ describe("deleting a job", () => {
     const jobId = await ended();
     const revision = await readRevision(db.database, orgId);
     await remove(jobId);
-    expect((await readChanges(db.database, orgId, revision)).changes).toEqual([
-      expect.objectContaining({ jobId, state: JobState.dead }),
-    ]);
+    // The feed waits for transactions that are older than the change.
+    await expect
+      .poll(async () => (await readChanges(db.database, orgId, revision)).changes)
+      .toEqual([expect.objectContaining({ jobId, state: JobState.dead })]);
   });
 
   test.each([JobState.blocked, JobState.scheduled, JobState.ready, JobState.running, JobState.parked])(

@@ -12,6 +12,7 @@ import {
 } from "../../server/domain/leases.ts";
 import { parkJob, unparkJob } from "../../server/domain/parking.ts";
 import { revokeLease } from "../../server/domain/revokes.ts";
+import type { LeftEvent } from "../../server/domain/rules/lifecycle.ts";
 import { isTerminal, JobState, Outcome, stateName } from "../../server/domain/rules/states.ts";
 import {
   type EventType,
@@ -57,6 +58,7 @@ interface Variant {
   readonly failures?: number;
   readonly losses?: number;
   readonly releases?: number;
+  readonly isAtMostOnce?: boolean;
 }
 
 const variants: readonly Variant[] = [
@@ -67,6 +69,8 @@ const variants: readonly Variant[] = [
   { failures: 2 },
   { losses: 4 },
   { releases: 5 },
+  { isAtMostOnce: true },
+  { isAtMostOnce: true, losses: 4 },
 ];
 
 interface Trial {
@@ -79,7 +83,7 @@ interface Trial {
 type Act = (trial: Trial) => Promise<unknown>;
 
 const ending =
-  (event: LeaseEvent): Act =>
+  (event: LeaseEvent | LeftEvent): Act =>
   ({ orgId, fence }) =>
     endLeases(c, orgId, [{ fence, event, reason: "" }]);
 const result =
@@ -116,6 +120,7 @@ const acts: Readonly<Partial<Record<EventType, readonly Act[]>>> = {
   ],
   cancelled: [result({ type: "cancelled" })],
   parked: [result({ type: "parked", wakeAfterMs: null })],
+  left: [ending({ type: "left", isProven: true }), ending({ type: "left", isProven: false })],
   lost: [ending({ type: "lost", isFleetEvent: false }), ending({ type: "lost", isFleetEvent: true })],
   "cancel-requested": [false, true].map(
     (isForced): Act =>
@@ -152,6 +157,8 @@ async function place(orgId: string, state: JobState, of: Variant, type: EventTyp
       releases = ${of.releases ?? 0},
       ready_at = case when ${of.isAhead ?? false} then muster.muster_clock() + interval '1 hour' else ready_at end,
       deadline = case when ${type === "deadline-passed"} then muster.muster_clock() - interval '1 second' end
+    where org_id = ${orgId} and job_id = ${jobId}`;
+  await db.admin`update muster.jobs set at_most_once = ${of.isAtMostOnce ?? false}
     where org_id = ${orgId} and job_id = ${jobId}`;
   return { orgId, caller: testCaller(orgId), jobId, fence: { jobId, attempt: 1, leaseId, workerId } };
 }

@@ -48,7 +48,13 @@ export const transitionTable = {
   // An operator takes it back from its worker: at once, however often.
   revoked: { line: "T11", moves: from(leased, [ready, cancelled]) },
   // Its worker was told to drain, and is gone: never seen, or given back in its name.
-  left: { line: "T7, T11, T13", moves: from(leased, [ready, scheduled, cancelled, dead]) },
+  left: {
+    line: "T7, T11, T13",
+    moves: [
+      ...from([offered], [ready, cancelled, dead]),
+      ...from([running], [ready, scheduled, cancelled, dead]),
+    ],
+  },
   // The worker stopped: by request, or else of its own accord, which is a release.
   cancelled: { line: "T11, T15", moves: from(leased, [ready, scheduled, cancelled]) },
   parked: { line: "T12", moves: from(leased, [parked, cancelled]) },

@@ -1,6 +1,6 @@
-import { type DescMethod, fromBinary } from "@bufbuild/protobuf";
+import { create, type DescMethod, fromBinary } from "@bufbuild/protobuf";
 import type { ServerReflection } from "@muster/client/grpc/reflection";
-import { ConnectRequestSchema } from "@muster/client/v1/link";
+import { ConnectRequestSchema, HelloSchema } from "@muster/client/v1/link";
 import { WorkerService } from "@muster/client/v1/worker_service";
 import { apiServices } from "../../../server/rpc/routes.ts";
 import { type Random, seededRandom } from "../../chaos/random.ts";
@@ -190,30 +190,17 @@ function messagesOf(
 
 // Most links begin as they should, or nothing behind the Hello would be reached.
 function makeHello(message: object, random: Random): void {
-  Reflect.set(message, "frame", {
-    case: "hello",
-    value: {
-      $typeName: "muster.v1.Hello",
-      protocol: { $typeName: "muster.v1.ProtocolVersion", major: 1, minor: 0 },
-      features: [],
-      workerId: "",
-      bootId: `11111111-2222-4333-8444-${String(random.int(0, 999_999)).padStart(12, "0")}`,
-      hostBootId: "",
-      orphansDead: true,
-      skills: [],
-      kinds: ["echo", "shell.run"],
-      capacity: { $typeName: "muster.v1.Capacity", slots: 4, points: 4 },
-      labels: {},
-      linkedProjects: [],
-      sessions: [],
-      heldLeases: [],
-      outboxLeases: [],
-      draining: false,
-      version: "1",
-      host: "fuzz",
-      demand: { $typeName: "muster.v1.Demand", slots: 4, points: 4, offerSequence: 0n },
-    },
+  const value = create(HelloSchema, {
+    protocol: { major: 1 },
+    bootId: `11111111-2222-4333-8444-${String(random.int(0, 999_999)).padStart(12, "0")}`,
+    orphansDead: true,
+    kinds: ["echo", "shell.run"],
+    capacity: { slots: 4, points: 4 },
+    version: "1",
+    host: "fuzz",
+    demand: { slots: 4, points: 4 },
   });
+  Reflect.set(message, "frame", { case: "hello", value });
 }
 
 function learn(method: DescMethod, form: Form, answer: WireAnswer, harvest: Harvest, random: Random): void {
