@@ -38,6 +38,7 @@ import { withdrawOffers } from "./maintain/gates.ts";
 import { keepKeys } from "./maintain/keys.ts";
 import { localWakes } from "./maintain/local-wakes.ts";
 import { runLoops } from "./maintain/loop.ts";
+import { keepOrgs } from "./maintain/orgs.ts";
 import { ReleaseSweep } from "./maintain/releases.ts";
 import { sweeps } from "./maintain/sweeps.ts";
 import { createArtifactRoute } from "./outbound/artifact-route.ts";
@@ -248,7 +249,8 @@ async function start(
     attempt,
   };
   const worker = workerService(link);
-  const admitsMetrics = async (token: string) => (await look(token, "metrics", "")).scopes.includes("admin");
+  const admitsMetrics = async (token: string) =>
+    (await look(token, "metrics", "", "")).scopes.includes("admin");
   const signer: UrlSigner = { key: deriveUrlKey(secret), baseUrl: () => address.api, nowMs };
   const artifacts = await openFileArtifacts({ directory: config.artifactsDir, signer });
   const streams = new OpenStreams();
@@ -339,6 +341,7 @@ async function start(
         ensurePartitions: () => addPartitions(url, nowMs()),
       }),
       keepKeys(keys),
+      ...keepOrgs({ ...keys, artifacts }),
       ...(embedded ? [databaseWatch(db, steadyMs, failed.resolve)] : []),
     ],
     log,

@@ -265,6 +265,7 @@ export class Dispatcher {
       org.gates.read(rows);
     }
     const { version } = org.gates;
+    if (org.gates.isHeldBack) return false;
     const links = [...org.links.values()];
     const lines = [...org.ready.values()].map((line): ServedLine => {
       const route = this.routes.routeOf(orgId, line.shape);

@@ -35,6 +35,11 @@ export class GateBook {
     return new Map(rows.map((row) => [String(row["key"]), gateOf(row).room]));
   }
 
+  /** The org may do nothing now: nothing of it is offered. */
+  get isHeldBack(): boolean {
+    return this.version !== null && this.version < 0;
+  }
+
   /** The gates that a shape must pass, in the order of their keys. */
   keysOf(shape: InternedShape): string[] {
     if (this.#gates.size === 0) return [];

@@ -34,12 +34,14 @@ export interface CallerView {
 }
 
 /** Tells who calls. */
-export function whoAmI(c: KeyContext, { orgId, actor, keyId }: Caller): Promise<CallerView> {
-  return readOrg(c.db.app, orgId, async (tx) => {
-    const org = await readOrgName(tx, orgId);
-    if (org === null) throw notFound("ORG_NOT_FOUND", encodeId("org", orgId));
-    return { orgId, org, actor, key: await readKey(tx, orgId, keyId) };
-  });
+export async function whoAmI(
+  c: KeyContext,
+  { orgId, keyOrgId = orgId, actor, keyId }: Caller,
+): Promise<CallerView> {
+  const org = await readOrg(c.db.app, orgId, (tx) => readOrgName(tx, orgId));
+  if (org === null) throw notFound("ORG_NOT_FOUND", encodeId("org", orgId));
+  const key = await readOrg(c.db.app, keyOrgId, (tx) => readKey(tx, keyOrgId, keyId));
+  return { orgId, org, actor, key };
 }
 
 /** What is asked of a new API key. */
@@ -150,7 +152,12 @@ export async function revokeKey(
 
 /** Refuses what the caller's own key does not allow. */
 export function requireScopes(caller: Caller, scopes: readonly string[]): void {
-  const missing = scopes.find((scope) => !caller.scopes.includes("admin") && !caller.scopes.includes(scope));
+  const isHeld = (scope: string) =>
+    // A key of another org that acts for others would be nobody's.
+    scope === "platform"
+      ? caller.scopes.includes(scope) && caller.keyOrgId === undefined
+      : caller.scopes.includes("admin") || caller.scopes.includes(scope);
+  const missing = scopes.find((scope) => !isHeld(scope));
   if (missing !== undefined) throw scopeMissing(missing);
 }
 

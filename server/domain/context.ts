@@ -65,7 +65,11 @@ export interface Coordinator {
 /** Who calls. */
 export interface Caller {
   readonly orgId: string;
-  /** For the audit log: `key:<key id>`, `worker:<name>` or `system`. */
+  /** The org of the key, where a platform key acts for another org than its own. */
+  readonly keyOrgId?: string;
+  /** Why the org may do nothing now; absent: it may. */
+  readonly suspension?: string;
+  /** For the audit log: `key:<key id>`, `platform:<key id>` in another org, `worker:<name>` or `system`. */
   readonly actor: string;
   readonly type: KeyType;
   readonly keyId: string;

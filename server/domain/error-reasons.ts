@@ -182,6 +182,21 @@ export const errorReasons = {
     "The coordinator has no secret for keys that were hashed elsewhere by HMAC.",
     "Set MUSTER_KEY_HMAC_SECRET_FILE on every coordinator, or register the key by sha256.",
   ),
+  ORG_NOT_SUSPENDED: r(
+    "failed_precondition",
+    "The org is not suspended.",
+    "Suspend it first with `muster org suspend`.",
+  ),
+  ORG_DELETED: r(
+    "failed_precondition",
+    "The org is being deleted.",
+    "Nothing brings it back; make a new one with `muster org create`.",
+  ),
+  OWN_ORG: r(
+    "failed_precondition",
+    "It is the org of the key that asks.",
+    "Nobody could take it back: this org goes with its installation.",
+  ),
   WORKER_ATTACHED: r(
     "failed_precondition",
     "The worker is attached.",
@@ -263,6 +278,11 @@ export const errorReasons = {
     "permission_denied",
     "A job's token is for its own job alone.",
     "Name the job of the token, or use a key.",
+  ),
+  ORG_SUSPENDED: r(
+    "permission_denied",
+    "The org is suspended.",
+    "Ask whoever runs the coordinator; `muster org resume` lets it go on.",
   ),
   WORKER_DISABLED: r(
     "permission_denied",

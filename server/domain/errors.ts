@@ -130,6 +130,14 @@ export function scopeMissing(scope: string): DomainError {
   });
 }
 
+/** The org of the call may do nothing now; `reason` is what was said when it was suspended. */
+export function orgSuspended(reason: string): DomainError {
+  return new DomainError("ORG_SUSPENDED", {
+    message: reason === "" ? "The org is suspended" : `The org is suspended: ${reason}`,
+    details: { suspendReason: reason },
+  });
+}
+
 /** A queue of the coordinator is full, or the caller is above its rate. */
 export function overloaded(
   retryAfterMs: number,

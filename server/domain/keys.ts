@@ -10,8 +10,9 @@ import {
   ownScheme,
   readKeyHash,
   rehashKey,
+  widenKey,
 } from "../store/keys.ts";
-import { inNamedOrg } from "../store/orgs.ts";
+import { inNamedOrg, type OrgState } from "../store/orgs.ts";
 import { audit } from "./audit.ts";
 import { BadKeys } from "./bad-keys.ts";
 import { type Cache, createCache } from "./cache.ts";
@@ -35,8 +36,11 @@ import {
 } from "./rules/keys.ts";
 import { foreignHashes, schemeHash } from "./rules/registered-keys.ts";
 
-/** What a key may allow. `admin` includes all others. */
-export const keyScopes = ["read", "submit", "work", "operate", "admin"] as const;
+/** What a key may allow within its org. `admin` includes all others. */
+export const orgScopes = ["read", "submit", "work", "operate", "admin"] as const;
+
+/** What a key may allow. `platform`, which `admin` does not include: to act for other orgs, and to keep them. */
+export const keyScopes = [...orgScopes, "platform"] as const;
 
 /** One of `keyScopes`. */
 export type KeyScope = (typeof keyScopes)[number];
@@ -52,6 +56,8 @@ export interface KeyContext extends CoordinatorParts {
   readonly olderPeppers: readonly Buffer[];
   /** Keys that were verified within the last second. */
   readonly verifiedKeys: Cache<Principal>;
+  /** How orgs stand, by id and by name. */
+  readonly orgStates: Cache<OrgState | null>;
   /** What keys that were hashed elsewhere begin with. */
   readonly registeredPrefixes: Cache<readonly string[]>;
   /** Those who guess. */
@@ -62,7 +68,7 @@ export interface KeyContext extends CoordinatorParts {
 }
 
 /** Whose key it is: a caller without the call. */
-export type Principal = Omit<Caller, "requestId">;
+export type Principal = Omit<Caller, "requestId" | "keyOrgId" | "suspension">;
 
 /** How long a verified key is believed without asking the database: so long a revoked one may still pass. */
 export const verifiedKeyMs = 1_000;
@@ -90,6 +96,7 @@ export function createKeyContext<C extends CoordinatorParts>(
     pepper,
     olderPeppers,
     verifiedKeys: createCache<Principal>({ maxAgeMs: verifiedKeyMs, maxEntries: 20_000, nowMs }),
+    orgStates: createCache<OrgState | null>({ maxAgeMs: verifiedKeyMs, maxEntries: 20_000, nowMs }),
     registeredPrefixes: createCache<readonly string[]>({ maxAgeMs: verifiedKeyMs, maxEntries: 1, nowMs }),
     badKeys: new BadKeys({ perMinute: c.config.badKeysPerMinute, nowMs }),
     keyNotes: new KeyNotes(c, { nowMs }),
@@ -182,7 +189,10 @@ export async function bootstrap(
     const name = "first admin key";
     let adminKey: GeneratedKey | null = null;
     let isRegistered = false;
+    let isWidened = false;
     if (given !== null) isRegistered = await registerKey(c, tx, { orgId, name, key: given });
+    // One of before there were several orgs.
+    if (given !== null && !isRegistered) isWidened = await widenKey(tx, orgId, given.id, "platform");
     else if (isNew) adminKey = await createKey(c, tx, { orgId, name, type: "api", scopes: keyScopes });
     if (isNew || isRegistered) {
       await audit(tx, c, systemCaller(orgId), {
@@ -190,6 +200,10 @@ export async function bootstrap(
         target: isNew ? encodeId("org", orgId) : (given?.id ?? ""),
         details: { org: defaultOrgName, keyId: given?.id ?? adminKey?.id ?? null },
       });
+    }
+    if (isWidened && given !== null) {
+      const details = { added: ["platform"] };
+      await audit(tx, c, systemCaller(orgId), { action: "key.update", target: given.id, details });
     }
     return { orgId, adminKey: adminKey?.text ?? null };
   });

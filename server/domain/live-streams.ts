@@ -2,12 +2,14 @@ import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
 import { readEndedKeys } from "../store/ended-keys.ts";
 import type { Caller } from "./context.ts";
 
-/** Whose streams end. */
-export type StreamHolder = { readonly orgId: string } | { readonly keyId: string };
+/** Whose streams end. Of an org those of workers stay, which bring back what runs, unless they are meant, too. */
+export type StreamHolder =
+  | { readonly orgId: string; readonly withWorkers?: boolean }
+  | { readonly keyId: string };
 
 /** What holds a stream open: its caller, and what ends it. */
 export interface LiveStream {
-  readonly caller: Pick<Caller, "orgId" | "keyId">;
+  readonly caller: Pick<Caller, "orgId" | "keyOrgId" | "keyId" | "type">;
   /** Ends the stream, because its key has ended or its org may do nothing; safe to call again. */
   end(cause: "key" | "org"): void;
 }
@@ -38,13 +40,20 @@ export class LiveStreams {
 
   /** Ends all streams of a key, or of an org, here. Answers with their number. */
   endStreamsOf(holder: StreamHolder): number {
-    if ("orgId" in holder) return this.#end("org", ({ caller }) => caller.orgId === holder.orgId);
+    if ("orgId" in holder) {
+      const { orgId, withWorkers = false } = holder;
+      return this.#end("org", ({ caller }) =>
+        withWorkers
+          ? caller.orgId === orgId || caller.keyOrgId === orgId
+          : caller.orgId === orgId && caller.type !== "worker",
+      );
+    }
     return this.#end("key", ({ caller }) => caller.keyId === holder.keyId);
   }
 
   /** Ends the streams whose keys have ended, wherever that was done. Called each second. */
   async poll(sweep: PostgresJsDatabase): Promise<void> {
-    const orgs = new Set([...this.#streams].map(({ caller }) => caller.orgId));
+    const orgs = new Set([...this.#streams].map(({ caller }) => caller.keyOrgId ?? caller.orgId));
     const startedMs = this.#nowMs();
     if (orgs.size > 0) {
       const sinceMs = Math.ceil(startedMs - this.#polledMs + lookBackMs);

@@ -11,7 +11,9 @@ export function keepKeys(c: Pick<KeyContext, "db" | "streams" | "keyNotes">): Lo
     intervalMs: 1_000,
     pass: async () => {
       await c.streams.poll(c.db.sweep);
-      for (const { orgId, keyId } of c.streams.callers()) if (keyId !== "") c.keyNotes.used(orgId, keyId);
+      for (const { orgId, keyOrgId = orgId, keyId } of c.streams.callers()) {
+        if (keyId !== "") c.keyNotes.used(keyOrgId, keyId);
+      }
       await c.keyNotes.write();
     },
   };

@@ -1,13 +1,22 @@
 import { createContextKey, type HandlerContext } from "@connectrpc/connect";
 import type { Caller } from "../domain/context.ts";
-import { DomainError, scopeMissing } from "../domain/errors.ts";
-import { accessTo, missingScope, type ReflectionMode } from "./scopes.ts";
+import { DomainError, orgSuspended, scopeMissing } from "../domain/errors.ts";
+import { type Access, accessTo, isOpenInSuspension, missingScope, type ReflectionMode } from "./scopes.ts";
 
 /**
  * Finds out who holds a key. Throws DomainError KEY_INVALID for any key that is not valid, whatever the reason.
- * `address` is where the call came from; empty when that is not known.
+ * `address` is where the call came from; empty when that is not known. `org` is the name or id of the org that the
+ * caller acts for; empty: that of the key.
  */
-export type Authenticate = (token: string, requestId: string, address: string) => Promise<Caller>;
+export type Authenticate = (
+  token: string,
+  requestId: string,
+  address: string,
+  org: string,
+) => Promise<Caller>;
+
+/** The header that names the org that a call is for: a key's own, or any with a platform key. */
+export const orgHeader = "muster-org";
 
 /** Where a call came from: an IP address; empty when that is not known. */
 export const addressKey = createContextKey("", { description: "address of the caller" });
@@ -39,10 +48,18 @@ export async function admitCall(
   if (access === undefined) throw new Error(`no access is laid down for ${service.typeName}/${method.name}`);
   if (access === "anybody") return;
   const token = bearerToken(context.requestHeader.get("authorization"));
-  const caller = await authenticate(token, requestId, context.values.get(addressKey));
+  const org = context.requestHeader.get(orgHeader) ?? "";
+  const caller = await authenticate(token, requestId, context.values.get(addressKey), org);
   const missing = access === "any-key" ? undefined : missingScope(access, caller.scopes);
   if (missing !== undefined) throw scopeMissing(missing);
+  refuseSuspended(caller, access);
   context.values.set(callerKey, caller);
+}
+
+/** Refuses what an org that is suspended may not do. */
+export function refuseSuspended({ suspension }: Caller, access: Access): void {
+  if (suspension === undefined || isOpenInSuspension(access)) return;
+  throw orgSuspended(suspension);
 }
 
 /**

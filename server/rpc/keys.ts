@@ -70,7 +70,8 @@ function readLimits(limits: KeyLimits | undefined) {
   return { callsPerMinute: limits?.callsPerMinute || null, jobsPerDay: limits?.jobsPerDay || null };
 }
 
-function keyMessage(key: KeyView): MessageInitShape<typeof KeySchema> {
+/** A key as it is shown. */
+export function keyMessage(key: KeyView): MessageInitShape<typeof KeySchema> {
   const { keyId, type, name, scopes, workerName, prefix, lastFour, scheme, callsPerMinute, jobsPerDay } = key;
   const isLimited = callsPerMinute !== null || jobsPerDay !== null;
   return {

@@ -10,6 +10,7 @@ import { ExplainService } from "@muster/client/v1/explain_service";
 import { JobService } from "@muster/client/v1/job_service";
 import { KeyService } from "@muster/client/v1/key_service";
 import { LeaseService } from "@muster/client/v1/lease_service";
+import { OrgService } from "@muster/client/v1/org_service";
 import { ProjectService } from "@muster/client/v1/project_service";
 import { QueueService } from "@muster/client/v1/queue_service";
 import { SessionService } from "@muster/client/v1/session_service";
@@ -28,6 +29,7 @@ import { type HealthState, healthService } from "./health.ts";
 import { jobService } from "./jobs.ts";
 import { keyService } from "./keys.ts";
 import { leaseService } from "./leases.ts";
+import { orgService } from "./orgs.ts";
 import type { ApiParts } from "./parts.ts";
 import { projectService } from "./projects.ts";
 import { queueService } from "./queues.ts";
@@ -47,6 +49,7 @@ export const apiServices: readonly DescService[] = [
   JobService,
   KeyService,
   LeaseService,
+  OrgService,
   ProjectService,
   QueueService,
   SessionService,
@@ -77,6 +80,7 @@ export function apiRoutes(parts: ApiRouteParts): (router: ConnectRouter) => void
     router.service(JobService, jobService(parts));
     router.service(KeyService, keyService(parts));
     router.service(LeaseService, leaseService(parts));
+    router.service(OrgService, orgService(parts));
     router.service(ProjectService, projectService(parts));
     router.service(QueueService, queueService(parts));
     router.service(SessionService, sessionService(parts));

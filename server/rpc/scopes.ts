@@ -27,8 +27,16 @@ export function accessTo(method: DescMethod, reflection: ReflectionMode): Access
 
 /** The first scope that is missing, or undefined when the key's scopes are enough. */
 export function missingScope(access: readonly CallScope[], held: readonly string[]): CallScope | undefined {
-  if (held.includes("admin") || access.some((scope) => held.includes(scope))) return undefined;
+  if (access.some((scope) => held.includes(scope))) return undefined;
+  if (held.includes("admin") && access.some((scope) => scope !== "platform")) return undefined;
   return access[0];
+}
+
+/** Whether a method is open while the org may do nothing: what work that runs needs, and what keeps orgs. */
+export function isOpenInSuspension(access: Access): boolean {
+  if (typeof access === "string") return false;
+  if (access.includes("platform") || access.includes("work")) return true;
+  return access.includes("job") && !access.includes("submit");
 }
 
 // A call reads it; the descriptor's options are bytes until they are read.
@@ -53,6 +61,7 @@ const scopeNames: { readonly [S in Scope]?: CallScope } = {
   [Scope.WORK]: "work",
   [Scope.OPERATE]: "operate",
   [Scope.ADMIN]: "admin",
+  [Scope.PLATFORM]: "platform",
   [Scope.JOB]: "job",
 };
 

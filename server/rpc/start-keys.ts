@@ -1,6 +1,7 @@
 import type { Coordinator } from "../domain/context.ts";
 import { countCall } from "../domain/key-counts.ts";
 import { authenticate, bootstrap, createKeyContext, derivePepper, type KeyContext } from "../domain/keys.ts";
+import { actFor } from "../domain/org-states.ts";
 import { keptAdminKey } from "../kept-files.ts";
 import type { Authenticate } from "./auth.ts";
 
@@ -33,14 +34,17 @@ export async function startKeys(
     { pepper: derivePepper(secret), olderPeppers: olderSecrets.map(derivePepper) },
   );
   const { adminKey } = await bootstrap(keys);
-  const look: Authenticate = (token, requestId, address) => authenticate(keys, token, requestId, address);
+  const find = (token: string, requestId: string, address: string) =>
+    authenticate(keys, token, requestId, address);
+  const look: Authenticate = async (token, requestId, address, org) =>
+    actFor(keys, await find(token, requestId, address), org);
   return {
     keys,
     look,
-    admit: async (token, requestId, address) => {
-      const caller = await look(token, requestId, address);
+    admit: async (token, requestId, address, org) => {
+      const caller = await find(token, requestId, address);
       await countCall(keys, caller);
-      return caller;
+      return actFor(keys, caller, org);
     },
     bootstrapKey: kept?.isNew ? kept.key : adminKey,
     adminKeyFile: kept?.path ?? null,

@@ -2,8 +2,9 @@ import type { Interceptor } from "@connectrpc/connect";
 import type { Caller } from "../domain/context.ts";
 import { DomainError, unauthenticated } from "../domain/errors.ts";
 import type { LiveStreams } from "../domain/live-streams.ts";
-import { type Authenticate, addressKey, bearerToken, callerKey } from "./auth.ts";
+import { type Authenticate, addressKey, bearerToken, callerKey, orgHeader, refuseSuspended } from "./auth.ts";
 import { requestIdKey } from "./request-id.ts";
+import { accessTo } from "./scopes.ts";
 
 /**
  * Ends a server stream of ours, and a call that waits, with the error of its key once the key was revoked, ran out, or
@@ -18,9 +19,17 @@ export function watchKeys(authenticate: Authenticate, streams: LiveStreams): Int
     const isWait = method.methodKind === "unary" && /^(Wait|Poll)/.test(method.name);
     if (caller === undefined || (method.methodKind !== "server_streaming" && !isWait)) return next(request);
     const token = bearerToken(request.header.get("authorization"));
+    const org = request.header.get(orgHeader) ?? "";
+    const access = accessTo(method, "authenticated") ?? "any-key";
     const check = async (): Promise<void> => {
       try {
-        await authenticate(token, contextValues.get(requestIdKey), contextValues.get(addressKey));
+        const now = await authenticate(
+          token,
+          contextValues.get(requestIdKey),
+          contextValues.get(addressKey),
+          org,
+        );
+        refuseSuspended(now, access);
       } catch (error) {
         if (error instanceof DomainError && error.reason !== "RATE_LIMITED") throw error;
       }

@@ -1,3 +1,4 @@
+import type { SQL } from "drizzle-orm";
 import { liveSources, targetOf } from "../domain/rules/transition-table.ts";
 import { sql } from "./drizzle.ts";
 import {
@@ -36,9 +37,13 @@ export const peekReady = statement(sql`
     order by r.${q.priority} desc, r.${q.readyAt}, r.${q.jobId} limit s.most
   ) h`);
 
+// Of an org that may do nothing it is one that no gates have: nothing is claimed.
+const version = (of: SQL) =>
+  sql`(case when ${of}.${o.suspendedAt} is null and ${of}.${o.deletedAt} is null then ${of}.${o.gatesVersion} else -1 end)`;
+
 /** Keeps gates from coming and going until the commit; answers with their version. Parameters: org. */
 export const holdGates = statement(sql`
-  select x.${o.gatesVersion}::float8 as version from ${orgs} x where x.${o.orgId} = ${param("org")}::uuid for share`);
+  select ${version(sql`x`)}::float8 as version from ${orgs} x where x.${o.orgId} = ${param("org")}::uuid for share`);
 
 // What a gate has left now. A rate judges by the start of the statement: a wait for the lock never gives more.
 const gateColumns = sql`x.${g.key} as key, x.${g.used} as used, x.${g.maxUsed} as most,
@@ -50,7 +55,7 @@ const gateColumns = sql`x.${g.key} as key, x.${g.used} as used, x.${g.maxUsed} a
 
 /** All gates of an org, with their version: a hint. Parameters: org. */
 export const peekGates = statement(sql`
-  select v.${o.gatesVersion}::float8 as version, ${gateColumns}
+  select ${version(sql`v`)}::float8 as version, ${gateColumns}
   from ${orgs} v left join ${gates} x on x.${g.orgId} = v.${o.orgId} where v.${o.orgId} = ${param("org")}::uuid`);
 
 /** Locks gates in the order of their keys; answers with what they have left. Parameters: org, keys text[]. */
@@ -91,7 +96,8 @@ export const claimReady = statement(sql`
           and w.${w.quarantinedAt} is not null))
       and k.${l.linkEpoch} = (${param("epochs")}::bigint[])[array_position(${param("workers")}::uuid[], k.${l.workerId})]
       and exists (select 1 from ${orgs} v where v.${o.orgId} = ${param("org")}::uuid
-        and v.${o.gatesVersion} = ${param("version")}::bigint)
+        and v.${o.gatesVersion} = ${param("version")}::bigint
+        and v.${o.suspendedAt} is null and v.${o.deletedAt} is null)
     for key share
   ), standing as materialized (
     select array(select w.id = any(array(select worker_id from live))

@@ -3,13 +3,21 @@ import { writeArray } from "./arrays.ts";
 import { drizzle, sql } from "./drizzle.ts";
 import { HotPool } from "./hot-pool.ts";
 import { poolClient } from "./pool-client.ts";
-import { type OrgTx, setOrg, setOrgs } from "./statement.ts";
+import { type OrgTx, refuseForeign, setOrg, setOrgs } from "./statement.ts";
 
 /** The login roles that a coordinator uses, least privilege first. */
 export type Role = "muster_app" | "muster_hot" | "muster_sweep";
 
-/** A transaction, or the database outside of one. */
-export type Tx = Parameters<Parameters<PostgresJsDatabase["transaction"]>[0]>[0];
+/** A transaction of Drizzle's, which names no org. */
+export type AnyTx = Parameters<Parameters<PostgresJsDatabase["transaction"]>[0]>[0];
+
+declare const ofOrg: unique symbol;
+
+/**
+ * A transaction that names its org, or orgs: `inOrg` and its kin alone make one, so what takes it cannot be called
+ * without a tenant. Statements that ask for another one's rows are refused; see `poolClient`.
+ */
+export type Tx = AnyTx & { readonly [ofOrg]: true };
 
 /** The connections of a coordinator. */
 export interface Database {
@@ -65,7 +73,33 @@ export function openDatabase(options: {
 export function inOrg<T>(db: PostgresJsDatabase, orgId: string, body: (tx: Tx) => Promise<T>): Promise<T> {
   return db.transaction(async (tx) => {
     await tx.execute(sql.raw(setOrg(orgId)));
-    return body(tx);
+    return body(scoped(tx));
+  });
+}
+
+/** The same, of an org that is found, or given its id, within the transaction. */
+export function inNewOrg<T, Org extends { readonly orgId: string }>(
+  db: PostgresJsDatabase,
+  { find, body }: { find(tx: AnyTx): Promise<Org>; body(tx: Tx, org: Org): Promise<T> },
+): Promise<T> {
+  return db.transaction(async (tx) => {
+    const org = await find(tx);
+    await tx.execute(sql.raw(setOrg(org.orgId)));
+    return body(scoped(tx), org);
+  });
+}
+
+/** Runs one transaction in two orgs, one after the other: what is done to the first is said in the second. */
+export function inBothOrgs<First, T>(
+  db: PostgresJsDatabase,
+  [firstId, secondId]: readonly [string, string],
+  { first, second }: { first(tx: Tx): Promise<First>; second(tx: Tx, first: First): Promise<T> },
+): Promise<T> {
+  return db.transaction(async (tx) => {
+    await tx.execute(sql.raw(setOrg(firstId)));
+    const done = await first(scoped(tx));
+    await tx.execute(sql.raw(setOrg(secondId)));
+    return second(scoped(tx), done);
   });
 }
 
@@ -74,6 +108,7 @@ export function orgTxOf(tx: Tx, orgId: string): OrgTx {
   return {
     orgId,
     run: async ({ statement, values }) => {
+      refuseForeign(orgId, [{ statement, values }]);
       // The text with its parameters in the places of their numbers.
       const parts = statement.text.split(/\$(\d+)/).map((part, index) => {
         if (index % 2 === 0) return sql.raw(part);
@@ -93,6 +128,11 @@ export function inOrgs<T>(
 ): Promise<T> {
   return db.transaction(async (tx) => {
     await tx.execute(sql.raw(setOrgs(orgIds)));
-    return body(tx);
+    return body(scoped(tx));
   });
+}
+
+// The one place that says so: the transaction has named its org.
+function scoped(tx: AnyTx): Tx {
+  return tx as Tx;
 }

@@ -19,12 +19,15 @@ export const {
   desc,
   eq,
   getTableColumns,
+  getTableName,
   gt,
   inArray,
+  is,
   isNotNull,
   isNull,
   lt,
   ne,
+  or,
   sql,
 } = orm;
 export const {
@@ -37,6 +40,7 @@ export const {
   index,
   integer,
   jsonb,
+  PgTable,
   pgSchema,
   primaryKey,
   smallint,

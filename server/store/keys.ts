@@ -91,6 +91,23 @@ async function found(tx: Tx, condition: SQL): Promise<FoundKey | null> {
   return { ...key, worker: worker ?? null };
 }
 
+/** Lets a valid admin key of the org allow one thing more. False when it does, or is no such key. */
+export async function widenKey(tx: Tx, orgId: string, keyId: string, scope: string): Promise<boolean> {
+  const widened = await tx
+    .update(apiKeys)
+    .set({ scopes: sql`array_append(${apiKeys.scopes}, ${scope}::text)` })
+    .where(
+      and(
+        eq(apiKeys.orgId, orgId),
+        eq(apiKeys.keyId, keyId),
+        sql`'admin' = any(${apiKeys.scopes}) and not ${scope}::text = any(${apiKeys.scopes})`,
+        isValid,
+      ),
+    )
+    .returning({ keyId: apiKeys.keyId });
+  return widened.length > 0;
+}
+
 /** Keeps the hash of a key under another pepper, unless it was changed meanwhile. */
 export async function rehashKey(
   tx: Tx,

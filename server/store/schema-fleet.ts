@@ -1,4 +1,4 @@
-import { at, bytea, muster, now, orgId } from "./columns.ts";
+import { at, bytea, muster, now, orgId, xid8 } from "./columns.ts";
 import {
   bigint,
   boolean,
@@ -14,13 +14,24 @@ import {
 } from "./drizzle.ts";
 
 /** Tenants. */
-export const orgs = muster.table("orgs", {
-  orgId: uuid("org_id").primaryKey(),
-  name: text("name").notNull().unique(),
-  createdAt: at("created_at").notNull().default(now),
-  /** Grows when a gate comes or goes: a claim that knows another number claims nothing. */
-  gatesVersion: bigint("gates_version", { mode: "number" }).notNull().default(0),
-});
+export const orgs = muster.table(
+  "orgs",
+  {
+    orgId: uuid("org_id").primaryKey(),
+    name: text("name").notNull().unique(),
+    createdAt: at("created_at").notNull().default(now),
+    /** Grows when a gate comes or goes: a claim that knows another number claims nothing. */
+    gatesVersion: bigint("gates_version", { mode: "number" }).notNull().default(0),
+    /** Since when it may do nothing; null: it may. */
+    suspendedAt: at("suspended_at"),
+    suspendReason: text("suspend_reason").notNull().default(""),
+    /** Since when a sweep removes all that it has, and at the end this row. */
+    deletedAt: at("deleted_at"),
+    /** The org whose audit log says that it was deleted. */
+    deletedBy: uuid("deleted_by"),
+  },
+  (t) => [index("orgs_held_back").on(t.orgId).where(sql`suspended_at is not null or deleted_at is not null`)],
+);
 
 /** Keys: only a hash is kept: the HMAC of the secret, or of one that was hashed elsewhere what was given. */
 export const apiKeys = muster.table(
@@ -223,8 +234,38 @@ export const auditLog = muster.table(
     reason: text("reason").notNull(),
     requestId: text("request_id").notNull(),
     details: jsonb("details").$type<Record<string, unknown>>().notNull(),
+    /** The transaction that wrote it: entries are sealed in the order of these, when all before have ended. */
+    xid: xid8("xid").notNull().default(sql`pg_current_xact_id()`),
+    /** SHA-256 of all of the above but `xid`, in a canonical form, by the database; nobody writes it. */
+    contentHash: bytea("content_hash")
+      .notNull()
+      .generatedAlwaysAs(
+        sql`muster.audit_hash(org_id, audit_id, at, actor, action, target, reason, request_id, details)`,
+      ),
   },
-  (t) => [primaryKey({ columns: [t.orgId, t.auditId] })],
+  (t) => [
+    primaryKey({ columns: [t.orgId, t.auditId] }),
+    index("audit_log_by_commit").on(t.orgId, t.xid, t.auditId),
+  ],
+);
+
+/** The chain over the audit log of an org: each seal holds the hashes of entries, and the hash of the seal before. */
+export const auditSeals = muster.table(
+  "audit_seals",
+  {
+    orgId: orgId(),
+    /** From 1, without gaps. */
+    seal: bigint("seal", { mode: "number" }).notNull(),
+    sealedAt: at("sealed_at").notNull().default(now),
+    /** The last entry of it: the next seal begins after. */
+    lastXid: xid8("last_xid").notNull(),
+    lastId: uuid("last_id").notNull(),
+    /** Its entries in their order, and their hashes, 32 bytes each, in the same. */
+    entries: uuid("entries").array().notNull(),
+    hashes: bytea("hashes").notNull(),
+    hash: bytea("hash").notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.orgId, t.seal] })],
 );
 
 /** Coordinators that share this database. */

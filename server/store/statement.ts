@@ -64,7 +64,13 @@ export interface OrgTx {
 export function transact<T>(pool: HotPool, orgId: string, body: (tx: OrgTx) => Promise<T>): Promise<T> {
   return pool.use((connection) =>
     inTransaction(connection, `begin; ${setOrg(orgId)}`, () =>
-      body({ orgId, run: (one) => execute(connection.sql, one) }),
+      body({
+        orgId,
+        run: async (one) => {
+          refuseForeign(orgId, [one]);
+          return execute(connection.sql, one);
+        },
+      }),
     ),
   );
 }
@@ -90,6 +96,23 @@ export async function transactAgain<T>(
 /** What a statement is executed on: a pool, a reserved connection or a transaction. */
 type Connection = Pick<Sql, "unsafe">;
 
+/** A statement was given to a transaction of another org: a defect, caught before the database sees it. */
+export class ForeignOrgError extends Error {
+  override readonly name = "ForeignOrgError";
+
+  constructor() {
+    super("a statement of one org in a transaction of another");
+  }
+}
+
+/** Refuses what is to run in a transaction of an org and names another one. */
+export function refuseForeign(orgId: string, calls: readonly Call[]): void {
+  for (const { values } of calls) {
+    const named = values["org"];
+    if (named !== undefined && named !== orgId) throw new ForeignOrgError();
+  }
+}
+
 /** Executes one statement on a connection, prepared. */
 export function execute(sql: Connection, { statement, values }: Call): Promise<Row[]> {
   const parameters = statement.names.map((name, index) => {
@@ -108,6 +131,7 @@ export function execute(sql: Connection, { statement, values }: Call): Promise<R
  */
 export function runInOrg(pool: HotPool, orgId: string, calls: readonly Call[]): Promise<Row[][]> {
   return pool.use(async ({ sql }) => {
+    refuseForeign(orgId, calls);
     const begun = sql.unsafe(`begin; ${setOrg(orgId)}`).execute();
     const running = calls.map((one) => execute(sql, one));
     const committed = sql.unsafe("commit").execute();

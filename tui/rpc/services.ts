@@ -6,6 +6,7 @@ import { ExplainService } from "@muster/client/v1/explain_service";
 import { JobService } from "@muster/client/v1/job_service";
 import { KeyService } from "@muster/client/v1/key_service";
 import { LeaseService } from "@muster/client/v1/lease_service";
+import { OrgService } from "@muster/client/v1/org_service";
 import { ProjectService } from "@muster/client/v1/project_service";
 import { QueueService } from "@muster/client/v1/queue_service";
 import { SessionService } from "@muster/client/v1/session_service";
@@ -27,6 +28,7 @@ export const services: readonly DescService[] = [
   JobService,
   KeyService,
   LeaseService,
+  OrgService,
   ProjectService,
   QueueService,
   SessionService,
