@@ -87,8 +87,8 @@ export function prepareCall(
     return found;
   };
   const transport = (httpVersion: "1.1" | "2" = "1.1"): Transport => {
-    const { address, key, tls, isReadOnly } = context();
-    interceptors ??= outgoing({ isReadOnly, requestId: globals.requestId });
+    const { address, key, org, tls, isReadOnly } = context();
+    interceptors ??= outgoing({ isReadOnly, org, requestId: globals.requestId });
     // HTTP/1.1: passes every proxy, and leaves no connection open that would keep the process alive.
     return createMusterTransport({
       address,

@@ -3,7 +3,7 @@ import { join, resolve } from "node:path";
 import { type ChosenContext, chooseContext, expandHome } from "./config/choose.ts";
 import { type ClientConfig, emptyConfig } from "./config/files.ts";
 import { findKey } from "./config/keys.ts";
-import { normalizeAddress } from "./config/settings.ts";
+import { normalizeAddress, orgForm } from "./config/settings.ts";
 import { usageError } from "./errors.ts";
 import { systemReason } from "./input/files.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -21,6 +21,8 @@ export interface Context {
   readonly key: string | undefined;
   /** Where the key came from, for messages; undefined without one. */
   readonly keySource: string | undefined;
+  /** Name or id of the org that calls are for; undefined: that of the key. */
+  readonly org: string | undefined;
   /** Calls that change something are refused. */
   readonly isReadOnly: boolean;
   /** PEM texts for https addresses. */
@@ -37,6 +39,7 @@ export interface ContextOptions {
   readonly context?: string | undefined;
   readonly address?: string | undefined;
   readonly apiKeyFile?: string | undefined;
+  readonly org?: string | undefined;
   readonly readOnly?: boolean | undefined;
   readonly tlsCa?: string | undefined;
   readonly tlsCert?: string | undefined;
@@ -73,6 +76,7 @@ export function findContext(
     addressSource: source,
     addressFlag,
     ...key,
+    org: chooseOrg(options, env, chosen),
     isReadOnly: isReadOnly(options, env, config, chosen),
     tls: readTls(options, surroundings, chosen),
     warnings: [...config.warnings, ...key.warnings],
@@ -111,6 +115,25 @@ function chooseAddress(
   if (fromEnv && chosen.source !== "flag") return { address: fromEnv, source: "MUSTER_ADDRESS" };
   if (chosen.name === undefined) return { address: defaultAddress, source: "default" };
   return { address: String(chosen.settings.get("address")), source: `context ${chosen.name}` };
+}
+
+// As an address: a context on the command line is stronger than the environment.
+function chooseOrg(
+  options: ContextOptions,
+  env: Surroundings["env"],
+  chosen: ChosenContext,
+): string | undefined {
+  const ofContext = chosen.settings.get("org");
+  const fromEnv = env["MUSTER_ORG"] || undefined;
+  const isContextFirst = chosen.source === "flag" && typeof ofContext === "string";
+  const named = options.org ?? (isContextFirst ? ofContext : (fromEnv ?? ofContext));
+  if (named === undefined || typeof named !== "string") return undefined;
+  if (orgForm.test(named)) return named;
+  const source = options.org !== undefined ? "--org" : "MUSTER_ORG";
+  throw usageError(
+    `${source} is not the name or id of an org: ${JSON.stringify(named)}`,
+    "See those that there are with: muster org list",
+  );
 }
 
 // Nobody can take it back: what any of them forbids is forbidden.

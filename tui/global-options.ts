@@ -50,6 +50,7 @@ export function makeGlobalOptions(): Option[] {
     new Option("-c, --context <name>", "the coordinator and key of this context (MUSTER_CONTEXT)"),
     new Option("--address <url>", "the coordinator (MUSTER_ADDRESS; http://127.0.0.1:7070)"),
     new Option("--api-key-file <path>", "file that holds the key (MUSTER_API_KEY_FILE, MUSTER_API_KEY)"),
+    new Option("--org <name>", "the org that calls are for, with a platform key (MUSTER_ORG)"),
     new Option("--no-color", "no colours (NO_COLOR)"),
     rare("--color <when>", "colours: auto, always or never"),
     rare("--no-headers", "tables without their titles"),

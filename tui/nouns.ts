@@ -159,6 +159,12 @@ export const nouns: readonly (readonly [heading: string, nouns: readonly Noun[]]
         load: () => import("./commands/key.ts").then((one) => one.registerKey),
       },
       {
+        name: "org",
+        aliases: ["orgs"],
+        description: "Keep orgs, the tenants of an installation: with a platform key.",
+        load: () => import("./commands/org.ts").then((one) => one.registerOrg),
+      },
+      {
         name: "system",
         description: "Show the control plane itself: coordinators, database, and the one that answers.",
         load: () => import("./commands/system.ts").then((one) => one.registerSystem),

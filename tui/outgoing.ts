@@ -7,6 +7,8 @@ import { exitCodes } from "./exit-codes.ts";
 export interface Outgoing {
   /** Calls that change something are refused. */
   readonly isReadOnly: boolean;
+  /** The org that calls are for; undefined: that of the key. */
+  readonly org: string | undefined;
   /** What `--request-id` said. */
   readonly requestId: string | undefined;
 }
@@ -16,11 +18,12 @@ export interface Outgoing {
  * READ_ONLY before anything is sent. With a request id, the first call that changes something carries it, and each
  * further one the id with its number (`ID-2`): the same command line asks for the same again.
  */
-export function outgoing({ isReadOnly, requestId }: Outgoing): Interceptor[] {
+export function outgoing({ isReadOnly, org, requestId }: Outgoing): Interceptor[] {
   let acts = 0;
   return [
     (next) => (request) => {
       const { method } = request;
+      if (org !== undefined) request.header.set("muster-org", org);
       if (method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS) return next(request);
       if (isReadOnly) {
         throw new CliError(`${method.name} changes something, and this is read-only`, {

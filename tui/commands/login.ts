@@ -69,8 +69,8 @@ async function login(call: Call, options: { apiKeyStdin?: boolean }): Promise<nu
   const key = await obtainKey(call, options, address);
   const who = await checkKey(call, address, key);
   if (held === undefined || normalizeAddress(String(held)) !== address || globals.tlsCa !== undefined) {
-    const { tlsCa, tlsCert, tlsKey, readOnly } = globals;
-    const kept = { tlsCa, tlsCert, tlsKey, readOnly };
+    const { tlsCa, tlsCert, tlsKey, readOnly, org } = globals;
+    const kept = { tlsCa, tlsCert, tlsKey, readOnly, org };
     writeContext({ ...call, globals: { ...kept, address } }, name, {});
   }
   storeCredential(credentialsPath(surroundings), name, { address, key });

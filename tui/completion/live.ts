@@ -44,8 +44,8 @@ export async function liveNames({ sorts, text, globals, surroundings }: LiveQues
     const { LookupType, SystemService } = await import("@muster/client/v1/system_service");
     const config = await loadConfig(surroundings);
     const quiet = { ...surroundings, stderr: surroundings.stdout };
-    const { context, address, apiKeyFile } = givenGlobals(globals);
-    const call = prepareCall(quiet, { context, address, apiKeyFile }, [], () => {}, {
+    const { context, address, apiKeyFile, org } = givenGlobals(globals);
+    const call = prepareCall(quiet, { context, address, apiKeyFile, org }, [], () => {}, {
       config: { ...config, warnings: [] },
     });
     const request = { text, types: [LookupType[typeName]], limit: 50 };

@@ -24,6 +24,9 @@ export interface Setting {
 /** How a context may be called. */
 export const contextName = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;
 
+/** What a name or an id of an org may look like. */
+export const orgForm = /^[A-Za-z0-9_-]{1,100}$/;
+
 /** The settings that every file may have. */
 export const settings: readonly Setting[] = [
   {
@@ -54,6 +57,11 @@ export const contextSettings: readonly Setting[] = [
     read: text((value) =>
       isAddress(value) ? undefined : "is not an address like https://muster.example:7070",
     ),
+  },
+  {
+    name: "org",
+    help: "name or id of the org that calls are for, with a key that acts for several",
+    read: text((value) => (orgForm.test(value) ? undefined : "is not the name or id of an org")),
   },
   { name: "keyFile", help: "file that holds the key, instead of muster login", read: text(anyText) },
   { name: "readOnly", help: "refuse every call that changes something", read: truth },
