@@ -341,7 +341,7 @@ async function start(
         ensurePartitions: () => addPartitions(url, nowMs()),
       }),
       keepKeys(keys),
-      ...keepOrgs({ ...keys, artifacts }),
+      ...keepOrgs({ ...keys, artifacts }, steadyMs),
       ...(embedded ? [databaseWatch(db, steadyMs, failed.resolve)] : []),
     ],
     log,

@@ -15,15 +15,20 @@ import {
   removeOrgRows,
 } from "../store/org-removals.ts";
 import { readHeldBackOrgs } from "../store/orgs.ts";
+import { sealAudits } from "./audit-seals.ts";
 import type { Loop } from "./loop.ts";
 
 /** What the loops of orgs work with. */
 export type OrgSweepContext = Pick<Coordinator, "db" | "newId" | "log"> &
   Pick<KeyContext, "streams" | "orgStates"> & { readonly artifacts: Pick<ArtifactStore, "delete"> };
 
-/** Ends the streams of orgs that may do nothing, whichever coordinator was told; and removes deleted orgs. */
-export function keepOrgs(c: OrgSweepContext): Loop[] {
+/**
+ * Ends the streams of orgs that may do nothing, whichever coordinator was told; removes deleted orgs; seals the audit
+ * logs of all. `nowMs` is a clock that never goes back.
+ */
+export function keepOrgs(c: OrgSweepContext, nowMs: () => number): Loop[] {
   return [
+    sealAudits(c, nowMs),
     { name: "orgs", intervalMs: 1_000, pass: () => endHeldBack(c) },
     { name: "org removal", intervalMs: 5_000, pass: (signal) => removeOrgs(c, signal) },
   ];

@@ -1,7 +1,8 @@
 import type { JsonObject, MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
-import type { AuditEntrySchema, AuditService } from "@muster/client/v1/audit_service";
+import { type AuditEntrySchema, AuditProblemType, type AuditService } from "@muster/client/v1/audit_service";
 import { type AuditEntryView, listAuditEntries } from "../domain/audit-entries.ts";
+import { type ChainProblem, shownHead, verifyAudit } from "../domain/audit-seals.ts";
 import { callerOf } from "./auth.ts";
 import { type Problems, pageOf, readTime, refuseProblems, writeId, writeTime } from "./messages.ts";
 import type { ApiParts } from "./parts.ts";
@@ -19,8 +20,35 @@ export function auditService({ coordinator: c }: ApiParts): ServiceImpl<typeof A
       const { items, nextPageToken } = await listAuditEntries(c, callerOf(context), query);
       return { entries: items.map(entryMessage), nextPageToken };
     },
+
+    async verifyAuditLog({ afterSeal, head }, context) {
+      const asked = { after: Number(afterSeal), head };
+      const check = await verifyAudit(c, callerOf(context), asked);
+      return {
+        problems: check.problems.map(({ type, seal, auditId }) => ({
+          type: problemTypes[type],
+          seal: BigInt(seal),
+          auditId: writeId("audit", auditId),
+        })),
+        entries: BigInt(check.entries),
+        seals: BigInt(check.seals),
+        nextSeal: BigInt(check.next ?? 0),
+        head: shownHead(check.head),
+        unsealed: BigInt(check.unsealed),
+      };
+    },
   };
 }
+
+const problemTypes: { readonly [T in ChainProblem["type"]]: AuditProblemType } = {
+  edited: AuditProblemType.EDITED,
+  deleted: AuditProblemType.DELETED,
+  added: AuditProblemType.ADDED,
+  reordered: AuditProblemType.REORDERED,
+  broken: AuditProblemType.BROKEN,
+  missing: AuditProblemType.MISSING,
+  head: AuditProblemType.HEAD,
+};
 
 function entryMessage(entry: AuditEntryView): MessageInitShape<typeof AuditEntrySchema> {
   const { actor, action, target, reason, requestId } = entry;
@@ -33,6 +61,7 @@ function entryMessage(entry: AuditEntryView): MessageInitShape<typeof AuditEntry
     reason,
     requestId,
     details: jsonObject(entry.details),
+    contentHash: entry.contentHash,
   };
 }
 

@@ -19,6 +19,7 @@ import { escapeJson, sanitize } from "../output/sanitize.ts";
 import { type Cell, layTable } from "../output/table.ts";
 import { showAge, showCount, showCounted, showTime } from "../output/time.ts";
 import { followStream } from "../stream/reconnect.ts";
+import { registerVerify } from "./audit-verify.ts";
 import { reconnecting } from "./job-watch.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
 
@@ -38,6 +39,7 @@ export function registerAudit(cli: Cli): void {
   registerList(audit, cli);
   registerTail(audit, cli);
   registerExport(audit, cli);
+  registerVerify(audit, cli);
 }
 
 function withFilters(command: MusterCommand, cli: Cli): MusterCommand {

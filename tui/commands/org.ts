@@ -14,11 +14,11 @@ import type { Cli, MusterCommand } from "../command.ts";
 import { usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { confirmDanger, quote } from "../input/confirm.ts";
+import { keepNewKey } from "../input/key-file.ts";
 import type { Output } from "../output/output.ts";
 import { sanitize } from "../output/sanitize.ts";
 import { type Cell, layFacts, layTable } from "../output/table.ts";
 import { showAge, showTime } from "../output/time.ts";
-import { claimKeyFile, fillKeyFile } from "./key-file.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
 
 /** Registers `muster org`. */
@@ -173,10 +173,15 @@ async function createOrg(call: Call, name: string, keyFile: string | undefined):
       "Give --key-file, or leave -o name out.",
     );
   }
-  // The file comes first: a key that cannot be kept must not be made.
-  if (keyFile !== undefined) claimKeyFile(call, keyFile);
-  const response = await call.client(OrgService).createOrg({ name }, call.once());
-  if (keyFile !== undefined) fillKeyFile(call, keyFile, response.key?.keyId ?? "", response.text);
+  const make = () => call.client(OrgService).createOrg({ name }, call.once());
+  const response =
+    keyFile === undefined
+      ? await make()
+      : await keepNewKey(call.surroundings, keyFile, async () => {
+          const answer = await make();
+          const suggestion = `Make another: muster key create admin --scope admin --org ${name}`;
+          return { answer, key: answer.text, made: `the org ${name} is made`, suggestion };
+        });
   const shown = keyFile === undefined ? response : { ...response, text: "" };
   output.print({
     schema: CreateOrgResponseSchema,

@@ -2,7 +2,7 @@
 // @generated from file muster/v1/audit_service.proto (package muster.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
@@ -32,7 +32,7 @@ export declare type AuditEntry = Message<"muster.v1.AuditEntry"> & {
   time?: Timestamp | undefined;
 
   /**
-   * Who: `key:…`, `worker:…`, `system`.
+   * Who: `key:…`, `platform:…` (a key of another org), `worker:…`, `system`.
    *
    * @generated from field: string actor = 3;
    */
@@ -72,6 +72,13 @@ export declare type AuditEntry = Message<"muster.v1.AuditEntry"> & {
    * @generated from field: google.protobuf.Struct details = 8;
    */
   details?: JsonObject | undefined;
+
+  /**
+   * SHA-256 of the entry in its canonical form.
+   *
+   * @generated from field: bytes content_hash = 9;
+   */
+  contentHash: Uint8Array;
 };
 
 /**
@@ -170,6 +177,191 @@ export declare type ListAuditEntriesResponse = Message<"muster.v1.ListAuditEntri
 export declare const ListAuditEntriesResponseSchema: GenMessage<ListAuditEntriesResponse>;
 
 /**
+ * AuditProblem is something that is wrong with the log.
+ *
+ * @generated from message muster.v1.AuditProblem
+ */
+export declare type AuditProblem = Message<"muster.v1.AuditProblem"> & {
+  /**
+   * What.
+   *
+   * @generated from field: muster.v1.AuditProblemType type = 1;
+   */
+  type: AuditProblemType;
+
+  /**
+   * Number of the seal.
+   *
+   * @generated from field: int64 seal = 2;
+   */
+  seal: bigint;
+
+  /**
+   * `aud_…` of the entry; empty: it is about none.
+   *
+   * @generated from field: string audit_id = 3;
+   */
+  auditId: string;
+};
+
+/**
+ * Describes the message muster.v1.AuditProblem.
+ * Use `create(AuditProblemSchema)` to create a new message.
+ */
+export declare const AuditProblemSchema: GenMessage<AuditProblem>;
+
+/**
+ * VerifyAuditLogRequest says from where to check.
+ *
+ * @generated from message muster.v1.VerifyAuditLogRequest
+ */
+export declare type VerifyAuditLogRequest = Message<"muster.v1.VerifyAuditLogRequest"> & {
+  /**
+   * After this seal: `next_seal` of the previous answer. 0: from the beginning.
+   *
+   * @generated from field: int64 after_seal = 1;
+   */
+  afterSeal: bigint;
+
+  /**
+   * A head that was kept elsewhere, which the chain must hold; may be empty.
+   *
+   * @generated from field: string head = 2;
+   */
+  head: string;
+};
+
+/**
+ * Describes the message muster.v1.VerifyAuditLogRequest.
+ * Use `create(VerifyAuditLogRequestSchema)` to create a new message.
+ */
+export declare const VerifyAuditLogRequestSchema: GenMessage<VerifyAuditLogRequest>;
+
+/**
+ * VerifyAuditLogResponse tells what was found.
+ *
+ * @generated from message muster.v1.VerifyAuditLogResponse
+ */
+export declare type VerifyAuditLogResponse = Message<"muster.v1.VerifyAuditLogResponse"> & {
+  /**
+   * What is wrong: at most 100. Empty: nothing.
+   *
+   * @generated from field: repeated muster.v1.AuditProblem problems = 1;
+   */
+  problems: AuditProblem[];
+
+  /**
+   * Entries that were compared in this call.
+   *
+   * @generated from field: int64 entries = 2;
+   */
+  entries: bigint;
+
+  /**
+   * Seals that were.
+   *
+   * @generated from field: int64 seals = 3;
+   */
+  seals: bigint;
+
+  /**
+   * Where to go on; 0: this was the end.
+   *
+   * @generated from field: int64 next_seal = 4;
+   */
+  nextSeal: bigint;
+
+  /**
+   * The end of the chain, to be kept elsewhere: `12:ab…`. Empty: nothing is
+   * sealed yet.
+   *
+   * @generated from field: string head = 5;
+   */
+  head: string;
+
+  /**
+   * Entries that are not sealed yet, up to 1,000: the newest. Only at the end.
+   *
+   * @generated from field: int64 unsealed = 6;
+   */
+  unsealed: bigint;
+};
+
+/**
+ * Describes the message muster.v1.VerifyAuditLogResponse.
+ * Use `create(VerifyAuditLogResponseSchema)` to create a new message.
+ */
+export declare const VerifyAuditLogResponseSchema: GenMessage<VerifyAuditLogResponse>;
+
+/**
+ * AuditProblemType is what is wrong with an entry, or with a seal.
+ *
+ * @generated from enum muster.v1.AuditProblemType
+ */
+export enum AuditProblemType {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: AUDIT_PROBLEM_TYPE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The entry is not as it was sealed.
+   *
+   * @generated from enum value: AUDIT_PROBLEM_TYPE_EDITED = 1;
+   */
+  EDITED = 1,
+
+  /**
+   * The entry is gone.
+   *
+   * @generated from enum value: AUDIT_PROBLEM_TYPE_DELETED = 2;
+   */
+  DELETED = 2,
+
+  /**
+   * The entry was put among sealed ones.
+   *
+   * @generated from enum value: AUDIT_PROBLEM_TYPE_ADDED = 3;
+   */
+  ADDED = 3,
+
+  /**
+   * Entries stand in another order.
+   *
+   * @generated from enum value: AUDIT_PROBLEM_TYPE_REORDERED = 4;
+   */
+  REORDERED = 4,
+
+  /**
+   * The seal does not follow from its entries and the seal before.
+   *
+   * @generated from enum value: AUDIT_PROBLEM_TYPE_BROKEN = 5;
+   */
+  BROKEN = 5,
+
+  /**
+   * The seal is gone.
+   *
+   * @generated from enum value: AUDIT_PROBLEM_TYPE_MISSING = 6;
+   */
+  MISSING = 6,
+
+  /**
+   * The chain does not hold the head that was given.
+   *
+   * @generated from enum value: AUDIT_PROBLEM_TYPE_HEAD = 7;
+   */
+  HEAD = 7,
+}
+
+/**
+ * Describes the enum muster.v1.AuditProblemType.
+ */
+export declare const AuditProblemTypeSchema: GenEnum<AuditProblemType>;
+
+/**
  * AuditService tells who changed what.
  *
  * @generated from service muster.v1.AuditService
@@ -184,6 +376,17 @@ export declare const AuditService: GenService<{
     methodKind: "unary";
     input: typeof ListAuditEntriesRequestSchema;
     output: typeof ListAuditEntriesResponseSchema;
+  },
+  /**
+   * Checks entries against the chain of their hashes, a part at a time: call it
+   * again with `next_seal` until that is 0.
+   *
+   * @generated from rpc muster.v1.AuditService.VerifyAuditLog
+   */
+  verifyAuditLog: {
+    methodKind: "unary";
+    input: typeof VerifyAuditLogRequestSchema;
+    output: typeof VerifyAuditLogResponseSchema;
   },
 }>;
 

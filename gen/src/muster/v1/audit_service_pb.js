@@ -2,7 +2,7 @@
 // @generated from file muster/v1/audit_service.proto (package muster.v1, syntax proto3)
 /* eslint-disable */
 
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_muster_v1_access } from "./access_pb.js";
 
@@ -10,7 +10,7 @@ import { file_muster_v1_access } from "./access_pb.js";
  * Describes the file muster/v1/audit_service.proto.
  */
 export const file_muster_v1_audit_service = /*@__PURE__*/
-  fileDesc("Ch1tdXN0ZXIvdjEvYXVkaXRfc2VydmljZS5wcm90bxIJbXVzdGVyLnYxIsUBCgpBdWRpdEVudHJ5EhAKCGF1ZGl0X2lkGAEgASgJEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWFjdG9yGAMgASgJEg4KBmFjdGlvbhgEIAEoCRIOCgZ0YXJnZXQYBSABKAkSDgoGcmVhc29uGAYgASgJEhIKCnJlcXVlc3RfaWQYByABKAkSKAoHZGV0YWlscxgIIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QixQEKF0xpc3RBdWRpdEVudHJpZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEg0KBWFjdG9yGAMgASgJEg4KBmFjdGlvbhgEIAEoCRIOCgZ0YXJnZXQYBSABKAkSKQoFc2luY2UYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKBXVudGlsGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJbChhMaXN0QXVkaXRFbnRyaWVzUmVzcG9uc2USJgoHZW50cmllcxgBIAMoCzIVLm11c3Rlci52MS5BdWRpdEVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTJ3CgxBdWRpdFNlcnZpY2USZwoQTGlzdEF1ZGl0RW50cmllcxIiLm11c3Rlci52MS5MaXN0QXVkaXRFbnRyaWVzUmVxdWVzdBojLm11c3Rlci52MS5MaXN0QXVkaXRFbnRyaWVzUmVzcG9uc2UiCpACAZrhGAMKAQRiBnByb3RvMw", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_muster_v1_access]);
+  fileDesc("Ch1tdXN0ZXIvdjEvYXVkaXRfc2VydmljZS5wcm90bxIJbXVzdGVyLnYxItsBCgpBdWRpdEVudHJ5EhAKCGF1ZGl0X2lkGAEgASgJEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWFjdG9yGAMgASgJEg4KBmFjdGlvbhgEIAEoCRIOCgZ0YXJnZXQYBSABKAkSDgoGcmVhc29uGAYgASgJEhIKCnJlcXVlc3RfaWQYByABKAkSKAoHZGV0YWlscxgIIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSFAoMY29udGVudF9oYXNoGAkgASgMIsUBChdMaXN0QXVkaXRFbnRyaWVzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRINCgVhY3RvchgDIAEoCRIOCgZhY3Rpb24YBCABKAkSDgoGdGFyZ2V0GAUgASgJEikKBXNpbmNlGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgV1bnRpbBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiWwoYTGlzdEF1ZGl0RW50cmllc1Jlc3BvbnNlEiYKB2VudHJpZXMYASADKAsyFS5tdXN0ZXIudjEuQXVkaXRFbnRyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiWQoMQXVkaXRQcm9ibGVtEikKBHR5cGUYASABKA4yGy5tdXN0ZXIudjEuQXVkaXRQcm9ibGVtVHlwZRIMCgRzZWFsGAIgASgDEhAKCGF1ZGl0X2lkGAMgASgJIjkKFVZlcmlmeUF1ZGl0TG9nUmVxdWVzdBISCgphZnRlcl9zZWFsGAEgASgDEgwKBGhlYWQYAiABKAkilgEKFlZlcmlmeUF1ZGl0TG9nUmVzcG9uc2USKQoIcHJvYmxlbXMYASADKAsyFy5tdXN0ZXIudjEuQXVkaXRQcm9ibGVtEg8KB2VudHJpZXMYAiABKAMSDQoFc2VhbHMYAyABKAMSEQoJbmV4dF9zZWFsGAQgASgDEgwKBGhlYWQYBSABKAkSEAoIdW5zZWFsZWQYBiABKAMqkQIKEEF1ZGl0UHJvYmxlbVR5cGUSIgoeQVVESVRfUFJPQkxFTV9UWVBFX1VOU1BFQ0lGSUVEEAASHQoZQVVESVRfUFJPQkxFTV9UWVBFX0VESVRFRBABEh4KGkFVRElUX1BST0JMRU1fVFlQRV9ERUxFVEVEEAISHAoYQVVESVRfUFJPQkxFTV9UWVBFX0FEREVEEAMSIAocQVVESVRfUFJPQkxFTV9UWVBFX1JFT1JERVJFRBAEEh0KGUFVRElUX1BST0JMRU1fVFlQRV9CUk9LRU4QBRIeChpBVURJVF9QUk9CTEVNX1RZUEVfTUlTU0lORxAGEhsKF0FVRElUX1BST0JMRU1fVFlQRV9IRUFEEAcy2gEKDEF1ZGl0U2VydmljZRJnChBMaXN0QXVkaXRFbnRyaWVzEiIubXVzdGVyLnYxLkxpc3RBdWRpdEVudHJpZXNSZXF1ZXN0GiMubXVzdGVyLnYxLkxpc3RBdWRpdEVudHJpZXNSZXNwb25zZSIKkAIBmuEYAwoBBBJhCg5WZXJpZnlBdWRpdExvZxIgLm11c3Rlci52MS5WZXJpZnlBdWRpdExvZ1JlcXVlc3QaIS5tdXN0ZXIudjEuVmVyaWZ5QXVkaXRMb2dSZXNwb25zZSIKkAIBmuEYAwoBBGIGcHJvdG8z", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_muster_v1_access]);
 
 /**
  * Describes the message muster.v1.AuditEntry.
@@ -32,6 +32,41 @@ export const ListAuditEntriesRequestSchema = /*@__PURE__*/
  */
 export const ListAuditEntriesResponseSchema = /*@__PURE__*/
   messageDesc(file_muster_v1_audit_service, 2);
+
+/**
+ * Describes the message muster.v1.AuditProblem.
+ * Use `create(AuditProblemSchema)` to create a new message.
+ */
+export const AuditProblemSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_audit_service, 3);
+
+/**
+ * Describes the message muster.v1.VerifyAuditLogRequest.
+ * Use `create(VerifyAuditLogRequestSchema)` to create a new message.
+ */
+export const VerifyAuditLogRequestSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_audit_service, 4);
+
+/**
+ * Describes the message muster.v1.VerifyAuditLogResponse.
+ * Use `create(VerifyAuditLogResponseSchema)` to create a new message.
+ */
+export const VerifyAuditLogResponseSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_audit_service, 5);
+
+/**
+ * Describes the enum muster.v1.AuditProblemType.
+ */
+export const AuditProblemTypeSchema = /*@__PURE__*/
+  enumDesc(file_muster_v1_audit_service, 0);
+
+/**
+ * AuditProblemType is what is wrong with an entry, or with a seal.
+ *
+ * @generated from enum muster.v1.AuditProblemType
+ */
+export const AuditProblemType = /*@__PURE__*/
+  tsEnum(AuditProblemTypeSchema);
 
 /**
  * AuditService tells who changed what.
