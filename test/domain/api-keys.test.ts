@@ -6,7 +6,7 @@ import {
   createKeyContext,
   derivePepper,
   type KeyContext,
-  keyScopes,
+  orgScopes,
 } from "../../server/domain/keys.ts";
 import { createTestDatabase, type TestDatabase, testCaller, testCoordinator } from "../support/database.ts";
 import { insertWorkerRow } from "../support/rows.ts";
@@ -87,7 +87,7 @@ describe("revoking a key", () => {
   test("ends it here at once, with a reason in the audit log, once", async () => {
     const { c, caller, create, audited } = await org();
     await create("other", ["admin"]);
-    const { key, text } = await create("leaked", keyScopes);
+    const { key, text } = await create("leaked", orgScopes);
     await authenticate(c, text, "req_1");
     const revoked = await revokeKey(c, caller, { keyId: key.keyId, reason: "in a log" });
     expect(revoked.revokedAt).toBeInstanceOf(Date);

@@ -22,7 +22,6 @@ afterAll(async () => {
   await db?.close();
 });
 
-
 const textOf = (payload: { content: { case?: string | undefined; value?: unknown } } | undefined): string =>
   payload?.content.case === "data" ? Buffer.from(payload.content.value as Uint8Array).toString() : "";
 

@@ -137,7 +137,10 @@ describe("S6 a revoked key's streams end within 2 s", () => {
     const streams = new LiveStreams(() => 0);
     const ended: string[] = [];
     const open = (orgId: string, keyId: string) =>
-      streams.open({ caller: { orgId, keyId }, end: (cause) => ended.push(`${keyId} ${cause}`) });
+      streams.open({
+        caller: { orgId, keyId, type: "api" },
+        end: (cause) => ended.push(`${keyId} ${cause}`),
+      });
     open("a", "1");
     open("b", "2");
     open("a", "3")();

@@ -54,6 +54,6 @@ test("refuses a statement of another org than the transaction's", async () => {
   const inserts = statement(sql`
     insert into muster.projects (org_id, name) values (${param("org")}::uuid, 'p')`);
   await expect(runInOrg(db.database.hot, one, [call(inserts, { org: other })])).rejects.toThrow(
-    "row-level security",
+    "in a transaction of another",
   );
 });

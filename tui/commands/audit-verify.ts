@@ -19,7 +19,7 @@ const mostProblems = 1_000;
 export function registerVerify(audit: MusterCommand, cli: Cli): void {
   audit
     .command("verify")
-    .description("Check the log against the chain of its hashes. Exits with 1 when something is wrong.")
+    .description("Check the log against the chain of its hashes. Exits with 11 when something is wrong.")
     .examples(
       "muster audit verify",
       "muster audit verify -o json | jq -r .head > audit-head",
@@ -69,7 +69,7 @@ async function verify(call: Call, head: string): Promise<number> {
     return exitCodes.done;
   }
   output.note(`${showCounted(problems.length, "problem")}: somebody changed the log behind Muster's back.`);
-  return exitCodes.unexpected;
+  return exitCodes.checkFailed;
 }
 
 function problemTable(problems: readonly AuditProblem[], { output }: Call): string[] {

@@ -29,7 +29,7 @@ beforeAll(async () => {
 });
 afterAll(() => db.close());
 
-describe("the catalogue", () => {
+describe("S17 row-level security is forced on every table", () => {
   test("has every table of tenants", () => {
     expect(tables).toEqual(
       expect.arrayContaining([
@@ -64,6 +64,7 @@ describe("the catalogue", () => {
       "by_key_hash",
       "by_key_id",
       "sweep_lists",
+      "with_its_org",
     ]);
   });
 
@@ -92,11 +93,40 @@ describe("the catalogue", () => {
     const rows = await db.admin`
       select role, relname, privilege from pg_class cross join unnest(${[...roles]}::text[]) role
         cross join unnest(array['update', 'delete', 'truncate']) privilege
-      where relnamespace = 'muster'::regnamespace and relname in ('attempts', 'audit_log')
+      where relnamespace = 'muster'::regnamespace and relname in ('attempts', 'audit_log', 'audit_seals')
         and has_table_privilege(role, pg_class.oid, privilege)`;
-    expect(rows.map((row) => ({ ...row }))).toEqual([
-      { role: "muster_app", relname: "attempts", privilege: "delete" },
+    const found = rows.map(({ role, relname, privilege }) => `${role} ${relname} ${privilege}`);
+    // With their job, and with their org: policies see to it that it is gone, or going.
+    expect(found.sort()).toEqual([
+      "muster_app attempts delete",
+      "muster_sweep attempts delete",
+      "muster_sweep audit_log delete",
+      "muster_sweep audit_seals delete",
     ]);
+  });
+
+  test("lets no more tables than these be without an org", async () => {
+    const rows = await db.admin`
+      select c.relname as name from pg_class c where c.relnamespace = 'muster'::regnamespace and c.relkind in ('r', 'p')
+        and not c.relispartition and c.relname <> all(${tables}) order by 1`;
+    // The last is of these tests alone: it moves the clock.
+    const known = ["cluster", "coordinators", "migrations", "clock_offset"].sort();
+    expect(rows.map((row) => row["name"])).toEqual(known);
+  });
+
+  test("lets sweeps remove history and audit with a deleted org alone", async () => {
+    const org = await db.orgId();
+    await insertAnything("audit_log", org);
+    await insertAnything("attempts", org);
+    const remove = () =>
+      inOrg(db.database.sweep, org, async (tx) => [
+        (await tx.execute(sql`delete from muster.audit_log where org_id = ${org} returning 1`)).length,
+        (await tx.execute(sql`delete from muster.attempts where org_id = ${org} returning 1`)).length,
+        (await tx.execute(sql`delete from muster.orgs where org_id = ${org} returning 1`)).length,
+      ]);
+    expect(await remove()).toEqual([0, 0, 0]);
+    await db.admin`update muster.orgs set deleted_at = now() where org_id = ${org}`;
+    expect(await remove()).toEqual([1, 1, 1]);
   });
 
   test("keeps history from requests as long as its job is there", async () => {
@@ -115,7 +145,7 @@ describe("the catalogue", () => {
   });
 });
 
-describe.each(roles)("as %s", (role) => {
+describe.each(roles)("S18 the org is set inside the transaction; unset is an error: as %s", (role) => {
   let client: postgres.Sql;
   beforeAll(() => {
     client = postgres(db.urls[role], { max: 1, onnotice: () => {} });
@@ -167,6 +197,22 @@ describe.each(roles)("as %s", (role) => {
     }
   });
 
+  test("one connection serves orgs in turn, as a pooler in transaction mode does, and mixes none", async () => {
+    for (const org of [ours, theirs, ours]) {
+      const seen = await client.begin(async (tx) => {
+        await tx.unsafe(setOrg(org));
+        return tx.unsafe("select distinct org_id from muster.workers");
+      });
+      expect(seen.map((row) => row["org_id"])).toEqual([org]);
+      const failed = client.begin(async (tx) => {
+        await tx.unsafe(setOrg(org));
+        await tx.unsafe("select 1 / 0");
+      });
+      await expect(failed).rejects.toMatchObject({ code: "22012" });
+      await expect(client.unsafe("select * from muster.workers")).rejects.toMatchObject({ code: "22P02" });
+    }
+  });
+
   test("a row cannot be put into another org", async () => {
     const insert = client.begin(async (tx) => {
       await tx.unsafe(setOrg(ours));
@@ -177,7 +223,57 @@ describe.each(roles)("as %s", (role) => {
   });
 });
 
-describe("what goes across orgs", () => {
+describe("S18 the org is set inside the transaction; unset is an error: pools", () => {
+  test("uses of a small pool at the same time see their own org each", async () => {
+    const read = async (org: string) => {
+      const rows = await inOrg(db.database.app, org, (tx) =>
+        tx.execute(sql`select org_id, pg_sleep(0.002) from muster.workers`),
+      );
+      return rows.every((row) => row["org_id"] === org) && rows.length === 1;
+    };
+    const reads = Array.from({ length: 60 }, (_, index) => read(index % 2 === 0 ? ours : theirs));
+    expect((await Promise.all(reads)).every(Boolean)).toBe(true);
+  });
+
+  test("a statement outside of a transaction is an error", async () => {
+    await expect(db.database.app.execute(sql`select * from muster.workers`)).rejects.toThrow();
+  });
+});
+
+describe("S19 work over all orgs has its own role", () => {
+  test("functions are those that are listed, each for whom it is meant, and none for everybody", async () => {
+    const rows = await db.admin`
+      select p.proname as name, p.prosecdef as definer, has_function_privilege('public', p.oid, 'execute') as everybody,
+        array_to_string(array(select role from unnest(${[...roles]}::text[]) role
+          where has_function_privilege(role, p.oid, 'execute') order by 1), ' ') as roles
+      from pg_proc p where p.pronamespace = 'muster'::regnamespace order by 1`;
+    const all = "muster_app muster_hot muster_sweep";
+    expect(rows.map(({ name, roles: of }) => [name, of])).toEqual([
+      ["append_only", ""],
+      ["audit_hash", all],
+      ["ended_keys", "muster_sweep"],
+      ["look", "muster_sweep"],
+      ["muster_clock", all],
+      ["registered_prefixes", "muster_sweep"],
+      ["renew_links", "muster_app"],
+      ["unsealed_orgs", "muster_sweep"],
+    ]);
+    expect(rows.filter((row) => row["definer"] === true || row["everybody"] === true)).toEqual([]);
+  });
+
+  test("requests may not call what is for sweeps", async () => {
+    const calls = [
+      "look(null, 1, 1, 1)",
+      "ended_keys(array[]::uuid[], 1)",
+      "registered_prefixes()",
+      "unsealed_orgs()",
+    ];
+    for (const one of calls) {
+      const call = inOrg(db.database.app, ours, (tx) => tx.execute(sql.raw(`select * from muster.${one}`)));
+      await expect(call).rejects.toMatchObject({ cause: { code: "42501" } });
+    }
+  });
+
   test("is closed to requests: they cannot list orgs", async () => {
     const rows = await inOrg(db.database.app, ours, (tx) => tx.execute(sql`select org_id from muster.orgs`));
     expect(rows.map((row) => row["org_id"])).toEqual([ours]);
@@ -215,7 +311,8 @@ describe("a read of one moment", () => {
 async function insertAnything(table: string, org: string): Promise<void> {
   const columns = await db.admin<{ name: string; type: string }[]>`
     select column_name as name, udt_name as type from information_schema.columns
-    where table_schema = 'muster' and table_name = ${table} and is_nullable = 'NO' and column_default is null`;
+    where table_schema = 'muster' and table_name = ${table} and is_nullable = 'NO' and column_default is null
+      and is_generated = 'NEVER'`;
   const values = columns.map(({ name, type }) => (name === "org_id" ? `'${org}'` : anything(type)));
   const names = columns.map(({ name }) => name);
   await db.admin.unsafe(`insert into muster.${table} (${names.join(", ")}) values (${values.join(", ")})`);
@@ -238,6 +335,8 @@ function anything(type: string): string {
       return "'{}'";
     case "bytea":
       return "''";
+    case "xid8":
+      return "'1'";
     default:
       return "1";
   }
