@@ -283,9 +283,9 @@ describe("retention", () => {
     }
     await dropAll(c, orgId, call(dropLateResults, { org: orgId, keep: 2.5 * 3_600_000 }), signal());
     const left = async (of: string) =>
-      (
-        await db.admin`select attempt from muster.late_results where org_id = ${of} order by attempt`
-      ).map((row) => row["attempt"]);
+      (await db.admin`select attempt from muster.late_results where org_id = ${of} order by attempt`).map(
+        (row) => row["attempt"],
+      );
     expect(await left(orgId)).toEqual([1, 2]);
     expect(await left(other.orgId)).toEqual([1, 2, 3]);
   });

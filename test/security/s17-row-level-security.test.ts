@@ -5,6 +5,7 @@ import { JobState, Outcome } from "../../server/domain/rules/states.ts";
 import { inOrg, type Role } from "../../server/store/database.ts";
 import { readOrg } from "../../server/store/snapshot.ts";
 import { setOrg } from "../../server/store/statement.ts";
+import { insertAnything } from "../support/any-row.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { insertAttempt, insertJob } from "../support/rows.ts";
 
@@ -25,7 +26,7 @@ beforeAll(async () => {
   tables = rows.map((row) => row.name);
   ours = db.newId();
   theirs = db.newId();
-  for (const table of tables) for (const org of [ours, theirs]) await insertAnything(table, org);
+  for (const table of tables) for (const org of [ours, theirs]) await insertAnything(db, table, org);
 });
 afterAll(() => db.close());
 
@@ -116,8 +117,8 @@ describe("S17 row-level security is forced on every table", () => {
 
   test("lets sweeps remove history and audit with a deleted org alone", async () => {
     const org = await db.orgId();
-    await insertAnything("audit_log", org);
-    await insertAnything("attempts", org);
+    await insertAnything(db, "audit_log", org);
+    await insertAnything(db, "attempts", org);
     const remove = () =>
       inOrg(db.database.sweep, org, async (tx) => [
         (await tx.execute(sql`delete from muster.audit_log where org_id = ${org} returning 1`)).length,
@@ -309,39 +310,4 @@ describe("a read of one moment", () => {
 /** A policy of its own lets sweeps see all orgs; and flushes have nothing to do with seals. */
 function isForAll(role: Role, table: string): boolean {
   return (role === "muster_sweep" && table === "orgs") || (role === "muster_hot" && table === "audit_seals");
-}
-
-/** Inserts a row with some value in every column that must have one. */
-async function insertAnything(table: string, org: string): Promise<void> {
-  const columns = await db.admin<{ name: string; type: string }[]>`
-    select column_name as name, udt_name as type from information_schema.columns
-    where table_schema = 'muster' and table_name = ${table} and is_nullable = 'NO' and column_default is null
-      and is_generated = 'NEVER'`;
-  const values = columns.map(({ name, type }) => (name === "org_id" ? `'${org}'` : anything(type)));
-  const names = columns.map(({ name }) => name);
-  await db.admin.unsafe(`insert into muster.${table} (${names.join(", ")}) values (${values.join(", ")})`);
-}
-
-function anything(type: string): string {
-  if (type.startsWith("_")) return "'{}'";
-  switch (type) {
-    case "uuid":
-      return `'${db.newId()}'`;
-    case "text":
-      return `'${db.newId()}'`;
-    case "timestamptz":
-      return "now()";
-    case "date":
-      return "current_date";
-    case "bool":
-      return "false";
-    case "jsonb":
-      return "'{}'";
-    case "bytea":
-      return "''";
-    case "xid8":
-      return "'1'";
-    default:
-      return "1";
-  }
 }
