@@ -12,6 +12,7 @@ import { measureSoak } from "./soak.ts";
 import { measureSubmit } from "./submit.ts";
 import { measureSustained } from "./sustained.ts";
 import type { Environment, FleetSize, System } from "./system.ts";
+import { measureTenancy } from "./tenancy.ts";
 import { measureTwoCoordinators } from "./two-coordinators.ts";
 
 /** A workload that all systems go through. */
@@ -98,6 +99,12 @@ export const alone: Readonly<Record<string, Alone>> = {
   "two-coordinators": (environment, flags) =>
     measureTwoCoordinators(environment, {
       seconds: Math.min(flags.number("--seconds", 30), 60),
+      depth: flags.number("--depth", 20_000),
+    }),
+  tenancy: (environment, flags) =>
+    measureTenancy(environment, {
+      rounds: flags.number("--rounds", 3),
+      seconds: Math.min(flags.number("--seconds", 20), 60),
       depth: flags.number("--depth", 20_000),
     }),
   soak: async (environment, flags) => {
