@@ -5,6 +5,7 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Person } from "./person_service_pb.js";
 
 /**
  * Describes the file muster/v1/key_service.proto.
@@ -187,14 +188,14 @@ export declare type WhoAmIResponse = Message<"muster.v1.WhoAmIResponse"> & {
   org: string;
 
   /**
-   * Who, as the audit log names it: `key:…`, `worker:…`.
+   * Who, as the audit log names it: `key:…`, `worker:…`, `person:…`.
    *
    * @generated from field: string actor = 3;
    */
   actor: string;
 
   /**
-   * The key.
+   * The key; absent when a person calls.
    *
    * @generated from field: muster.v1.Key key = 4;
    */
@@ -206,6 +207,20 @@ export declare type WhoAmIResponse = Message<"muster.v1.WhoAmIResponse"> & {
    * @generated from field: string server_version = 5;
    */
   serverVersion: string;
+
+  /**
+   * The person; absent when a key calls.
+   *
+   * @generated from field: muster.v1.Person person = 6;
+   */
+  person?: Person | undefined;
+
+  /**
+   * What the caller may do: scopes.
+   *
+   * @generated from field: repeated string scopes = 7;
+   */
+  scopes: string[];
 };
 
 /**

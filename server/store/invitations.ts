@@ -1,0 +1,50 @@
+import { now } from "./columns.ts";
+import type { Tx } from "./database.ts";
+import { and, eq, gt, isNull, sql } from "./drizzle.ts";
+import { invitations } from "./schema-people.ts";
+
+/** A new invitation. */
+export interface NewInvitation {
+  readonly orgId: string;
+  readonly invitationId: string;
+  readonly hash: Uint8Array;
+  readonly email: string;
+  readonly role: string;
+  readonly ttlMs: number;
+}
+
+/** Keeps an invitation; answers with when it ends. */
+export async function insertInvitation(tx: Tx, { ttlMs, ...row }: NewInvitation): Promise<Date> {
+  const expiresAt = sql`${now} + ${ttlMs}::float8 * interval '1 millisecond'`;
+  const [made] = await tx
+    .insert(invitations)
+    .values({ ...row, expiresAt })
+    .returning({ expiresAt: invitations.expiresAt });
+  if (made === undefined) throw new Error("an invitation was not kept");
+  return made.expiresAt;
+}
+
+/** An invitation that can be used, locked until the transaction ends; null when there is none. */
+export async function lockInvitation(tx: Tx, orgId: string, invitationId: string) {
+  const [row] = await tx
+    .select({ hash: invitations.hash, email: invitations.email, role: invitations.role })
+    .from(invitations)
+    .where(
+      and(
+        eq(invitations.orgId, orgId),
+        eq(invitations.invitationId, invitationId),
+        isNull(invitations.usedAt),
+        gt(invitations.expiresAt, now),
+      ),
+    )
+    .for("update");
+  return row ?? null;
+}
+
+/** Keeps that an invitation was used. */
+export async function useInvitation(tx: Tx, orgId: string, invitationId: string): Promise<void> {
+  await tx
+    .update(invitations)
+    .set({ usedAt: now })
+    .where(and(eq(invitations.orgId, orgId), eq(invitations.invitationId, invitationId)));
+}
