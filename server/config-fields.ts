@@ -21,6 +21,7 @@ import {
   tokenText,
   whole,
 } from "./config-forms.ts";
+import { peopleFields } from "./config-people.ts";
 
 /** Every setting, by its name in `Config`, in the order of the documentation. */
 export const configFields = {
@@ -185,6 +186,8 @@ export const configFields = {
     "REST API of the GitHub that github.sync asks; of a server of your own https://HOST/api/v3.",
   ),
   githubToken: tokenText("github-token", "Token that github.sync reads pull requests with."),
+
+  ...peopleFields,
 
   shutdownGraceMs: duration(
     "shutdown-grace",

@@ -266,7 +266,8 @@ export function besideDataDir(key: string, description: string): Field<string> {
   };
 }
 
-function optional<Value>(
+/** A field that may be left out. */
+export function optional<Value>(
   key: string,
   form: string,
   fallbackText: string,
@@ -281,7 +282,7 @@ function optional<Value>(
 }
 
 /** A field whose default is written as a user would write it, and read the same way. */
-function field<Value>(
+export function field<Value>(
   key: string,
   form: string,
   description: string,

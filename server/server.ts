@@ -49,6 +49,7 @@ import { Certificates } from "./rpc/certificates.ts";
 import { shuttingDown } from "./rpc/errors.ts";
 import { createCallGate } from "./rpc/gate.ts";
 import { HealthState } from "./rpc/health.ts";
+import { jwksRoute } from "./rpc/jwks.ts";
 import { type ApiListenerOptions, startApiListener, type Turned } from "./rpc/listener.ts";
 import { metricsRoute } from "./rpc/metrics.ts";
 import { OpenStreams } from "./rpc/open-streams.ts";
@@ -287,6 +288,7 @@ async function start(
       interceptors: [streams.interceptor, watchKeys(look, keys.streams)],
       extraRoutes: [
         createArtifactRoute({ store: artifacts, signer, log }),
+        jwksRoute(() => keys.people.tokens.jwks()),
         metricsRoute(counters, admitsMetrics),
         githubWebhookRoute({ coordinator, key: webhookKey, log }),
       ],

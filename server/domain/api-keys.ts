@@ -30,18 +30,21 @@ export interface CallerView {
   readonly orgId: string;
   readonly org: string;
   readonly actor: string;
-  readonly key: KeyView;
+  /** Null: a person calls. */
+  readonly key: KeyView | null;
+  readonly scopes: readonly string[];
 }
 
 /** Tells who calls. */
 export async function whoAmI(
   c: KeyContext,
-  { orgId, keyOrgId = orgId, actor, keyId }: Caller,
+  { orgId, keyOrgId = orgId, actor, keyId, personId, scopes }: Caller,
 ): Promise<CallerView> {
   const org = await readOrg(c.db.app, orgId, (tx) => readOrgName(tx, orgId));
   if (org === null) throw notFound("ORG_NOT_FOUND", encodeId("org", orgId));
-  const key = await readOrg(c.db.app, keyOrgId, (tx) => readKey(tx, keyOrgId, keyId));
-  return { orgId, org, actor, key };
+  const key =
+    personId === undefined ? await readOrg(c.db.app, keyOrgId, (tx) => readKey(tx, keyOrgId, keyId)) : null;
+  return { orgId, org, actor, key, scopes };
 }
 
 /** What is asked of a new API key. */

@@ -4,6 +4,7 @@ import type { Batcher } from "./batcher.ts";
 import type { Counters } from "./counters.ts";
 import type { ProjectNames } from "./project-names.ts";
 import type { KeyType } from "./rules/keys.ts";
+import type { Role } from "./rules/people.ts";
 import type { JobSettings, PartialJobSettings } from "./rules/settings.ts";
 import type { ReadyCount, Submission, SubmitAnswer } from "./submit.ts";
 
@@ -69,9 +70,13 @@ export interface Caller {
   readonly keyOrgId?: string;
   /** Why the org may do nothing now; absent: it may. */
   readonly suspension?: string;
-  /** For the audit log: `key:<key id>`, `platform:<key id>` in another org, `worker:<name>` or `system`. */
+  /**
+   * For the audit log: `key:<key id>`, `platform:<key id>` in another org, `worker:<name>`, `person:<e-mail>` or
+   * `system`.
+   */
   readonly actor: string;
   readonly type: KeyType;
+  /** Of a person it is the id of the login: what ends with it. */
   readonly keyId: string;
   /** The worker that the key is bound to. */
   readonly workerId: string | null;
@@ -80,8 +85,24 @@ export interface Caller {
   readonly limits?: KeyLimits;
   /** The one lease that a job's token is for; absent: it is no token of a job. */
   readonly lease?: { readonly jobId: string; readonly attempt: number; readonly leaseId: string };
+  /** The person who calls; absent: it is a key. */
+  readonly personId?: string;
+  /** How that person is logged in; there when `personId` is. */
+  readonly login?: LoginOfCaller;
   /** Echoed to the caller and logged. */
   readonly requestId: string;
+}
+
+/** How a person is logged in. */
+export interface LoginOfCaller {
+  readonly loginId: string;
+  /** The org of the account. */
+  readonly homeOrgId: string;
+  readonly email: string;
+  /** What they may do in the org of the call; null: no org was chosen, or they are in none. */
+  readonly role: Role | null;
+  /** The one org that the login is good for; null: all of the person's. */
+  readonly onlyOrgId: string | null;
 }
 
 /** How much a key may do; null: as much as it likes. */

@@ -83,6 +83,16 @@ export const errorReasons = {
     "It may have ended: look at the job with `muster job attempts`.",
   ),
   KEY_NOT_FOUND: r("not_found", "There is no such key.", checkId),
+  PERSON_NOT_FOUND: r(
+    "not_found",
+    "There is no such person in the org.",
+    "List them with `muster person list`.",
+  ),
+  CODE_NOT_FOUND: r(
+    "not_found",
+    "The code is not valid, was used, or has ended.",
+    "Check it, or ask for a new one.",
+  ),
   ORG_NOT_FOUND: r("not_found", "There is no such org.", checkId),
 
   IDEMPOTENCY_CONFLICT: r(
@@ -99,6 +109,21 @@ export const errorReasons = {
     "already_exists",
     "The key is registered already, or was: a hash stands for one key, in one org.",
     "Make a new key where this one came from, and register that.",
+  ),
+  EMAIL_TAKEN: r(
+    "already_exists",
+    "The e-mail has an account.",
+    "Log in with it; to let its person into the org, invite them: `muster person invite`.",
+  ),
+  IDENTITY_TAKEN: r(
+    "already_exists",
+    "The account stands for another person.",
+    "Unlink it there first, or link another one.",
+  ),
+  MEMBER_ALREADY: r(
+    "already_exists",
+    "The person is in the org.",
+    "Change their role with `muster person role`.",
   ),
   NAME_TAKEN: r("already_exists", "The name is taken.", "Choose another name."),
 
@@ -171,6 +196,26 @@ export const errorReasons = {
     "failed_precondition",
     "It is the last valid key with the scope admin.",
     "Make another one first with `muster key create --scope admin`.",
+  ),
+  LAST_ADMIN: r(
+    "failed_precondition",
+    "It is the last admin of the org, and there is no key with the scope admin either.",
+    "Make somebody else an admin first with `muster person role`.",
+  ),
+  ORG_NOT_CHOSEN: r(
+    "failed_precondition",
+    "The person is in several orgs, or in none: the call must name one.",
+    "Name one in the header muster-org, by its name or id.",
+  ),
+  PERSON_NEEDED: r(
+    "failed_precondition",
+    "This is for people: a key has no account.",
+    "Log in with `muster login --email`.",
+  ),
+  PROVIDER_OFF: r(
+    "failed_precondition",
+    "The coordinator is not configured for this provider.",
+    "Ask whoever runs it: the settings are oidc-issuer with oidc-audience, and github-client-id.",
   ),
   KEY_ENDED: r(
     "failed_precondition",
@@ -254,6 +299,12 @@ export const errorReasons = {
     "The key is missing or not valid.",
     "Send a valid key as `authorization: Bearer mk_…`.",
   ),
+  LOGIN_INVALID: r(
+    "unauthenticated",
+    "The e-mail or the password is wrong, or the token is not valid.",
+    "Check both; after too many tries there is a wait.",
+  ),
+  LOGIN_ENDED: r("unauthenticated", "The login has ended.", "Log in again with `muster login`."),
   WEBHOOK_SIGNATURE_INVALID: r(
     "unauthenticated",
     "The signature of the delivery is missing or not valid.",
@@ -273,6 +324,21 @@ export const errorReasons = {
     "permission_denied",
     "The key may not do this.",
     "Use a key with the scope that is named.",
+  ),
+  REGISTRATION_OFF: r(
+    "permission_denied",
+    "Nobody can make an account here without an invitation, or at all.",
+    "Ask an admin of the org: `muster person create` or `muster person invite`.",
+  ),
+  LOGIN_LIMITED: r(
+    "permission_denied",
+    "This login was approved by a key, for one org: it cannot change the account.",
+    "Log in with the password, or by the provider.",
+  ),
+  NOT_MEMBER: r(
+    "permission_denied",
+    "The person may not do anything in the org.",
+    "Ask an admin of the org.",
   ),
   NOT_OWN_JOB: r(
     "permission_denied",
@@ -296,6 +362,7 @@ export const errorReasons = {
     "It is not known whether the change was committed.",
     "Send it again with the same key or id: it is applied at most once.",
   ),
+  PROVIDER_UNAVAILABLE: r("unavailable", "The provider is out of reach.", "Try again after the time given."),
   SHUTTING_DOWN: r("unavailable", "The coordinator is stopping.", "Try again; another one may answer."),
   WAIT_TIMEOUT: r(
     "deadline_exceeded",

@@ -19,6 +19,7 @@ export const idPrefixes = {
   pool: "pol",
   request: "req",
   audit: "aud",
+  person: "psn",
 } as const;
 
 /** A noun that has ids of its own. */

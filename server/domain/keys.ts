@@ -13,6 +13,7 @@ import {
   widenKey,
 } from "../store/keys.ts";
 import { inNamedOrg, type OrgState } from "../store/orgs.ts";
+import { looksLikeAccessToken } from "./access-tokens.ts";
 import { audit } from "./audit.ts";
 import { BadKeys } from "./bad-keys.ts";
 import { type Cache, createCache } from "./cache.ts";
@@ -22,6 +23,8 @@ import { encodeId } from "./ids.ts";
 import { readTokenHolder } from "./job-tokens.ts";
 import { KeyNotes, type RefusedKey } from "./key-notes.ts";
 import { LiveStreams } from "./live-streams.ts";
+import { createPeopleParts, type PeopleParts } from "./people-parts.ts";
+import { readPersonHolder } from "./person-callers.ts";
 import {
   beginsLikeKey,
   type GeneratedKey,
@@ -46,7 +49,7 @@ export const keyScopes = [...orgScopes, "platform"] as const;
 export type KeyScope = (typeof keyScopes)[number];
 
 /** The parts of a coordinator that verbs about keys need. */
-type CoordinatorParts = Pick<Coordinator, "db" | "config" | "newId" | "log">;
+type CoordinatorParts = Pick<Coordinator, "db" | "config" | "newId" | "log" | "nowMs">;
 
 /** What verbs about keys work with. */
 export interface KeyContext extends CoordinatorParts {
@@ -65,6 +68,7 @@ export interface KeyContext extends CoordinatorParts {
   readonly keyNotes: KeyNotes;
   /** The streams that end with their keys. */
   readonly streams: LiveStreams;
+  readonly people: PeopleParts;
 }
 
 /** Whose key it is: a caller without the call. */
@@ -101,6 +105,13 @@ export function createKeyContext<C extends CoordinatorParts>(
     badKeys: new BadKeys({ perMinute: c.config.badKeysPerMinute, nowMs }),
     keyNotes: new KeyNotes(c, { nowMs }),
     streams: new LiveStreams(nowMs),
+    people: createPeopleParts({
+      config: c.config,
+      secrets: [pepper, ...olderPeppers],
+      newId: c.newId,
+      nowMs: c.nowMs,
+      steadyMs: nowMs,
+    }),
   };
 }
 
@@ -108,14 +119,17 @@ export function createKeyContext<C extends CoordinatorParts>(
  * Tells who calls by the key of the call. A malformed one costs no query. A missing, malformed, unknown,
  * wrong, expired and revoked key have the same answer: KEY_INVALID. The key of a disabled worker is
  * WORKER_DISABLED. Where too many keys were not valid, by the address or the key's id, the answer is RATE_LIMITED,
- * which says nothing about the key. The token of a job whose lease has ended is SUPERSEDED.
+ * which says nothing about the key. The token of a job whose lease has ended is SUPERSEDED. An access token of a person
+ * calls for `org`, by name or id: see `readPersonHolder`.
  */
 export async function authenticate(
   c: KeyContext,
   token: string,
   requestId: string,
   address = "",
+  org = "",
 ): Promise<Caller> {
+  if (looksLikeAccessToken(token)) return authenticatePerson(c, token, requestId, org);
   const parts = parseKey(token);
   if (parts === null && !(await mayBeRegistered(c, token))) throw unauthenticated();
   if (parts?.type === "job") return { ...(await readTokenHolder(c, parts)), requestId };
@@ -131,6 +145,19 @@ export async function authenticate(
     );
   });
   c.keyNotes.used(principal.orgId, principal.keyId);
+  return { ...principal, requestId };
+}
+
+// What is signed wrong costs no query, so nobody is slowed for it. Forgotten by the login like a key by its id.
+async function authenticatePerson(
+  c: KeyContext,
+  token: string,
+  requestId: string,
+  org: string,
+): Promise<Caller> {
+  const claims = await c.people.tokens.read(token);
+  const name = `${claims.loginId} ${claims.personId} ${claims.homeOrgId} ${org.slice(0, 300)}`;
+  const principal = await c.verifiedKeys.get(name, () => readPersonHolder(c, claims, org));
   return { ...principal, requestId };
 }
 

@@ -1,5 +1,6 @@
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
 import { readEndedKeys } from "../store/ended-keys.ts";
+import { readEndedLogins } from "../store/logins.ts";
 import type { Caller } from "./context.ts";
 
 /** Whose streams end. Of an org those of workers stay, which bring back what runs, unless they are meant, too. */
@@ -9,7 +10,7 @@ export type StreamHolder =
 
 /** What holds a stream open: its caller, and what ends it. */
 export interface LiveStream {
-  readonly caller: Pick<Caller, "orgId" | "keyOrgId" | "keyId" | "type">;
+  readonly caller: Pick<Caller, "orgId" | "keyOrgId" | "keyId" | "type" | "login">;
   /** Ends the stream, because its key has ended or its org may do nothing; safe to call again. */
   end(cause: "key" | "org"): void;
 }
@@ -60,6 +61,7 @@ export class LiveStreams {
       const ended = new Set((await readEndedKeys(sweep, [...orgs], sinceMs)).map(({ keyId }) => keyId));
       if (ended.size > 0) this.#end("key", ({ caller }) => ended.has(caller.keyId));
     }
+    await this.#endLoggedOut(sweep);
     // After an outage it looks back to before it.
     this.#polledMs = startedMs;
   }
@@ -72,6 +74,22 @@ export class LiveStreams {
   /** How many are open. */
   get size(): number {
     return this.#streams.size;
+  }
+
+  // Those of people end with their login, and when they have another role than they began with.
+  async #endLoggedOut(sweep: PostgresJsDatabase): Promise<void> {
+    const held = new Map(
+      [...this.#streams].flatMap(({ caller: { login, orgId } }) => {
+        if (login === undefined || login.role === null) return [];
+        const { homeOrgId, loginId, role } = login;
+        return [[`${loginId} ${orgId} ${role}`, { homeOrgId, loginId, orgId, role }]] as const;
+      }),
+    );
+    if (held.size === 0) return;
+    const ended = await readEndedLogins(sweep, [...held.values()]);
+    const gone = new Set(ended.map(({ loginId, orgId, role }) => `${loginId} ${orgId} ${role}`));
+    if (gone.size === 0) return;
+    this.#end("key", ({ caller: { login, orgId } }) => gone.has(`${login?.loginId} ${orgId} ${login?.role}`));
   }
 
   #end(cause: "key" | "org", isMeant: (stream: LiveStream) => boolean): number {

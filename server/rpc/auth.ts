@@ -48,9 +48,10 @@ export async function admitCall(
   if (access === undefined) throw new Error(`no access is laid down for ${service.typeName}/${method.name}`);
   if (access === "anybody") return;
   const token = bearerToken(context.requestHeader.get("authorization"));
-  const org = context.requestHeader.get(orgHeader) ?? "";
+  const org = context.requestHeader.get(orgHeader)?.trim() ?? "";
   const caller = await authenticate(token, requestId, context.values.get(addressKey), org);
   const missing = access === "any-key" ? undefined : missingScope(access, caller.scopes);
+  if (missing !== undefined && caller.login?.role === null) throw new DomainError("ORG_NOT_CHOSEN");
   if (missing !== undefined) throw scopeMissing(missing);
   refuseSuspended(caller, access);
   context.values.set(callerKey, caller);

@@ -8,19 +8,25 @@ import {
   RevokedLeases,
 } from "@muster/client/v1/key_service";
 import { createApiKey, getKey, type KeyView, listKeys, revokeKey, whoAmI } from "../domain/api-keys.ts";
+import { readSelf } from "../domain/people.ts";
 import { registerForeignKey } from "../domain/registered-keys.ts";
 import { rotateKey } from "../domain/rotations.ts";
 import { version } from "../version.ts";
 import { callerOf } from "./auth.ts";
 import { type Problems, pageOf, readTime, refuseProblems, writeId, writeTime } from "./messages.ts";
 import type { ApiParts } from "./parts.ts";
+import { personMessage } from "./people.ts";
 
 /** `muster.v1.KeyService`. */
 export function keyService({ coordinator: c }: ApiParts): ServiceImpl<typeof KeyService> {
   return {
     async whoAmI(_, context) {
-      const { orgId, org, actor, key } = await whoAmI(c, callerOf(context));
-      return { orgId: writeId("org", orgId), org, actor, key: keyMessage(key), serverVersion: version };
+      const caller = callerOf(context);
+      const { orgId, org, actor, key, scopes } = await whoAmI(c, caller);
+      const said = { orgId: writeId("org", orgId), org, actor, scopes: [...scopes], serverVersion: version };
+      if (key !== null) return { ...said, key: keyMessage(key) };
+      const own = await readSelf(c, caller);
+      return { ...said, person: personMessage(own.person, own.githubLogin) };
     },
 
     async createKey({ name, scopes, expireTime, limits }, context) {

@@ -11,6 +11,7 @@ import { JobService } from "@muster/client/v1/job_service";
 import { KeyService } from "@muster/client/v1/key_service";
 import { LeaseService } from "@muster/client/v1/lease_service";
 import { OrgService } from "@muster/client/v1/org_service";
+import { PersonService } from "@muster/client/v1/person_service";
 import { ProjectService } from "@muster/client/v1/project_service";
 import { QueueService } from "@muster/client/v1/queue_service";
 import { SessionService } from "@muster/client/v1/session_service";
@@ -31,6 +32,7 @@ import { keyService } from "./keys.ts";
 import { leaseService } from "./leases.ts";
 import { orgService } from "./orgs.ts";
 import type { ApiParts } from "./parts.ts";
+import { personService } from "./people.ts";
 import { projectService } from "./projects.ts";
 import { queueService } from "./queues.ts";
 import { type ReflectedSchema, reflectionAlphaService, reflectionService } from "./reflection.ts";
@@ -50,6 +52,7 @@ export const apiServices: readonly DescService[] = [
   KeyService,
   LeaseService,
   OrgService,
+  PersonService,
   ProjectService,
   QueueService,
   SessionService,
@@ -81,6 +84,7 @@ export function apiRoutes(parts: ApiRouteParts): (router: ConnectRouter) => void
     router.service(KeyService, keyService(parts));
     router.service(LeaseService, leaseService(parts));
     router.service(OrgService, orgService(parts));
+    router.service(PersonService, personService(parts));
     router.service(ProjectService, projectService(parts));
     router.service(QueueService, queueService(parts));
     router.service(SessionService, sessionService(parts));

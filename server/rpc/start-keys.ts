@@ -34,15 +34,15 @@ export async function startKeys(
     { pepper: derivePepper(secret), olderPeppers: olderSecrets.map(derivePepper) },
   );
   const { adminKey } = await bootstrap(keys);
-  const find = (token: string, requestId: string, address: string) =>
-    authenticate(keys, token, requestId, address);
+  const find: Authenticate = (token, requestId, address, org) =>
+    authenticate(keys, token, requestId, address, org);
   const look: Authenticate = async (token, requestId, address, org) =>
-    actFor(keys, await find(token, requestId, address), org);
+    actFor(keys, await find(token, requestId, address, org), org);
   return {
     keys,
     look,
     admit: async (token, requestId, address, org) => {
-      const caller = await find(token, requestId, address);
+      const caller = await find(token, requestId, address, org);
       await countCall(keys, caller);
       return actFor(keys, caller, org);
     },

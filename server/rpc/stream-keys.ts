@@ -19,7 +19,7 @@ export function watchKeys(authenticate: Authenticate, streams: LiveStreams): Int
     const isWait = method.methodKind === "unary" && /^(Wait|Poll)/.test(method.name);
     if (caller === undefined || (method.methodKind !== "server_streaming" && !isWait)) return next(request);
     const token = bearerToken(request.header.get("authorization"));
-    const org = request.header.get(orgHeader) ?? "";
+    const org = request.header.get(orgHeader)?.trim() ?? "";
     const access = accessTo(method, "authenticated") ?? "any-key";
     const check = async (): Promise<void> => {
       try {

@@ -3,6 +3,7 @@ import type { Tx } from "./database.ts";
 import { and, eq, gt, isNull, lt, sql } from "./drizzle.ts";
 import { nilUuid } from "./names.ts";
 import { deviceLogins } from "./schema-people.ts";
+import { setOrg } from "./statement.ts";
 
 /** Until somebody approves it, the login of a machine is of no org: all of these statements name the nil id. */
 export const noOrg = nilUuid;
@@ -91,4 +92,9 @@ export async function deleteDeviceLogin(tx: Tx, deviceHash: Uint8Array): Promise
   await tx
     .delete(deviceLogins)
     .where(and(eq(deviceLogins.orgId, noOrg), sql`${deviceLogins.deviceHash} = ${deviceHash}`));
+}
+
+/** From here on the transaction is of this org: what was done of no org is to be audited where it belongs. */
+export async function goOnInOrg(tx: Tx, orgId: string): Promise<void> {
+  await tx.execute(sql.raw(setOrg(orgId)));
 }

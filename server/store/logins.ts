@@ -108,9 +108,7 @@ export async function endLogins(tx: Tx, homeOrgId: string, which: EndedLogins): 
   const rows = await tx
     .update(logins)
     .set({ endedAt: now })
-    .where(
-      and(eq(logins.orgId, homeOrgId), ...condition, isNull(logins.endedAt), gt(logins.expiresAt, now)),
-    )
+    .where(and(eq(logins.orgId, homeOrgId), ...condition, isNull(logins.endedAt), gt(logins.expiresAt, now)))
     .returning({ loginId: logins.loginId });
   return rows.map(({ loginId }) => loginId);
 }
@@ -127,13 +125,17 @@ export interface HeldLogin {
 export async function readEndedLogins(
   sweep: PostgresJsDatabase,
   held: readonly HeldLogin[],
-): Promise<{ readonly loginId: string; readonly orgId: string }[]> {
+): Promise<Pick<HeldLogin, "loginId" | "orgId" | "role">[]> {
   const column = (name: keyof HeldLogin) => writeArray(held.map((one) => one[name]));
   const rows = await sweep.execute(
     sql`select * from muster.ended_logins(${column("homeOrgId")}::uuid[], ${column("loginId")}::uuid[],
       ${column("orgId")}::uuid[], ${column("role")}::text[])`,
   );
-  return rows.map((row) => ({ loginId: String(row["login"]), orgId: String(row["member_org"]) }));
+  return rows.map((row) => ({
+    loginId: String(row["login"]),
+    orgId: String(row["member_org"]),
+    role: String(row["held_role"]),
+  }));
 }
 
 function ahead(ms: number) {

@@ -133,7 +133,11 @@ export async function readMember(
 ): Promise<MemberRow | null> {
   const condition =
     "personId" in person ? eq(members.personId, person.personId) : eq(members.email, person.email);
-  const query = tx.select().from(members).where(and(eq(members.orgId, orgId), condition)).limit(1);
+  const query = tx
+    .select()
+    .from(members)
+    .where(and(eq(members.orgId, orgId), condition))
+    .limit(1);
   const [row] = await (isLocked ? query.for("update") : query);
   return row ?? null;
 }

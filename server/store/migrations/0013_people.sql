@@ -140,7 +140,7 @@ CREATE POLICY "by_person" ON "muster"."members" FOR SELECT TO "muster_app" USING
 -- Which of these logins are no longer what they were: ended, or their person has another role in the org, or none. In one
 -- statement, for whoever serves streams of them; row-level security holds: an org is looked at as that org.
 CREATE FUNCTION "muster"."ended_logins"("homes" uuid[], "login_ids" uuid[], "member_orgs" uuid[], "roles" text[])
-RETURNS TABLE ("login" uuid, "member_org" uuid)
+RETURNS TABLE ("login" uuid, "member_org" uuid, "held_role" text)
 LANGUAGE plpgsql VOLATILE
 SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan
 AS $$
@@ -160,6 +160,7 @@ BEGIN
 		IF NOT FOUND THEN
 			login := login_ids[n];
 			member_org := member_orgs[n];
+			held_role := roles[n];
 			RETURN NEXT;
 		END IF;
 	END LOOP;
