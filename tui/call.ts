@@ -1,7 +1,8 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { type Client, createClient, type Interceptor, type Transport } from "@connectrpc/connect";
-import { createMusterTransport } from "@muster/client/node";
-import { type ClientConfig, emptyConfig } from "./config/files.ts";
+import { createMusterTransport, type NodeTransportOptions } from "@muster/client/node";
+import { type ClientConfig, credentialsPath, emptyConfig } from "./config/files.ts";
+import { loggedIn } from "./config/logged-in.ts";
 import { type Context, type ContextOptions, findContext } from "./context.ts";
 import { usageError } from "./errors.ts";
 import { nearest } from "./input/suggest.ts";
@@ -87,17 +88,19 @@ export function prepareCall(
     return found;
   };
   const transport = (httpVersion: "1.1" | "2" = "1.1"): Transport => {
-    const { address, key, org, tls, isReadOnly } = context();
+    const { address, key, loginName, org, tls, isReadOnly } = context();
     interceptors ??= outgoing({ isReadOnly, org, requestId: globals.requestId });
-    // HTTP/1.1: passes every proxy, and leaves no connection open that would keep the process alive.
-    return createMusterTransport({
+    const reach = {
       address,
-      httpVersion,
       ...(tls.ca === undefined ? {} : { ca: tls.ca }),
       ...(tls.certificate === undefined ? {} : { certificate: tls.certificate }),
-      ...(key === undefined ? {} : { key }),
-      interceptors,
-    });
+    };
+    // HTTP/1.1: passes every proxy, and leaves no connection open that would keep the process alive.
+    const open = (own: Partial<NodeTransportOptions>): Transport =>
+      createMusterTransport({ ...reach, httpVersion, ...own });
+    if (loginName === undefined) return open({ ...(key === undefined ? {} : { key }), interceptors });
+    const login = { path: credentialsPath(surroundings), name: loginName, now: surroundings.now };
+    return open({ interceptors: [...interceptors, ...loggedIn(login, () => open({ httpVersion: "1.1" }))] });
   };
   return {
     surroundings,

@@ -23,6 +23,8 @@ export interface Context {
   readonly keySource: string | undefined;
   /** Name or id of the org that calls are for; undefined: that of the key. */
   readonly org: string | undefined;
+  /** The context whose login of a person makes `key` anew when it has run out; absent: it is a key. */
+  readonly loginName?: string;
   /** Calls that change something are refused. */
   readonly isReadOnly: boolean;
   /** PEM texts for https addresses. */

@@ -72,7 +72,7 @@ export async function readLogin(
     .from(logins)
     .innerJoin(people, and(eq(people.orgId, homeOrgId), eq(people.personId, logins.personId)))
     .where(and(eq(logins.orgId, homeOrgId), eq(logins.loginId, loginId)));
-  const [row] = await (isLocked ? query.for("update", { of: logins }) : query);
+  const [row] = await (isLocked ? query.for("update") : query);
   return row ?? null;
 }
 

@@ -9,7 +9,17 @@ import { readConfigText } from "./files.ts";
 /** A key that `muster login` kept. It goes to the address that it was made for, and to no other. */
 export interface Credential {
   readonly address: string;
+  /** A key, or the access token of a person's login. */
   readonly key: string;
+  /** How the access token is made anew; absent: it is a key. */
+  readonly login?: KeptLogin;
+}
+
+/** A person's login, besides its access token. */
+export interface KeptLogin {
+  readonly refreshToken: string;
+  /** When the access token ends, in milliseconds since 1970. */
+  readonly accessEndsMs: number;
 }
 
 /**
@@ -35,9 +45,17 @@ export function readCredentials(path: string): ReadonlyMap<string, Credential> {
       const address = isMap(value) ? value.get("address") : undefined;
       const key = isMap(value) ? value.get("key") : undefined;
       if (typeof address !== "string" || typeof key !== "string") throw malformed(path);
-      return [String(name), { address, key }];
+      const login = isMap(value) ? readLogin(value.get("login")) : undefined;
+      return [String(name), { address, key, ...(login === undefined ? {} : { login }) }];
     }),
   );
+}
+
+function readLogin(value: unknown): KeptLogin | undefined {
+  const refreshToken = isMap(value) ? value.get("refreshToken") : undefined;
+  const accessEndsMs = isMap(value) ? value.get("accessEndsMs") : undefined;
+  if (typeof refreshToken !== "string" || typeof accessEndsMs !== "number") return undefined;
+  return { refreshToken, accessEndsMs };
 }
 
 /** Keeps a key for a context, in place of what was there. */

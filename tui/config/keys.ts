@@ -20,7 +20,7 @@ export interface KeyQuestion {
 }
 
 /** A key, and where it came from. */
-export type FoundKey = Pick<Context, "key" | "keySource" | "warnings">;
+export type FoundKey = Pick<Context, "key" | "keySource" | "warnings"> & Partial<Pick<Context, "loginName">>;
 
 /**
  * Finds the key for an address. What the command line names goes first. The key of a context goes to the address of
@@ -92,7 +92,8 @@ function keyOfContext({ address, chosen, config, surroundings }: KeyQuestion): F
   const kept = config.keys().get(name);
   // A key is bound to the address that it was checked at: whoever moves the context does not get it.
   if (kept === undefined || normalizeAddress(kept.address) !== address) return undefined;
-  return { key: kept.key, keySource: `muster login -c ${name}`, warnings: [] };
+  const login = kept.login === undefined ? {} : { loginName: name };
+  return { key: kept.key, keySource: `muster login -c ${name}`, warnings: [], ...login };
 }
 
 function localKey(address: string, surroundings: Surroundings): FoundKey {
