@@ -163,6 +163,10 @@ export const nouns: readonly (readonly [heading: string, nouns: readonly Noun[]]
         aliases: ["orgs"],
         description: "Keep orgs, the tenants of an installation: with a platform key.",
         load: () => import("./commands/org.ts").then((one) => one.registerOrg),
+        name: "person",
+        aliases: ["people"],
+        description: "Keep people: accounts, invitations, and what each may do in the org.",
+        load: () => import("./commands/person.ts").then((one) => one.registerPerson),
       },
       {
         name: "system",
@@ -188,6 +192,11 @@ export const nouns: readonly (readonly [heading: string, nouns: readonly Noun[]]
         name: "logout",
         description: "Forget the key of a context.",
         load: login,
+      },
+      {
+        name: "password",
+        description: "Change your password.",
+        load: () => import("./commands/password.ts").then((one) => one.registerPassword),
       },
       {
         name: "context",

@@ -113,8 +113,8 @@ async function checkAuth(checks: Checks, call: Call): Promise<boolean> {
   return isKnown;
 }
 
-function keyFinding({ actor, org, orgId, key }: WhoAmIResponse, nowMs: number): Finding {
-  const detail = `${actor} of ${org || orgId}, may ${key?.scopes.join(", ") || "nothing"}`;
+function keyFinding({ actor, org, orgId, key, scopes }: WhoAmIResponse, nowMs: number): Finding {
+  const detail = `${actor} of ${org || orgId}, may ${(key?.scopes ?? scopes).join(", ") || "nothing"}`;
   if (key?.expireTime === undefined) return fine(detail);
   const leftMs = timestampMs(key.expireTime) - nowMs;
   if (leftMs > 7 * 86_400_000) return fine(detail);

@@ -7,6 +7,7 @@ import { JobService } from "@muster/client/v1/job_service";
 import { KeyService } from "@muster/client/v1/key_service";
 import { LeaseService } from "@muster/client/v1/lease_service";
 import { OrgService } from "@muster/client/v1/org_service";
+import { PersonService } from "@muster/client/v1/person_service";
 import { ProjectService } from "@muster/client/v1/project_service";
 import { QueueService } from "@muster/client/v1/queue_service";
 import { SessionService } from "@muster/client/v1/session_service";
@@ -29,6 +30,7 @@ export const services: readonly DescService[] = [
   KeyService,
   LeaseService,
   OrgService,
+  PersonService,
   ProjectService,
   QueueService,
   SessionService,

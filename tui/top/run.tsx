@@ -8,6 +8,7 @@ import { usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { didYouMean } from "../input/suggest.ts";
 import { paintLevel } from "../output/paint.ts";
+import { sanitize } from "../output/sanitize.ts";
 import { showClock, showCounted } from "../output/time.ts";
 import { interruption } from "../surroundings.ts";
 import { createRowWriter } from "./row-writer.ts";
@@ -160,9 +161,11 @@ export async function runTopScreen(call: Call, options: TopOptions): Promise<num
 // Who calls decides what can be done. Servers that do not tell refuse what they must by themselves.
 async function identify(call: Call, shown: Console, signal: AbortSignal): Promise<void> {
   try {
-    const { key } = await call.client(KeyService).whoAmI({}, { signal, timeoutMs: 10_000 });
-    const scopes = key?.scopes ?? [];
-    const role = ["admin", "operate", "submit", "work", "read"].find((scope) => scopes.includes(scope)) ?? "";
+    const who = await call.client(KeyService).whoAmI({}, { signal, timeoutMs: 10_000 });
+    const scopes = who.key?.scopes ?? who.scopes;
+    const may = ["admin", "operate", "submit", "work", "read"].find((scope) => scopes.includes(scope)) ?? "";
+    // A person sees who they are, and a key what it may.
+    const role = who.person === undefined ? may : `${sanitize(who.person.email)} (${may})`;
     if (scopes.length > 0) shown.identify(role, scopes);
   } catch (error) {
     if (ConnectError.from(error).code === Code.Unimplemented || signal.aborted) return;
