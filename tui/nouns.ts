@@ -163,6 +163,8 @@ export const nouns: readonly (readonly [heading: string, nouns: readonly Noun[]]
         aliases: ["orgs"],
         description: "Keep orgs, the tenants of an installation: with a platform key.",
         load: () => import("./commands/org.ts").then((one) => one.registerOrg),
+      },
+      {
         name: "person",
         aliases: ["people"],
         description: "Keep people: accounts, invitations, and what each may do in the org.",

@@ -45,6 +45,18 @@ const noKey: Readonly<Record<string, string>> = {
   "OrgService.SuspendOrg": "an installation's orgs are kept on the command line",
   "OrgService.ResumeOrg": "an installation's orgs are kept on the command line",
   "OrgService.DeleteOrg": "an installation's orgs are kept on the command line",
+  ...Object.fromEntries(
+    [
+      ..."Register Login LoginByProvider Refresh Logout ChangePassword".split(" "),
+      ..."StartDeviceLogin FinishDeviceLogin ApproveDeviceLogin".split(" "),
+      ..."StartGithubLink FinishGithubLink UnlinkGithub AcceptInvitation".split(" "),
+    ].map((method) => [`PersonService.${method}`, "before the console opens, or of one's own account"]),
+  ),
+  ...Object.fromEntries(
+    "CreateInvitation CreatePerson SetRole SetDisabled RemovePerson"
+      .split(" ")
+      .map((method) => [`PersonService.${method}`, "the console has no list of people"]),
+  ),
   "SessionService.UnarchiveSession": "the key of ArchiveSession, on a session that is archived",
   "KeyService.RegisterKey": "its hash comes from another system's table: typed by nobody",
   "SettingsService.PutSettings": "defaults are set once, by whoever sets up an org: not from a screen",
