@@ -43,7 +43,8 @@ export const workerStateWords: Readonly<Record<string, readonly number[]>> = {
   offline: [5],
   disabled: [6],
   quarantined: [7],
-  attached: [1, 2, 3, 4, 7],
+  pending: [8],
+  attached: [1, 2, 3, 4, 7, 8],
 };
 
 /** The names that some priorities have. */
@@ -90,6 +91,7 @@ export const workerFilterTerms: readonly FilterTerm[] = [
   text("project", "a project that it has a working copy of", "project:acme/web"),
   text("version", "the version of its software", "version:1.4.*"),
   text("host", "its host", "host:rack3-*"),
+  text("owner", "whose machine it is", "owner:person:ann*"),
   number("leases", [], "how many leases it holds", "leases>0"),
   { ...id("id", "its id, or the beginning of it", "id:wrk_01jd9y*"), hasPrefixes: true },
 ];

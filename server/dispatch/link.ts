@@ -112,7 +112,10 @@ export interface LinkOptions {
   readonly port: LinkPort;
   readonly isDraining: boolean;
   /** Absent: it is not. */
-  readonly isQuarantined?: boolean;
+  readonly isHeldBack?: boolean;
+  /** Pull requests of its jobs that may be open, and are. Absent: as many as come. */
+  readonly maxOpenPrs?: number | null;
+  readonly openPrs?: number;
   readonly nowMs: number;
 }
 
@@ -138,8 +141,12 @@ export class Link {
   /** The sessions that it has, by id. */
   publishedSessions: ReadonlyMap<string, OwnedSession> = new Map();
   isDraining: boolean;
-  /** An operator must clear it. The database is the authority: a claim refuses it there too. */
-  isQuarantined: boolean;
+  /** Quarantined, or something else lets it have nothing. The database is the authority: a claim refuses it there too. */
+  isHeldBack: boolean;
+  /** Null: as many as come. */
+  readonly maxOpenPrs: number | null;
+  /** At most 1 s old: the claim counts anew. */
+  openPrs: number;
   /** It leaves a cancel without an answer. */
   isSuspect = false;
   /** An offer was not answered in time: nothing more before the next heartbeat. */
@@ -170,7 +177,9 @@ export class Link {
     this.points = options.points;
     this.port = options.port;
     this.isDraining = options.isDraining;
-    this.isQuarantined = options.isQuarantined ?? false;
+    this.isHeldBack = options.isHeldBack ?? false;
+    this.maxOpenPrs = options.maxOpenPrs ?? null;
+    this.openPrs = options.openPrs ?? 0;
     this.#life = attachedAt(options.nowMs);
     this.#skills = new Set(options.skills);
     this.#kinds = new Set(options.kinds);
@@ -239,8 +248,8 @@ export class Link {
 
   /** Whether it takes offers at all. */
   get isOpen(): boolean {
-    const isHeldBack = this.isDraining || this.isQuarantined || this.isSuspect || this.isMuted;
-    return this.phase === "attached" && !isHeldBack;
+    const isClosed = this.isDraining || this.isHeldBack || this.isSuspect || this.isMuted;
+    return this.phase === "attached" && !isClosed;
   }
 
   /** Slots that may be claimed now. */
@@ -249,7 +258,7 @@ export class Link {
     const { slots: unseen } = this.#unseen();
     return Math.max(
       0,
-      Math.min(this.slots - this.held.size, this.#demand.slots - unseen) - this.reservedSlots,
+      Math.min(this.#mostHeld() - this.held.size, this.#demand.slots - unseen) - this.reservedSlots,
     );
   }
 
@@ -294,6 +303,11 @@ export class Link {
   ended(held: Held): void {
     held.state = "result";
     this.#unseenCount = null;
+  }
+
+  // Each job that it holds may open one more.
+  #mostHeld(): number {
+    return this.maxOpenPrs === null ? this.slots : Math.min(this.slots, this.maxOpenPrs - this.openPrs);
   }
 
   #unseen(): { slots: number; points: number } {

@@ -136,7 +136,7 @@ export function troubleItems(rows: Rows<typeof readTroubledJobs>): AttentionItem
   });
 }
 
-/** Workers that are silent, quarantined or do not answer, and the leases of silent ones. */
+/** Workers that are silent, quarantined, wait for approval or do not answer, and the leases of silent ones. */
 export function workerItems({ workers, now }: Routing, leases: Rows<typeof readLeasesBy>): AttentionItem[] {
   const held = new Map(leases.map((row) => [row.workerId, row]));
   return workers.flatMap((worker) => {
@@ -145,6 +145,7 @@ export function workerItems({ workers, now }: Routing, leases: Rows<typeof readL
       ...(worker.isAttached && worker.isStale && !worker.isDisabled ? [staleItem(worker, now)] : []),
       ...(of === undefined ? [] : [staleLeaseItem(worker, of, now)]),
       ...(worker.isQuarantined && !worker.isDisabled ? [quarantinedItem(worker, now)] : []),
+      ...(worker.isPending && !worker.isDisabled ? [pendingItem(worker)] : []),
       ...(worker.isAttached && worker.suspectAt !== null ? [suspectItem(worker, worker.suspectAt)] : []),
     ];
   });
@@ -232,6 +233,23 @@ function quarantinedItem(worker: WorkerFactsRow, now: Date): AttentionItem {
     command: `muster worker resume ${id}`,
     since: quarantinedAt ?? now,
     jobs: worker.slotsUsed,
+    jobIds: [],
+  };
+}
+
+function pendingItem({ workerId, name, owner, createdAt }: WorkerFactsRow): AttentionItem {
+  const id = encodeId("worker", workerId);
+  return {
+    id: `worker-pending ${id}`,
+    cause: AttentionCause.workerPending,
+    severity: AttentionSeverity.notice,
+    target: id,
+    summary: `Worker ${name}${owner === "" ? "" : ` of ${owner}`} waits for approval`,
+    effect: "It gets no jobs until an operator approves it",
+    fix: "Approve it, or reject it: muster worker reject",
+    command: `muster worker approve ${id}`,
+    since: createdAt,
+    jobs: 0,
     jobIds: [],
   };
 }

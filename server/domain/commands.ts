@@ -3,8 +3,9 @@ import { inOrg } from "../store/database.ts";
 import { drainWorkerRow, lockWorkerRow, readWorkers, resumeWorkerRow } from "../store/workers.ts";
 import { audit } from "./audit.ts";
 import type { Caller, Coordinator } from "./context.ts";
-import { notFound } from "./errors.ts";
+import { failedPrecondition, notFound } from "./errors.ts";
 import { encodeId } from "./ids.ts";
+import { actsAsOwner } from "./worker-owners.ts";
 import { selectWorker, type WorkerName, type WorkerView } from "./workers.ts";
 
 /** Which worker, and why: for people. */
@@ -36,7 +37,13 @@ async function commandWorker(
     const worker = selection && (await lockWorkerRow(tx, orgId, selection));
     if (!worker) throw notFound("WORKER_NOT_FOUND", shown);
     const { workerId } = worker;
-    await (action === "drain" ? drainWorkerRow : resumeWorkerRow)(tx, orgId, workerId);
+    const isByOwner = actsAsOwner(caller, worker, "operate");
+    if (action === "drain") await drainWorkerRow(tx, orgId, workerId, { isByOwner });
+    else {
+      const isHeld = worker.quarantineReason !== null || (worker.isDraining && !worker.isDrainedByOwner);
+      if (isByOwner && isHeld) throw failedPrecondition("WORKER_HELD_BY_OPERATOR", { worker: worker.name });
+      await resumeWorkerRow(tx, orgId, workerId);
+    }
     await putCommand(tx, orgId, { commandId: c.newId(), workerId, action });
     await audit(tx, c, caller, {
       action: `worker.${action}`,

@@ -8,7 +8,7 @@ import {
 } from "../store/disabled-workers.ts";
 import { readWorkerKeyIds } from "../store/keys.ts";
 import { lockSessions } from "../store/sessions.ts";
-import { lockWorkerRow, readWorkers } from "../store/workers.ts";
+import { type LockedWorker, lockWorkerRow, readWorkers } from "../store/workers.ts";
 import { audit } from "./audit.ts";
 import type { WorkerCommand } from "./commands.ts";
 import type { Caller, Coordinator } from "./context.ts";
@@ -18,10 +18,11 @@ import { distrustKeys, type KeyContext } from "./keys.ts";
 import { endLeases } from "./leases.ts";
 import { textViolations } from "./rules/texts.ts";
 import { WorkerState } from "./rules/worker-states.ts";
+import { actsAsOwner } from "./worker-owners.ts";
 import { selectWorker, type WorkerView } from "./workers.ts";
 
 /** What these verbs work with. */
-type WorkerContext = Coordinator & Pick<KeyContext, "verifiedKeys" | "streams">;
+export type WorkerContext = Coordinator & Pick<KeyContext, "verifiedKeys" | "streams">;
 
 /**
  * Disables a worker: its key is refused (here at once, elsewhere within 1 s), no claim that commits after this one
@@ -36,13 +37,14 @@ export async function disableWorker(
   command: WorkerCommand,
 ): Promise<WorkerView> {
   const { orgId } = caller;
-  const { workerId, keyIds, leases } = await change(
+  const { workerId, keyIds, leases } = await changeWorker(
     c,
     caller,
     "worker.disable",
     command,
     async (tx, worker) => {
-      await disableWorkerRow(tx, orgId, worker.workerId);
+      const isByOwner = actsAsOwner(caller, worker, "operate");
+      await disableWorkerRow(tx, orgId, worker.workerId, { isByOwner });
       const held = await readLeasesToEnd(tx, orgId, worker.workerId);
       const keyIds = await readWorkerKeyIds(tx, orgId, worker.workerId);
       return { workerId: worker.workerId, keyIds, leases: held, details: { leases: held.length } };
@@ -51,11 +53,7 @@ export async function disableWorker(
   distrustKeys(c, keyIds);
   c.wakes.command(orgId);
   c.wakes.routes(orgId);
-  const reason = "its worker was disabled";
-  const ends = leases
-    .filter((lease) => !lease.isExclusive)
-    .map((fence) => ({ fence, reason, event: { type: "lost" as const, isFleetEvent: true } }));
-  await endLeases(c, orgId, ends);
+  await endHeldLeases(c, orgId, { leases, reason: "its worker was disabled" });
   return readView(c, orgId, workerId);
 }
 
@@ -66,7 +64,12 @@ export async function enableWorker(
   command: WorkerCommand,
 ): Promise<WorkerView> {
   const { orgId } = caller;
-  const { workerId } = await change(c, caller, "worker.enable", command, async (tx, worker) => {
+  const { workerId } = await changeWorker(c, caller, "worker.enable", command, async (tx, worker) => {
+    const isByOwner = actsAsOwner(caller, worker, "operate");
+    if (worker.approval === "rejected") throw failedPrecondition("WORKER_REJECTED", { worker: worker.name });
+    if (isByOwner && worker.isDisabled && !worker.isDisabledByOwner) {
+      throw failedPrecondition("WORKER_HELD_BY_OPERATOR", { worker: worker.name });
+    }
     await enableWorkerRow(tx, orgId, worker.workerId);
     return { workerId: worker.workerId, details: {} };
   });
@@ -80,7 +83,13 @@ export async function enableWorker(
  */
 export async function removeWorker(c: WorkerContext, caller: Caller, command: WorkerCommand): Promise<void> {
   const { orgId } = caller;
-  const { keyIds } = await change(c, caller, "worker.remove", command, async (tx, { workerId, name }) => {
+  const { keyIds } = await changeWorker(c, caller, "worker.remove", command, async (tx, locked) => {
+    const { workerId, name } = locked;
+    // Who is held back would else come back as somebody new.
+    const isHeld = locked.approval === "rejected" || (locked.isDisabled && !locked.isDisabledByOwner);
+    if (actsAsOwner(caller, locked, "admin") && (isHeld || locked.quarantineReason !== null)) {
+      throw failedPrecondition("WORKER_HELD_BY_OPERATOR", { worker: name });
+    }
     await lockLinkRow(tx, orgId, workerId);
     const [worker] = await readWorkers(tx, orgId, { workerId }, c.config.staleMs);
     if (worker === undefined) throw new Error("the locked worker is not there");
@@ -98,15 +107,27 @@ export async function removeWorker(c: WorkerContext, caller: Caller, command: Wo
   c.wakes.routes(orgId);
 }
 
+/** Ends at once what a worker holds and that may run twice: lost, and nobody's fault. */
+export async function endHeldLeases(
+  c: Coordinator,
+  orgId: string,
+  { leases, reason }: { readonly leases: Awaited<ReturnType<typeof readLeasesToEnd>>; readonly reason: string },
+): Promise<void> {
+  const ends = leases
+    .filter((lease) => !lease.isExclusive)
+    .map((fence) => ({ fence, reason, event: { type: "lost" as const, isFleetEvent: true } }));
+  await endLeases(c, orgId, ends);
+}
+
 const removable: readonly WorkerState[] = [WorkerState.offline, WorkerState.disabled, WorkerState.stale];
 
-// The wish and the audit row are one commit; whichever coordinator holds the link finds it.
-async function change<Changed extends { readonly details: Readonly<Record<string, unknown>> }>(
+/** Changes a worker, locked. The wish and the audit row are one commit; whichever coordinator holds the link finds it. */
+export async function changeWorker<Changed extends { readonly details: Readonly<Record<string, unknown>> }>(
   c: WorkerContext,
   caller: Caller,
   action: string,
   { reason, ...name }: WorkerCommand,
-  body: (tx: Tx, worker: { readonly workerId: string; readonly name: string }) => Promise<Changed>,
+  body: (tx: Tx, worker: LockedWorker) => Promise<Changed>,
 ): Promise<Changed> {
   const violations = textViolations("reason", reason, { min: 0, max: 500, isMultiline: true });
   if (violations.length > 0) throw invalidArgument(violations);
@@ -123,7 +144,8 @@ async function change<Changed extends { readonly details: Readonly<Record<string
   });
 }
 
-async function readView(c: WorkerContext, orgId: string, workerId: string): Promise<WorkerView> {
+/** A worker as it is shown. */
+export async function readView(c: WorkerContext, orgId: string, workerId: string): Promise<WorkerView> {
   const [row] = await inOrg(c.db.app, orgId, (tx) => readWorkers(tx, orgId, { workerId }, c.config.staleMs));
   if (row === undefined) throw notFound("WORKER_NOT_FOUND", encodeId("worker", workerId));
   return row;

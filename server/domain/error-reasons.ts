@@ -125,7 +125,29 @@ export const errorReasons = {
     "The person is in the org.",
     "Change their role with `muster person role`.",
   ),
+  ENROLMENT_NOT_FOUND: r("not_found", "There is no such enrolment.", checkId),
   NAME_TAKEN: r("already_exists", "The name is taken.", "Choose another name."),
+
+  ENROLMENT_CLOSED: r(
+    "failed_precondition",
+    "The org does not let people enrol own machines.",
+    "Ask an admin of the org to allow it, or for the token of an enrolment.",
+  ),
+  WORKER_HELD_BY_OPERATOR: r(
+    "failed_precondition",
+    "An operator, or the coordinator, holds the worker back.",
+    "Ask an operator of the org.",
+  ),
+  WORKER_REJECTED: r(
+    "failed_precondition",
+    "An operator rejected the worker.",
+    "Approve it with `muster worker approve`.",
+  ),
+  WORKER_NEEDS_NO_APPROVAL: r(
+    "failed_precondition",
+    "No person enrolled the worker: it needs no approval.",
+    "Shut it out with `muster worker disable`.",
+  ),
 
   JOB_NOT_TERMINAL: r(
     "failed_precondition",
@@ -276,6 +298,11 @@ export const errorReasons = {
     "resource_exhausted",
     "The artifact is larger than allowed.",
     "Split it, compress it, or raise the limit.",
+  ),
+  TOO_MANY_MACHINES: r(
+    "resource_exhausted",
+    "The person has as many machines in the org as the policy allows.",
+    "Remove one that is not used any more with `muster worker remove`, or ask an admin to allow more.",
   ),
   OVERLOADED: r(
     "resource_exhausted",

@@ -8,7 +8,16 @@ export interface RefusedKey {
   readonly orgId: string;
   readonly keyId: string;
   /** Why, for the audit log alone: the caller is not told. */
-  readonly cause: "wrong secret" | "revoked" | "expired" | "its worker is gone" | "its secret was dropped";
+  readonly cause:
+    | "wrong secret"
+    | "revoked"
+    | "expired"
+    | "its worker is gone"
+    | "its secret was dropped"
+    | "no enrolment"
+    | "used up"
+    | "repeated too late"
+    | "repeated by another machine";
   /** Where the call came from; empty: it is not known. */
   readonly address: string;
 }

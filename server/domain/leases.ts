@@ -263,7 +263,8 @@ async function settleResults(
       // What is no URL stays with its attempt, and counts for nothing.
       const url = result.prUrl === null ? null : pullRequestUrl(result.prUrl);
       if (url !== null && end.project !== null) {
-        pulls.push({ url, project: end.project, jobId: result.fence.jobId, isCounted: end.opensPullRequest });
+        const { jobId, workerId } = result.fence;
+        pulls.push({ url, project: end.project, jobId, workerId, isCounted: end.opensPullRequest });
       }
     } else stale.push(result);
   }

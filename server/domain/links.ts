@@ -18,6 +18,7 @@ import { encodeId } from "./ids.ts";
 import { type PublicationOutcome, publish } from "./publications.ts";
 import { type FlipJudgement, judgeFlip } from "./rules/liveness.ts";
 import type { Published } from "./rules/publications.ts";
+import { bothLimits, limitClaims, noLimits } from "./rules/worker-limits.ts";
 import type { Lease } from "./submit.ts";
 
 /** What a worker says when it attaches. */
@@ -67,6 +68,14 @@ export interface Attached {
   readonly command: StoredCommand | null;
   /** It keeps what it holds, and gets nothing new. */
   readonly isQuarantined: boolean;
+  /** The same, for this or another reason that the store knows. */
+  readonly isHeldBack: boolean;
+  /** What it gets of what it declares, and what it does not get, for people. */
+  readonly declared: DeclaredWorker;
+  readonly refusals: readonly string[];
+  /** Pull requests of its jobs that may be open, and are; null: as many as come. */
+  readonly maxOpenPrs: number | null;
+  readonly openPrs: number;
   /** The process whose live link this one took over; null when there was none. */
   readonly replaced: Process | null;
   readonly verdicts: readonly { readonly lease: Lease; readonly verdict: Verdict }[];
@@ -105,6 +114,10 @@ export async function attachLink(c: Coordinator, caller: Caller, hello: Hello): 
     const isDraining = hello.isDraining || isDrainWanted;
     const row = { workerId, bootId, hostBootId, transport, isDraining, coordinatorId: c.coordinatorId };
     const flip = link ? judgeFlip(link, hello, c.config.staleMs) : null;
+    const { declared, refusals } = limitClaims(hello.declared, {
+      limits: bothLimits(worker.limits ?? noLimits, worker.newcomerLimits ?? noLimits),
+      owner: worker.ownerLimits ?? { slots: null, points: null },
+    });
     const linkEpoch = await openLink(tx, orgId, row);
     const replaced = link && flip?.isFlip ? { host: worker.host, bootId: link.bootId } : null;
     if (flip && replaced) {
@@ -116,7 +129,7 @@ export async function attachLink(c: Coordinator, caller: Caller, hello: Hello): 
       commandAtHello(c, tx, orgId, { workerId, isDrainWanted, isSaid: hello.isDraining }),
       publish(tx, orgId, workerId, hello.published),
       leasesOf(tx, orgId, [workerId]),
-      declareWorker(tx, orgId, workerId, hello.declared),
+      declareWorker(tx, orgId, workerId, { ...declared, refusals: [...refusals] }),
     ] as const;
     await Promise.allSettled(steps);
     const [command, publication, leases] = await Promise.all(steps);
@@ -136,6 +149,11 @@ export async function attachLink(c: Coordinator, caller: Caller, hello: Hello): 
       isDrainWanted,
       command,
       isQuarantined: worker.isQuarantined || (flip?.isQuarantined ?? false),
+      isHeldBack: worker.isHeldBack || (flip?.isQuarantined ?? false),
+      declared,
+      refusals,
+      maxOpenPrs: worker.maxOpenPrs,
+      openPrs: worker.openPrs,
       replaced,
       publication,
       leases,
@@ -151,6 +169,10 @@ export async function attachLink(c: Coordinator, caller: Caller, hello: Hello): 
         : lost.map((lease) => ({ lease, waitMs: Math.max(0, lease.reclaimAfterMs - (link?.silentMs ?? 0)) })),
     };
   });
+  if (attached.refusals.length > 0) {
+    const { workerName, refusals } = attached;
+    c.log.info({ orgId, worker: workerName, refusals }, "a worker does not get all that it says of itself");
+  }
   // That its worker is here is enough for a session to be usable again.
   const { isChanged, sessions } = attached.publication;
   if (isChanged || sessions.length > 0) c.wakes.routes(orgId);
@@ -180,14 +202,12 @@ async function commandAtHello(
   of: { readonly workerId: string; readonly isDrainWanted: boolean; readonly isSaid: boolean },
 ): Promise<StoredCommand | null> {
   const { workerId, isDrainWanted } = of;
-  if (isDrainWanted === of.isSaid) {
+  const [left] = isDrainWanted ? [] : await commandsOf(tx, orgId, [workerId]);
+  if (isDrainWanted === of.isSaid || left?.action === "reattach") {
     await dropCommands(tx, orgId, workerId);
     return null;
   }
-  if (!isDrainWanted) {
-    const [left] = await commandsOf(tx, orgId, [workerId]);
-    return left ?? null;
-  }
+  if (!isDrainWanted) return left ?? null;
   const command = { commandId: c.newId(), workerId, action: "drain" as const };
   await putCommand(tx, orgId, command);
   return command;

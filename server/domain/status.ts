@@ -23,6 +23,7 @@ export interface WorkerCounts {
   readonly idle: number;
   readonly draining: number;
   readonly quarantined: number;
+  readonly pending: number;
   readonly stale: number;
   /** Not attached, the disabled ones too. */
   readonly offline: number;
@@ -141,14 +142,15 @@ function workerCounts(rows: readonly WorkerCountRow[]): WorkerCounts {
   const of = (...states: WorkerState[]) => rows.filter((row) => states.includes(row.state));
   const sum = (field: Exclude<keyof WorkerCountRow, "state">, ...states: WorkerState[]) =>
     of(...states).reduce((total, row) => total + row[field], 0);
-  const { idle, busy, draining, quarantined, stale, offline, disabled } = WorkerState;
-  const attached = [idle, busy, draining, quarantined, stale];
+  const { idle, busy, draining, quarantined, pending, stale, offline, disabled } = WorkerState;
+  const attached = [idle, busy, draining, quarantined, pending, stale];
   return {
     online: sum("workers", idle, busy),
     busy: sum("workers", busy),
     idle: sum("workers", idle),
     draining: sum("workers", draining),
     quarantined: sum("workers", quarantined),
+    pending: sum("workers", pending),
     stale: sum("workers", stale),
     offline: sum("workers", offline, disabled),
     slots: sum("slots", ...attached),

@@ -209,6 +209,9 @@ const closedText: Readonly<Partial<Record<UnfitReason, string>>> = {
   disabled: "was disabled by an operator",
   draining: "drains",
   quarantined: "is quarantined",
+  pending: "waits for approval",
+  "off-hours": "is outside of its hours",
+  "open-prs": "has as many open pull requests as it may",
   suspect: "leaves a cancel without an answer",
 };
 
@@ -232,6 +235,9 @@ function fixesOf(facts: WorkerFacts, judged: readonly JudgedLine[]): string[] {
     fixes.push("Repair its link: look at its machine and its log");
   if (closed === "draining" || closed === "quarantined")
     fixes.push(`Let it take jobs: muster worker resume ${id}`);
+  if (closed === "pending") fixes.push(`Approve it: muster worker approve ${id}`);
+  if (closed === "off-hours") fixes.push("Wait for its hours, or let its owner change them: muster worker hours");
+  if (closed === "open-prs") fixes.push("Merge or close its pull requests, or allow it more: muster worker limit");
   if (closed === "disabled") fixes.push(`Enable it: muster worker enable ${id}`);
   if (closed === "suspect") fixes.push("Look at the handler that does not stop, or restart the worker");
   if (judged.length === 0) fixes.push("Submit jobs: muster job submit");
@@ -310,6 +316,12 @@ const noFacts: WorkerFacts = {
   isDisabled: false,
   isDraining: false,
   isQuarantined: false,
+  isPending: false,
+  isOffHours: false,
+  hours: null,
+  openPrs: 0,
+  maxOpenPrs: null,
+  refusals: [],
   isSuspect: false,
   kinds: new Set(),
   skills: new Set(),

@@ -19,6 +19,8 @@ import type { WorkerView } from "./workers.ts";
 export interface WorkerListFilter {
   /** Only those that are attached and not disabled. */
   readonly isOnline: boolean;
+  /** Only those that the caller owns. */
+  readonly isMine?: boolean;
   /** As people write it. */
   readonly text: string;
   /** The field that it came in, for errors. */
@@ -38,11 +40,11 @@ export interface WorkerListing {
 /** Checks a request for a page of workers. */
 export function workerListingOf(
   orgId: string,
-  { isOnline, text, field, ...page }: PageRequest & WorkerListFilter,
+  { isOnline, isMine = false, text, field, ...page }: PageRequest & WorkerListFilter,
   limits: { readonly most?: number } = {},
 ): WorkerListing {
   const terms = workerTerms(text, field);
-  const identity: ListIdentity = { list: "workers", orgId, filter: [isOnline, terms] };
+  const identity: ListIdentity = { list: "workers", orgId, filter: [isOnline, isMine, terms] };
   const [way, name] = readPageToken(identity, page, [/^(after|before)$/, /^/]) ?? [];
   return {
     terms,
@@ -59,11 +61,13 @@ const mostExamined = 20_000;
 /** Lists workers by name. A page may be short of its size, and still not be the last: only an empty token is the end. */
 export async function listWorkers(
   c: Pick<Coordinator, "db" | "config">,
-  { orgId }: Pick<Caller, "orgId">,
+  caller: Pick<Caller, "orgId" | "actor" | "personId">,
   request: PageRequest & WorkerListFilter,
 ): Promise<Page<WorkerView>> {
+  const { orgId } = caller;
   const { terms, limit, anchor, tokenOf } = workerListingOf(orgId, request);
   const isAttached = request.isOnline;
+  const of = request.isMine === true ? ownedBy(caller) : {};
   return readOrg(c.db.app, orgId, async (tx) => {
     const asksProject = terms.some((term) => term.type === "text" && term.key === "project");
     const projects = asksProject ? await readLinkedProjects(tx, orgId) : new Map<string, string[]>();
@@ -71,11 +75,11 @@ export async function listWorkers(
     let afterName = anchor?.name ?? null;
     for (let examined = 0; ; examined += chunkRows) {
       const rows = terms.length === 0 ? limit + 1 : chunkRows;
-      const chunk = await readWorkers(tx, orgId, { afterName, isAttached, limit: rows }, c.config.staleMs);
+      const chunk = await readWorkers(tx, orgId, { afterName, isAttached, limit: rows, ...of }, c.config.staleMs);
       for (const worker of chunk) {
         const shownId = encodeId("worker", worker.workerId);
-        const of = projects.get(worker.workerId) ?? [];
-        if (isWorkerMatch(terms, { worker, projects: of, shownId })) items.push(worker);
+        const linked = projects.get(worker.workerId) ?? [];
+        if (isWorkerMatch(terms, { worker, projects: linked, shownId })) items.push(worker);
       }
       const last = items[limit - 1];
       if (items.length > limit && last !== undefined) {
@@ -86,4 +90,9 @@ export async function listWorkers(
       if (examined + rows >= mostExamined) return { items, nextPageToken: tokenOf("after", afterName ?? "") };
     }
   });
+}
+
+// A person may have signed in by other names since.
+function ownedBy({ actor, personId }: Pick<Caller, "actor" | "personId">) {
+  return personId ? { ownerPersonId: personId } : { owner: actor };
 }

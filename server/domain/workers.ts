@@ -6,6 +6,7 @@ import { alreadyExists, invalidArgument, notFound } from "./errors.ts";
 import { encodeId } from "./ids.ts";
 import { createKey, type KeyContext } from "./keys.ts";
 import { textViolations } from "./rules/texts.ts";
+import type { OwnerLimits, WeekHours, WorkerLimits } from "./rules/worker-limits.ts";
 import type { WorkerState } from "./rules/worker-states.ts";
 
 /** A worker as it is shown. Everything that the worker said of itself is as of its last attachment. */
@@ -35,6 +36,23 @@ export interface WorkerView {
   readonly quarantineReason: string | null;
   /** Since when it leaves a cancel without an answer. */
   readonly suspectAt: Date | null;
+  /** What it said of itself and did not get, for people. */
+  readonly refusals: readonly string[];
+  /** `person:…` or `key:…`; empty: nobody's. */
+  readonly owner: string;
+  readonly ownerPersonId: string | null;
+  /** Null: it needs none. */
+  readonly approval: "pending" | "newcomer" | "approved" | "rejected" | null;
+  /** What the server allows; null: whatever it says of itself. */
+  readonly limits: WorkerLimits | null;
+  /** The same on top, until it is approved. */
+  readonly newcomerLimits: WorkerLimits | null;
+  /** How much of it its owner gives, and when; null: all, always. */
+  readonly ownerLimits: OwnerLimits | null;
+  readonly hours: WeekHours | null;
+  readonly isOffHours: boolean;
+  /** Open pull requests of its jobs; 0 where they are not limited. */
+  readonly openPrs: number;
 }
 
 /** A worker by its id or by its name: exactly one of them is given. */
@@ -58,7 +76,8 @@ export async function createWorker(
   const { orgId } = caller;
   const workerId = c.newId();
   return inOrg(c.db.app, orgId, async (tx) => {
-    if (!(await insertWorker(tx, { orgId, workerId, name }))) throw alreadyExists("NAME_TAKEN", { name });
+    const owner = caller.actor;
+    if (!(await insertWorker(tx, { orgId, workerId, name, owner }))) throw alreadyExists("NAME_TAKEN", { name });
     const key = await createKey(c, tx, { orgId, workerId, type: "worker", name, scopes: ["work"] });
     await audit(tx, c, caller, {
       action: "worker.create",

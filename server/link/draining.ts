@@ -9,6 +9,9 @@ import type { FrameSink } from "./session.ts";
 
 const actions = { drain: CommandAction.DRAIN, resume: CommandAction.RESUME } as const;
 
+/** What is told to a worker that is to take nothing new, or work again. */
+type DrainCommand = StoredCommand & { readonly action: keyof typeof actions };
+
 /**
  * Whether a link takes new work: its worker may drain of itself, or an operator
  * may want it to. A command is told until the worker's heartbeats say that it
@@ -24,7 +27,7 @@ export class Draining {
   #isWanted: boolean;
   /** What the row says; null: not known. */
   #isNoted: boolean | null;
-  #command: StoredCommand | null = null;
+  #command: DrainCommand | null = null;
 
   /** @param isSaid what its Hello said. @param isWanted what its operators want. */
   constructor(parts: LinkParts, link: Link, sink: FrameSink, isSaid: boolean, isWanted: boolean) {
@@ -36,8 +39,14 @@ export class Draining {
     this.#isNoted = isSaid || isWanted;
   }
 
-  /** Tells the worker. Called again each second, until it is acknowledged. */
-  tell(command: StoredCommand): void {
+  /** Tells the worker, or ends its link for a new one. Called again each second, until it is acknowledged. */
+  tell({ action, ...of }: StoredCommand): void {
+    // What the server allows a worker is settled by its Hello.
+    if (action === "reattach") {
+      this.#link.port.goAway("restart", "what the server allows this worker was changed");
+      return;
+    }
+    const command: DrainCommand = { ...of, action };
     const isNew = this.#command?.commandId !== command.commandId;
     this.#command = command;
     this.#sink.send(

@@ -83,6 +83,7 @@ export function welcomeOf(
     serverTime: timestampNow(),
     version,
     conflicts: conflictMessages(attached.publication.conflicts),
+    refusals: [...attached.refusals],
   };
 }
 

@@ -77,7 +77,7 @@ export class LinkSession {
     this.#sink = sink;
     this.caller = caller;
     this.process = { host: hello.declared.host, bootId: hello.bootId };
-    const { slots, points, kinds, skills } = hello.declared;
+    const { slots, points, kinds, skills } = attached.declared;
     this.link = new Link({
       orgId: caller.orgId,
       workerId: attached.workerId,
@@ -88,7 +88,9 @@ export class LinkSession {
       slots,
       points,
       isDraining: hello.isDraining || attached.isDrainWanted,
-      isQuarantined: attached.isQuarantined,
+      isHeldBack: attached.isHeldBack,
+      maxOpenPrs: attached.maxOpenPrs,
+      openPrs: attached.openPrs,
       nowMs: parts.nowMs(),
       port: {
         offer: (sequence, grants) => {

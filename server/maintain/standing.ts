@@ -16,16 +16,19 @@ interface StandingParts {
 export function isStandingOld(
   { dispatcher }: Pick<StandingParts, "dispatcher">,
   orgId: string,
-  found: { readonly disabled: readonly string[]; readonly quarantined: readonly string[] },
+  found: { readonly disabled: readonly string[]; readonly heldBack: readonly string[] },
 ): boolean {
   const links = dispatcher.linksOf(orgId);
   if (found.disabled.some((workerId) => links.has(workerId))) return true;
-  const quarantined = new Set(found.quarantined);
-  return links.values().some((link) => link.isQuarantined !== quarantined.has(link.workerId));
+  const heldBack = new Set(found.heldBack);
+  // How many pull requests are open is no part of what a look tells.
+  return links
+    .values()
+    .some((link) => link.maxOpenPrs !== null || link.isHeldBack !== heldBack.has(link.workerId));
 }
 
 /**
- * Reads which workers of the links of an org here are quarantined or disabled, whichever coordinator found out, or was
+ * Reads which workers of the links of an org here are disabled or get no offers, whichever coordinator found out, or was
  * told. A claim asks the store anyhow; this saves it from planning for links that get nothing. The link of a disabled
  * worker ends.
  */
@@ -38,10 +41,11 @@ export async function refreshStandingOf(
   const rows = await inOrg(coordinator.db.sweep, orgId, (tx) => readStanding(tx, orgId, [...links.keys()]));
   const standing = new Map(rows.map((row) => [row.workerId, row]));
   for (const link of [...links.values()]) {
-    const { isDisabled = false, isQuarantined = false } = standing.get(link.workerId) ?? {};
+    const { isDisabled = false, isHeldBack = false, openPrs = 0 } = standing.get(link.workerId) ?? {};
     if (isDisabled) link.port.goAway("revoked", "the worker was disabled");
-    const wasQuarantined = link.isQuarantined;
-    link.isQuarantined = isQuarantined;
-    if (wasQuarantined && !isQuarantined) dispatcher.wake(orgId);
+    const hadRoom = !link.isHeldBack && link.openPrs <= openPrs;
+    link.isHeldBack = isHeldBack;
+    link.openPrs = openPrs;
+    if (!hadRoom && !isHeldBack) dispatcher.wake(orgId);
   }
 }

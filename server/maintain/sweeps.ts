@@ -171,7 +171,7 @@ export function orgSweeps(parts: SweepParts): Sweep[] {
   ];
 }
 
-const nothingHeldBack = { disabled: [], quarantined: [] };
+const nothingHeldBack = { disabled: [], heldBack: [] };
 
 function holdsLeases(dispatcher: Dispatcher, orgId: string): boolean {
   return dispatcher

@@ -1,7 +1,7 @@
 import { createContextKey, type HandlerContext } from "@connectrpc/connect";
 import type { Caller } from "../domain/context.ts";
 import { DomainError, orgSuspended, scopeMissing } from "../domain/errors.ts";
-import { type Access, accessTo, isOpenInSuspension, missingScope, type ReflectionMode } from "./scopes.ts";
+import { type Access, accessTo, isForOwners, isOpenInSuspension, missingScope, type ReflectionMode } from "./scopes.ts";
 
 /**
  * Finds out who holds a key. Throws DomainError KEY_INVALID for any key that is not valid, whatever the reason.
@@ -51,8 +51,9 @@ export async function admitCall(
   const org = context.requestHeader.get(orgHeader)?.trim() ?? "";
   const caller = await authenticate(token, requestId, context.values.get(addressKey), org);
   const missing = access === "any-key" ? undefined : missingScope(access, caller.scopes);
+  const isOwner = missing !== undefined && Boolean(caller.personId) && isForOwners(method);
   if (missing !== undefined && caller.login?.role === null) throw new DomainError("ORG_NOT_CHOSEN");
-  if (missing !== undefined) throw scopeMissing(missing);
+  if (missing !== undefined && !isOwner) throw scopeMissing(missing);
   refuseSuspended(caller, access);
   context.values.set(callerKey, caller);
 }

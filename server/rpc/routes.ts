@@ -6,6 +6,7 @@ import { ServerReflection as ServerReflectionAlpha } from "@muster/client/grpc/r
 import { ArtifactService } from "@muster/client/v1/artifact_service";
 import { AuditService } from "@muster/client/v1/audit_service";
 import { BatchService } from "@muster/client/v1/batch_service";
+import { EnrolmentService } from "@muster/client/v1/enrolment_service";
 import { ExplainService } from "@muster/client/v1/explain_service";
 import { JobService } from "@muster/client/v1/job_service";
 import { KeyService } from "@muster/client/v1/key_service";
@@ -25,6 +26,7 @@ import { artifactService } from "./artifacts.ts";
 import { auditService } from "./audit.ts";
 import { batchService } from "./batches.ts";
 import { watchService } from "./changes.ts";
+import { enrolmentService } from "./enrolments.ts";
 import { explainService } from "./explain.ts";
 import { type HealthState, healthService } from "./health.ts";
 import { jobService } from "./jobs.ts";
@@ -47,6 +49,7 @@ export const apiServices: readonly DescService[] = [
   ArtifactService,
   AuditService,
   BatchService,
+  EnrolmentService,
   ExplainService,
   JobService,
   KeyService,
@@ -79,6 +82,7 @@ export function apiRoutes(parts: ApiRouteParts): (router: ConnectRouter) => void
     router.service(ArtifactService, artifactService(parts));
     router.service(AuditService, auditService(parts));
     router.service(BatchService, batchService(parts));
+    router.service(EnrolmentService, enrolmentService(parts));
     router.service(ExplainService, explainService(parts));
     router.service(JobService, jobService(parts));
     router.service(KeyService, keyService(parts));

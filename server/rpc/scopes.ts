@@ -39,6 +39,11 @@ export function isOpenInSuspension(access: Access): boolean {
   return access.includes("job") && !access.includes("submit");
 }
 
+/** Whether a signed-in person may call a method for what is theirs: the verb looks whether it is. */
+export function isForOwners(method: DescMethod): boolean {
+  return hasOption(method, accessOption) && getOption(method, accessOption).orOwner;
+}
+
 // A call reads it; the descriptor's options are bytes until they are read.
 const accesses = new WeakMap<DescMethod, Access>();
 

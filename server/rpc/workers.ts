@@ -2,8 +2,10 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { WorkerSchema } from "@muster/client/v1/worker";
 import type { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
+import { approveWorker, rejectWorker } from "../domain/approvals.ts";
 import { drainWorker, resumeWorker } from "../domain/commands.ts";
 import { disableWorker, enableWorker, removeWorker } from "../domain/disabled-workers.ts";
+import { limitWorker, setWorkerAvailability } from "../domain/worker-limits.ts";
 import { listWorkers } from "../domain/worker-lists.ts";
 import { createWorker, getWorker, type WorkerName, type WorkerView } from "../domain/workers.ts";
 import { callerOf } from "./auth.ts";
@@ -18,6 +20,13 @@ import {
   writeTime,
 } from "./messages.ts";
 import type { ApiParts } from "./parts.ts";
+import {
+  approvalNumber,
+  availabilityMessage,
+  limitsMessage,
+  readAvailability,
+  readLimits,
+} from "./worker-limits.ts";
 
 /** `muster.v1.WorkerAdminService`. */
 export function workerAdminService({ coordinator: c }: ApiParts): ServiceImpl<typeof WorkerAdminService> {
@@ -36,6 +45,7 @@ export function workerAdminService({ coordinator: c }: ApiParts): ServiceImpl<ty
       const { items, nextPageToken } = await listWorkers(c, callerOf(context), {
         ...pageOf(request),
         isOnline: request.online,
+        isMine: request.mine,
         text: request.filterText,
         field: "filterText",
       });
@@ -65,6 +75,29 @@ export function workerAdminService({ coordinator: c }: ApiParts): ServiceImpl<ty
     async removeWorker(request, context) {
       await removeWorker(c, callerOf(context), readCommand(request));
       return {};
+    },
+
+    async limitWorker(request, context) {
+      const limits = request.limits === undefined ? null : readLimits(request.limits);
+      const worker = await limitWorker(c, callerOf(context), { ...readCommand(request), limits });
+      return { worker: workerMessage(worker) };
+    },
+
+    async setWorkerAvailability(request, context) {
+      const availability = readAvailability(request.availability);
+      const command = { ...readCommand(request), ...availability };
+      const worker = await setWorkerAvailability(c, callerOf(context), command);
+      return { worker: workerMessage(worker) };
+    },
+
+    async approveWorker(request, context) {
+      const worker = await approveWorker(c, callerOf(context), readCommand(request));
+      return { worker: workerMessage(worker) };
+    },
+
+    async rejectWorker(request, context) {
+      const worker = await rejectWorker(c, callerOf(context), readCommand(request));
+      return { worker: workerMessage(worker) };
     },
   };
 }
@@ -111,5 +144,13 @@ export function workerMessage(worker: WorkerView): MessageInitShape<typeof Worke
     quarantineReason: worker.quarantineReason ?? "",
     quarantineTime: writeTime(worker.quarantinedAt),
     suspectSince: writeTime(worker.suspectAt),
+    owner: worker.owner,
+    approval: approvalNumber(worker.approval),
+    limits: limitsMessage(worker.limits),
+    newcomerLimits: limitsMessage(worker.newcomerLimits),
+    availability: availabilityMessage(worker),
+    offHours: worker.isOffHours,
+    refusals: [...worker.refusals],
+    openPrs: worker.openPrs,
   };
 }

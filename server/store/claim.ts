@@ -71,7 +71,7 @@ const worker = sql`(${param("workers")}::uuid[])[p.place]`;
 /**
  * T4: leases the first ready jobs of some shapes to the workers of `slots`, one slot a job, in order: `limits[i]` of
  * `shapes[i]`, whose slots follow those of the shapes before it. A slot whose link is no longer at its epoch, whose
- * worker may get nothing new, or whose session is no longer its worker's, claims nothing. Nothing at all is claimed
+ * worker may get nothing new, or no more of what may open pull requests, or whose session is no longer its worker's, claims nothing. Nothing at all is claimed
  * when gates have come or gone since `version`. The rows are reached by one ordered index probe a shape, whatever the
  * statistics say; `= any(array)` and hash joins leave no other plan.
  *
@@ -93,7 +93,10 @@ export const claimReady = statement(sql`
       and k.${l.isAttached} and not k.${l.isDraining} and k.${l.suspectAt} is null
       and k.${l.workerId} <> all(array(select w.${w.workerId} from ${workers} w
         where w.${w.orgId} = ${param("org")}::uuid and w.${w.workerId} = any(${param("workers")}::uuid[])
-          and w.${w.quarantinedAt} is not null))
+          and (w.${w.quarantinedAt} is not null
+            or muster.gets_nothing(w.${w.orgId}, w.${w.workerId}, w.${w.approval}, w.${w.hours}, w.${w.maxOpenPrs})
+            or (w.${w.maxOpenPrs} is not null and w.${w.maxOpenPrs} < muster.possible_prs(w.${w.orgId}, w.${w.workerId})
+              + cardinality(array_positions(${param("slots")}::uuid[], w.${w.workerId}))))))
       and k.${l.linkEpoch} = (${param("epochs")}::bigint[])[array_position(${param("workers")}::uuid[], k.${l.workerId})]
       and exists (select 1 from ${orgs} v where v.${o.orgId} = ${param("org")}::uuid
         and v.${o.gatesVersion} = ${param("version")}::bigint

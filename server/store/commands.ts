@@ -2,8 +2,8 @@ import type { Tx } from "./database.ts";
 import { and, eq, inArray } from "./drizzle.ts";
 import { commands } from "./schema-fleet.ts";
 
-/** What a worker is told. */
-export type CommandAction = "drain" | "resume";
+/** What a worker is told: to take nothing new, to take work again; or its link is to be made anew. */
+export type CommandAction = "drain" | "resume" | "reattach";
 
 /** A command that its worker has not acknowledged yet. */
 export interface StoredCommand {

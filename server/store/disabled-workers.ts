@@ -1,5 +1,6 @@
 import type { Tx } from "./database.ts";
 import { and, eq, inArray, isNotNull, sql } from "./drizzle.ts";
+import { getsNothing, mayBeHeldBack, openPrs } from "./held-back.ts";
 import { clock } from "./names.ts";
 import { jobQueue, jobs } from "./schema.ts";
 import { apiKeys, commands, links, workerLosses, workers } from "./schema-fleet.ts";
@@ -9,10 +10,17 @@ import { linkedProjects, sessions } from "./schema-routing.ts";
  * Disables a worker, and takes its link away whichever coordinator holds it: claims and heartbeats of the present
  * epoch find another one. Claims that it would be given wait for this commit, or come before it.
  */
-export async function disableWorkerRow(tx: Tx, orgId: string, workerId: string): Promise<void> {
+export async function disableWorkerRow(
+  tx: Tx,
+  orgId: string,
+  workerId: string,
+  { isByOwner = false }: { readonly isByOwner?: boolean } = {},
+): Promise<void> {
   await tx
     .update(workers)
-    .set({ disabledAt: sql`coalesce(${workers.disabledAt}, ${clock})` })
+    .set({ disabledAt: sql`coalesce(${workers.disabledAt}, ${clock})`, isDisabledByOwner: isByOwner
+        ? sql`${workers.disabledAt} is null or ${workers.isDisabledByOwner}`
+        : false })
     .where(and(eq(workers.orgId, orgId), eq(workers.workerId, workerId)));
   await detachLinkRow(tx, orgId, workerId);
 }
@@ -30,7 +38,7 @@ export async function detachLinkRow(tx: Tx, orgId: string, workerId: string): Pr
 export async function enableWorkerRow(tx: Tx, orgId: string, workerId: string): Promise<void> {
   await tx
     .update(workers)
-    .set({ disabledAt: null })
+    .set({ disabledAt: null, isDisabledByOwner: false })
     .where(and(eq(workers.orgId, orgId), eq(workers.workerId, workerId)));
 }
 
@@ -65,20 +73,21 @@ export async function deleteWorker(tx: Tx, orgId: string, workerId: string): Pro
   }
 }
 
-/** Which of some workers may not go on, and which get nothing new. */
+/** Which of some workers may not go on, which get nothing new, and what of their pull requests is open if that counts. */
 export async function readStanding(tx: Tx, orgId: string, workerIds: readonly string[]) {
   return tx
     .select({
       workerId: workers.workerId,
       isDisabled: isNotNull(workers.disabledAt).mapWith(Boolean),
-      isQuarantined: isNotNull(workers.quarantinedAt).mapWith(Boolean),
+      isHeldBack: getsNothing,
+      openPrs,
     })
     .from(workers)
     .where(
       and(
         eq(workers.orgId, orgId),
         inArray(workers.workerId, [...workerIds]),
-        sql`(${workers.disabledAt} is not null or ${workers.quarantinedAt} is not null)`,
+        mayBeHeldBack,
       ),
     );
 }

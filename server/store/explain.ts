@@ -2,9 +2,11 @@ import type { GateFacts } from "../domain/rules/gate-standing.ts";
 import type { WorkerFacts } from "../domain/rules/routing.ts";
 import type { SessionFacts } from "../domain/rules/session-routes.ts";
 import { type InternedShape, shapeTarget } from "../domain/rules/shapes.ts";
+import { hoursText } from "../domain/rules/worker-limits.ts";
 import { now } from "./columns.ts";
 import type { Tx } from "./database.ts";
 import { and, asc, desc, eq, inArray, sql } from "./drizzle.ts";
+import { isOffHours, openPrs } from "./held-back.ts";
 import { attempts, jobQueue, jobs, shapes } from "./schema.ts";
 import { links, projects, pullRequests, workers } from "./schema-fleet.ts";
 import { edges, gates, sessions } from "./schema-routing.ts";
@@ -25,6 +27,8 @@ export interface WorkerFactsRow extends WorkerFacts {
   readonly quarantinedAt: Date | null;
   readonly quarantineReason: string | null;
   readonly suspectAt: Date | null;
+  readonly owner: string;
+  readonly createdAt: Date;
 }
 
 /**
@@ -46,6 +50,14 @@ export async function readWorkerFacts(
       isDisabled: sql<boolean>`${workers.disabledAt} is not null`,
       isDraining: sql<boolean>`${links.isDraining} is true or ${workers.drainRequestedAt} is not null`,
       isQuarantined: sql<boolean>`${workers.quarantinedAt} is not null`,
+      isPending: sql<boolean>`coalesce(${workers.approval} = 'pending', false)`,
+      isOffHours,
+      hours: workers.hours,
+      openPrs,
+      maxOpenPrs: workers.maxOpenPrs,
+      refusals: workers.refusals,
+      owner: workers.owner,
+      createdAt: workers.createdAt,
       isSuspect: sql<boolean>`${links.suspectAt} is not null`,
       kinds: workers.kinds,
       skills: workers.skills,
@@ -65,8 +77,9 @@ export async function readWorkerFacts(
     .where(and(eq(workers.orgId, orgId), ofWorker(of)))
     .orderBy(desc(sql`${links.isAttached} is true`), asc(workers.name))
     .limit(limit);
-  return rows.map(({ kinds, skills, ...row }) => ({
+  return rows.map(({ kinds, skills, hours, ...row }) => ({
     ...row,
+    hours: hours === null ? null : hoursText(hours),
     kinds: new Set(kinds),
     skills: new Set(skills.map(({ name }) => name)),
   }));

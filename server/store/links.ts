@@ -3,6 +3,7 @@ import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
 import type { Database, Tx } from "./database.ts";
 import { inOrg, inOrgs } from "./database.ts";
 import { and, eq, inArray, isNotNull, isNull, sql } from "./drizzle.ts";
+import { getsNothing, openPrs } from "./held-back.ts";
 import { clock, linkNames as l } from "./names.ts";
 import { links, workers } from "./schema-fleet.ts";
 import { type Call, call, param, statement } from "./statement.ts";
@@ -39,6 +40,12 @@ export async function lockWorker(tx: Tx, orgId: string, workerId: string) {
       drainRequestedAt: workers.drainRequestedAt,
       host: workers.host,
       isQuarantined: isNotNull(workers.quarantinedAt).mapWith(Boolean),
+      isHeldBack: getsNothing,
+      limits: workers.limits,
+      newcomerLimits: workers.newcomerLimits,
+      ownerLimits: workers.ownerLimits,
+      maxOpenPrs: workers.maxOpenPrs,
+      openPrs,
     })
     .from(workers)
     .where(and(eq(workers.orgId, orgId), eq(workers.workerId, workerId)))
@@ -74,12 +81,12 @@ export async function openLink(tx: Tx, orgId: string, row: LinkRow): Promise<num
   return opened?.linkEpoch ?? 0;
 }
 
-/** Writes what a worker declares. */
+/** Writes what a worker gets of what it declares, and what it does not. */
 export async function declareWorker(
   tx: Tx,
   orgId: string,
   workerId: string,
-  declared: DeclaredWorker,
+  declared: DeclaredWorker & { readonly refusals: string[] },
 ): Promise<void> {
   await tx
     .update(workers)

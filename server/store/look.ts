@@ -25,8 +25,8 @@ export interface OrgWork {
   readonly hasCancels: boolean;
   /** Such workers that are disabled. */
   readonly disabled: readonly string[];
-  /** Such workers that are quarantined. */
-  readonly quarantined: readonly string[];
+  /** Such workers that get no offers for another reason: see `readStanding`. */
+  readonly heldBack: readonly string[];
 }
 
 /** What one look saw. */
@@ -78,6 +78,6 @@ function workOf(row: Record<string, unknown>): OrgWork {
     hasCommands: is("has_commands"),
     hasCancels: is("has_cancels"),
     disabled: ids("disabled"),
-    quarantined: ids("quarantined"),
+    heldBack: ids("held_back"),
   };
 }

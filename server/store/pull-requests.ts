@@ -9,10 +9,10 @@ import { type Call, call, names, param, statement } from "./statement.ts";
 const pu = names(pullRequests);
 
 const insertPulls = statement(sql`
-  insert into ${pullRequests} (${pu.orgId}, ${pu.url}, ${pu.project}, ${pu.jobId}, ${pu.isCounted})
-  select ${param("org")}::uuid, d.url, d.project, d.job, d.counted
+  insert into ${pullRequests} (${pu.orgId}, ${pu.url}, ${pu.project}, ${pu.jobId}, ${pu.isCounted}, ${pu.workerId})
+  select ${param("org")}::uuid, d.url, d.project, d.job, d.counted, d.worker
   from unnest(${param("urls")}::text[], ${param("projects")}::text[], ${param("jobs")}::uuid[],
-    ${param("counts")}::boolean[]) as d(url, project, job, counted)
+    ${param("counts")}::boolean[], ${param("workers")}::uuid[]) as d(url, project, job, counted, worker)
   on conflict do nothing
   returning ${pu.project} as project, ${pu.isCounted} as counted`);
 
@@ -22,6 +22,8 @@ export interface NewPullRequest {
   readonly url: string;
   readonly project: string;
   readonly jobId: string;
+  /** Whose result named it. */
+  readonly workerId: string;
   /** Against the cap of its project, while it is open. */
   readonly isCounted: boolean;
 }
@@ -39,6 +41,7 @@ export function insertPullRequests(org: string, rows: readonly NewPullRequest[])
     projects: sorted.map((row) => row.project),
     jobs: sorted.map((row) => row.jobId),
     counts: sorted.map((row) => row.isCounted),
+    workers: sorted.map((row) => row.workerId),
   });
 }
 

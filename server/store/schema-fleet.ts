@@ -1,3 +1,4 @@
+import type { OwnerLimits, WeekHours, WorkerLimits } from "../domain/rules/worker-limits.ts";
 import { at, bytea, muster, now, orgId, xid8 } from "./columns.ts";
 import {
   bigint,
@@ -102,6 +103,9 @@ export const settings = muster.table(
   (t) => [primaryKey({ columns: [t.orgId, t.scope, t.name] })],
 );
 
+// As `look` and the claim have it: with other words the index is of no use to them.
+const mayBeHeldBack = sql`disabled_at is not null or quarantined_at is not null or approval = 'pending' or hours is not null or max_open_prs is not null`;
+
 /** Machine identities, with what they said at their last Hello. */
 export const workers = muster.table(
   "workers",
@@ -123,15 +127,79 @@ export const workers = muster.table(
     version: text("version").notNull().default(""),
     host: text("host").notNull().default(""),
     createdAt: at("created_at").notNull().default(now),
+    /** What it said of itself at its last Hello and did not get, for people. */
+    refusals: text("refusals").array().notNull().default([]),
+    /** `person:…` or `key:…`; empty: nobody's. */
+    owner: text("owner").notNull().default(""),
+    ownerPersonId: text("owner_person_id"),
+    /** Null: it needs none. */
+    approval: text("approval").$type<"pending" | "newcomer" | "approved" | "rejected">(),
+    /** What the server allows; null: whatever it says of itself. */
+    limits: jsonb("limits").$type<WorkerLimits>(),
+    /** The same on top, until it is approved. */
+    newcomerLimits: jsonb("newcomer_limits").$type<WorkerLimits>(),
+    /** The lower of both for open pull requests. */
+    maxOpenPrs: integer("max_open_prs"),
+    /** What its owner gives of it; null: all. */
+    ownerLimits: jsonb("owner_limits").$type<OwnerLimits>(),
+    /** When it may get new offers; null: always. */
+    hours: jsonb("hours").$type<WeekHours>(),
+    /** The drain, the disabling, was its owner's: so the owner may end it. */
+    isDrainedByOwner: boolean("is_drained_by_owner").notNull().default(false),
+    isDisabledByOwner: boolean("is_disabled_by_owner").notNull().default(false),
   },
   (t) => [
     primaryKey({ columns: [t.orgId, t.workerId] }),
     uniqueIndex("workers_by_name").on(t.orgId, t.name),
-    index("workers_held_back")
-      .on(t.orgId, t.workerId)
-      .where(sql`disabled_at is not null or quarantined_at is not null`),
+    index("workers_held_back").on(t.orgId, t.workerId).where(mayBeHeldBack),
+    index("workers_by_owner").on(t.orgId, t.ownerPersonId).where(sql`owner_person_id is not null`),
   ],
 );
+
+/** Tokens with which machines become workers; the key of the same id is the token. */
+export const enrolments = muster.table(
+  "enrolments",
+  {
+    orgId: orgId(),
+    keyId: text("key_id").notNull(),
+    name: text("name").notNull(),
+    limits: jsonb("limits").$type<WorkerLimits>().notNull(),
+    namePattern: text("name_pattern").notNull(),
+    uses: integer("uses").notNull(),
+    used: integer("used").notNull().default(0),
+    creator: text("creator").notNull(),
+    createdAt: at("created_at").notNull().default(now),
+    expiresAt: at("expires_at").notNull(),
+    revokedAt: at("revoked_at"),
+  },
+  (t) => [
+    primaryKey({ columns: [t.orgId, t.keyId] }),
+    index("enrolments_by_time").on(t.orgId, t.createdAt.desc().nullsFirst(), t.keyId),
+  ],
+);
+
+/** Which machine became which worker by a token: the same request may be repeated for a while. */
+export const enrolmentUses = muster.table(
+  "enrolment_uses",
+  {
+    orgId: orgId(),
+    keyId: text("key_id").notNull(),
+    requestId: text("request_id").notNull(),
+    machine: text("machine").notNull(),
+    workerId: uuid("worker_id").notNull(),
+    usedAt: at("used_at").notNull().default(now),
+  },
+  (t) => [primaryKey({ columns: [t.orgId, t.keyId, t.requestId] })],
+);
+
+/** Who may enrol own machines, by org; no row: nobody. */
+export const enrolmentPolicies = muster.table("enrolment_policies", {
+  orgId: orgId().primaryKey(),
+  mode: text("mode").$type<"closed" | "approval" | "open">().notNull(),
+  machinesPerPerson: integer("machines_per_person").notNull(),
+  limits: jsonb("limits").$type<WorkerLimits>().notNull(),
+  newcomerLimits: jsonb("newcomer_limits").$type<WorkerLimits>().notNull(),
+});
 
 /** The live link of each worker. */
 export const links = muster.table(
@@ -177,7 +245,7 @@ export const commands = muster.table(
     workerId: uuid("worker_id").notNull(),
     /** UUIDv7: they sort by age. */
     commandId: uuid("command_id").notNull(),
-    action: text("action").$type<"drain" | "resume">().notNull(),
+    action: text("action").$type<"drain" | "resume" | "reattach">().notNull(),
     createdAt: at("created_at").notNull().default(now),
   },
   (t) => [primaryKey({ columns: [t.orgId, t.workerId, t.commandId] })],
@@ -213,9 +281,12 @@ export const pullRequests = muster.table(
     changedAt: at("changed_at").notNull().default(now),
     /** When what stands here was true at GitHub, by its clock; null: an event never said so. */
     saidAt: at("said_at"),
+    /** The worker whose result named it; null: not known. */
+    workerId: uuid("worker_id"),
   },
   (t) => [
     primaryKey({ columns: [t.orgId, t.url] }),
+    index("pull_requests_by_worker").on(t.orgId, t.workerId).where(sql`is_open`),
     index("pull_requests_open").on(t.orgId, t.project).where(sql`is_open and is_counted`),
     index("pull_requests_by_time").on(t.orgId, t.createdAt.desc().nullsFirst(), t.url),
   ],

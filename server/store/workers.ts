@@ -3,6 +3,7 @@ import { WorkerState } from "../domain/rules/worker-states.ts";
 import { now } from "./columns.ts";
 import type { Tx } from "./database.ts";
 import { and, asc, eq, gt, sql } from "./drizzle.ts";
+import { isOffHours, openPrs } from "./held-back.ts";
 import { clock } from "./names.ts";
 import { jobQueue } from "./schema.ts";
 import { links, workerLosses, workers } from "./schema-fleet.ts";
@@ -11,7 +12,7 @@ import { linkedProjects } from "./schema-routing.ts";
 /** Registers a worker. False when the name is taken: then nothing changed. */
 export async function insertWorker(
   tx: Tx,
-  row: { readonly orgId: string; readonly workerId: string; readonly name: string },
+  row: typeof workers.$inferInsert,
 ): Promise<boolean> {
   const inserted = await tx
     .insert(workers)
@@ -33,6 +34,15 @@ export async function lockWorkerRow(
       name: workers.name,
       isDraining: sql<boolean>`${workers.drainRequestedAt} is not null`,
       quarantineReason: workers.quarantineReason,
+      isDisabled: sql<boolean>`${workers.disabledAt} is not null`,
+      ownerPersonId: workers.ownerPersonId,
+      approval: workers.approval,
+      limits: workers.limits,
+      newcomerLimits: workers.newcomerLimits,
+      ownerLimits: workers.ownerLimits,
+      hours: workers.hours,
+      isDrainedByOwner: workers.isDrainedByOwner,
+      isDisabledByOwner: workers.isDisabledByOwner,
     })
     .from(workers)
     .where(and(eq(workers.orgId, orgId), ...selected(selection)))
@@ -40,11 +50,21 @@ export async function lockWorkerRow(
   return row ?? null;
 }
 
+/** A worker that is about to be changed. */
+export type LockedWorker = NonNullable<Awaited<ReturnType<typeof lockWorkerRow>>>;
+
 /** Notes that a worker is to take nothing new. Claims that it would be given wait for this commit, or come before it. */
-export async function drainWorkerRow(tx: Tx, orgId: string, workerId: string): Promise<void> {
+export async function drainWorkerRow(
+  tx: Tx,
+  orgId: string,
+  workerId: string,
+  { isByOwner = false }: { readonly isByOwner?: boolean } = {},
+): Promise<void> {
   await tx
     .update(workers)
-    .set({ drainRequestedAt: sql`coalesce(${workers.drainRequestedAt}, ${clock})` })
+    .set({ drainRequestedAt: sql`coalesce(${workers.drainRequestedAt}, ${clock})`, isDrainedByOwner: isByOwner
+        ? sql`${workers.drainRequestedAt} is null or ${workers.isDrainedByOwner}`
+        : false })
     .where(and(eq(workers.orgId, orgId), eq(workers.workerId, workerId)));
   const ofWorker = and(eq(links.orgId, orgId), eq(links.workerId, workerId));
   // An update alone would not wait for claims that have read the row.
@@ -59,7 +79,7 @@ export async function drainWorkerRow(tx: Tx, orgId: string, workerId: string): P
 export async function resumeWorkerRow(tx: Tx, orgId: string, workerId: string): Promise<void> {
   await tx
     .update(workers)
-    .set({ drainRequestedAt: null, quarantinedAt: null, quarantineReason: null })
+    .set({ drainRequestedAt: null, quarantinedAt: null, quarantineReason: null, isDrainedByOwner: false })
     .where(and(eq(workers.orgId, orgId), eq(workers.workerId, workerId)));
   await tx
     .update(links)
@@ -74,7 +94,15 @@ export async function resumeWorkerRow(tx: Tx, orgId: string, workerId: string): 
 export type WorkerSelection =
   | { readonly workerId: string }
   | { readonly name: string }
-  | { readonly afterName: string | null; readonly isAttached: boolean; readonly limit: number };
+  | {
+      readonly afterName: string | null;
+      readonly isAttached: boolean;
+      readonly limit: number;
+      /** Only those of a person. Absent: of anybody. */
+      readonly ownerPersonId?: string;
+      /** Only those of an owner by its name. Absent: of anybody. */
+      readonly owner?: string;
+    };
 
 /** Workers with what they do now, by name. `staleMs` is the age of a heartbeat that is late. */
 export function readWorkers(tx: Tx, orgId: string, selection: WorkerSelection, staleMs: number) {
@@ -95,6 +123,16 @@ export function readWorkers(tx: Tx, orgId: string, selection: WorkerSelection, s
       quarantinedAt: workers.quarantinedAt,
       quarantineReason: workers.quarantineReason,
       suspectAt: links.suspectAt,
+      refusals: workers.refusals,
+      owner: workers.owner,
+      ownerPersonId: workers.ownerPersonId,
+      approval: workers.approval,
+      limits: workers.limits,
+      newcomerLimits: workers.newcomerLimits,
+      ownerLimits: workers.ownerLimits,
+      hours: workers.hours,
+      isOffHours,
+      openPrs,
       state: stateOf(held.leases, staleMs),
       leases: held.leases,
       pointsUsed: held.points,
@@ -164,12 +202,14 @@ function selected(selection: WorkerSelection): (SQL | undefined)[] {
   if ("name" in selection) return [eq(workers.name, selection.name)];
   return [
     selection.afterName === null ? undefined : gt(workers.name, selection.afterName),
+    selection.ownerPersonId === undefined ? undefined : eq(workers.ownerPersonId, selection.ownerPersonId),
+    selection.owner === undefined ? undefined : eq(workers.owner, selection.owner),
     selection.isAttached ? and(eq(links.isAttached, true), sql`${workers.disabledAt} is null`) : undefined,
   ];
 }
 
 /**
- * The state of a worker, the strongest first: disabled, offline, stale, quarantined, draining; else busy or idle.
+ * The state of a worker, the strongest first: disabled, offline, stale, quarantined, pending, draining; else busy or idle.
  * A late heartbeat of a link that was not closed is judged by the database's clock.
  */
 function stateOf(leases: SQL | SQL.Aliased<number>, staleMs: number): SQL<WorkerState> {
@@ -178,6 +218,7 @@ function stateOf(leases: SQL | SQL.Aliased<number>, staleMs: number): SQL<Worker
     when ${links.isAttached} is not true then ${number(WorkerState.offline)}
     when ${links.seenAt} < ${now} - ${number(staleMs)} * interval '1 millisecond' then ${number(WorkerState.stale)}
     when ${workers.quarantinedAt} is not null then ${number(WorkerState.quarantined)}
+    when ${workers.approval} = 'pending' then ${number(WorkerState.pending)}
     when ${links.isDraining} or ${workers.drainRequestedAt} is not null then ${number(WorkerState.draining)}
     when ${leases} > 0 then ${number(WorkerState.busy)}
     else ${number(WorkerState.idle)} end`;

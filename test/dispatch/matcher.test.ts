@@ -214,7 +214,7 @@ describe("a link", () => {
     expect(worker.freeSlots()).toBe(1);
   });
 
-  test.each(["isMuted", "isDraining", "isQuarantined", "isSuspect"] as const)(
+  test.each(["isMuted", "isDraining", "isHeldBack", "isSuspect"] as const)(
     "takes no offers while it %s",
     (flag) => {
       const worker = link("w");

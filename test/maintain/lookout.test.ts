@@ -15,7 +15,7 @@ const nothing: OrgWork = {
   hasCommands: false,
   hasCancels: false,
   disabled: [],
-  quarantined: [],
+  heldBack: [],
 };
 const signal = new AbortController().signal;
 const due = where((work) => work.isDue);

@@ -201,6 +201,8 @@ function stateFinding(worker: Worker | undefined): Finding {
     case WorkerState.DRAINING:
     case WorkerState.QUARANTINED:
       return wanting("warn", word, `Give it work again: muster worker resume ${worker?.name}`);
+    case WorkerState.PENDING:
+      return wanting("warn", word, `Let an operator approve it: muster worker approve ${worker?.name}`);
     default:
       return wanting("warn", word, "Start it: muster worker run --key-file FILE");
   }

@@ -90,6 +90,7 @@ const workerMeanings: readonly (readonly [Look, string])[] = [
   [workerLooks[WorkerState.BUSY], "attached, with at least one job"],
   [workerLooks[WorkerState.DRAINING], "finishes what it has, takes nothing new"],
   [workerLooks[WorkerState.QUARANTINED], "kept from new jobs until an operator resumes it"],
+  [workerLooks[WorkerState.PENDING], "gets no jobs until an operator approves it"],
   [workerLooks[WorkerState.STALE], "its heartbeat is late; it gets nothing new"],
   [workerLooks[WorkerState.OFFLINE], "not attached"],
   [workerLooks[WorkerState.DISABLED], "may not attach"],

@@ -37,6 +37,7 @@ export const workerLooks: Readonly<Record<WorkerState, Look>> = {
   [WorkerState.STALE]: { word: "STALE", glyph: "◐", ascii: "?", style: "bold-yellow" },
   [WorkerState.OFFLINE]: { word: "OFFLINE", glyph: "×", ascii: "x", style: "red" },
   [WorkerState.QUARANTINED]: { word: "QUARANTINED", glyph: "⊗", ascii: "q", style: "bold-yellow" },
+  [WorkerState.PENDING]: { word: "PENDING", glyph: "◌", ascii: "p", style: "cyan" },
   [WorkerState.DISABLED]: { word: "DISABLED", glyph: "‖", ascii: "=", style: "dim" },
 };
 

@@ -2,6 +2,7 @@ import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { ArtifactService } from "@muster/client/v1/artifact_service";
 import { AuditService } from "@muster/client/v1/audit_service";
 import { BatchService } from "@muster/client/v1/batch_service";
+import { EnrolmentService } from "@muster/client/v1/enrolment_service";
 import { ExplainService } from "@muster/client/v1/explain_service";
 import { JobService } from "@muster/client/v1/job_service";
 import { KeyService } from "@muster/client/v1/key_service";
@@ -25,6 +26,7 @@ export const services: readonly DescService[] = [
   ArtifactService,
   AuditService,
   BatchService,
+  EnrolmentService,
   ExplainService,
   JobService,
   KeyService,

@@ -11,6 +11,7 @@ export const AttentionCause = {
   workerSuspect: 9,
   queuePaused: 10,
   sessionConflict: 11,
+  workerPending: 12,
 } as const;
 export type AttentionCause = (typeof AttentionCause)[keyof typeof AttentionCause];
 

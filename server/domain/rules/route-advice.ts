@@ -18,7 +18,7 @@ export interface RouteFix {
   /** For people. */
   readonly text: string;
   /** The verb of `muster worker` that does it, and whom it is done to; null: no command does. */
-  readonly command: { readonly verb: "resume" | "enable" | "get"; readonly workerId: string } | null;
+  readonly command: { readonly verb: "resume" | "enable" | "approve" | "get"; readonly workerId: string } | null;
 }
 
 /** Why no worker takes jobs of a shape, and what would change that: the nearest first. */
@@ -69,6 +69,9 @@ const repairOrder: readonly UnfitReason[] = [
   "stale",
   "draining",
   "suspect",
+  "off-hours",
+  "open-prs",
+  "pending",
   "quarantined",
   "disabled",
 ];
@@ -78,6 +81,9 @@ const closedWords: Readonly<Partial<Record<UnfitReason, string>>> = {
   stale: "silent",
   draining: "draining",
   suspect: "leaving a cancel unanswered",
+  "off-hours": "outside of their hours",
+  "open-prs": "at their limit of open pull requests",
+  pending: "waiting for approval",
   quarantined: "quarantined",
   disabled: "disabled",
 };
@@ -89,7 +95,7 @@ function isCapable(reason: UnfitReason | null): boolean {
 function repair(reason: UnfitReason, workers: readonly WorkerFacts[]): RouteFix {
   const names = listed(workers.map(({ name }) => name));
   const [first] = workers;
-  const command = (verb: "resume" | "enable" | "get") =>
+  const command = (verb: "resume" | "enable" | "approve" | "get") =>
     first === undefined ? null : { verb, workerId: first.workerId };
   switch (reason) {
     case "offline":
@@ -98,6 +104,12 @@ function repair(reason: UnfitReason, workers: readonly WorkerFacts[]): RouteFix 
       return { text: `Look at the machine of ${names}: its heartbeat is late`, command: command("get") };
     case "draining":
       return { text: `Resume ${names}, which drains`, command: command("resume") };
+    case "pending":
+      return { text: `Approve ${names}, which a person enrolled`, command: command("approve") };
+    case "off-hours":
+      return { text: `Wait for the hours of ${names}`, command: command("get") };
+    case "open-prs":
+      return { text: `Merge or close the pull requests of ${names}`, command: command("get") };
     case "quarantined":
       return { text: `Find out why ${names} is quarantined, then resume it`, command: command("resume") };
     case "suspect":

@@ -11,6 +11,16 @@ export interface WorkerFacts {
   readonly isDisabled: boolean;
   readonly isDraining: boolean;
   readonly isQuarantined: boolean;
+  /** It waits for approval. */
+  readonly isPending: boolean;
+  readonly isOffHours: boolean;
+  /** When it may get offers, for people; null: always. */
+  readonly hours: string | null;
+  /** Open pull requests of its jobs, and how many may be; null: as many as come. */
+  readonly openPrs: number;
+  readonly maxOpenPrs: number | null;
+  /** What it says of itself and does not get, for people. */
+  readonly refusals: readonly string[];
   /** It leaves a cancel without an answer. */
   readonly isSuspect: boolean;
   /** What it has handlers for; null: anything. */
@@ -32,6 +42,9 @@ export const unfitReasons = [
   "disabled",
   "draining",
   "quarantined",
+  "pending",
+  "off-hours",
+  "open-prs",
   "suspect",
   "kind",
   "skills",
@@ -69,6 +82,9 @@ export function closedReason(worker: WorkerFacts): UnfitReason | null {
   if (worker.isDisabled) return "disabled";
   if (worker.isDraining) return "draining";
   if (worker.isQuarantined) return "quarantined";
+  if (worker.isPending) return "pending";
+  if (worker.isOffHours) return "off-hours";
+  if (worker.maxOpenPrs !== null && worker.openPrs >= worker.maxOpenPrs) return "open-prs";
   return worker.isSuspect ? "suspect" : null;
 }
 
@@ -123,14 +139,20 @@ export function unfitDetail(
       return "takes nothing new: it drains";
     case "quarantined":
       return "gets no offers until an operator resumes it";
+    case "pending":
+      return "gets no offers until an operator approves it";
+    case "off-hours":
+      return `gets no offers outside of its hours (${worker.hours ?? ""})`;
+    case "open-prs":
+      return `has ${worker.openPrs} open pull requests of the ${worker.maxOpenPrs ?? 0} that it may have`;
     case "suspect":
       return "leaves a cancel without an answer";
     case "kind":
-      return kindDetail(worker, shape.kind);
+      return `${kindDetail(worker, shape.kind)}${refusedDetail(worker, "kind")}`;
     case "skills":
-      return `lacks ${listed(missingSkills(worker, shape))}`;
+      return `lacks ${listed(missingSkills(worker, shape))}${refusedDetail(worker, "skill")}`;
     case "points":
-      return `has ${worker.points} points, the job needs ${shape.points}`;
+      return `has ${worker.points} points, the job needs ${shape.points}${refusedDetail(worker, "points")}`;
     case "target":
       return route.kind === "none" ? route.detail : "the job is for another worker";
     case "avoided": {
@@ -155,6 +177,12 @@ export function missingSkills(worker: WorkerFacts, { skills }: Pick<Shape, "skil
 export function listed(words: readonly string[]): string {
   const shown = words.length > 10 ? [...words.slice(0, 9), `${words.length - 9} more`] : words;
   return shown.length < 2 ? shown.join("") : `${shown.slice(0, -1).join(", ")} and ${shown.at(-1)}`;
+}
+
+// What it says of itself may be enough, and not be allowed.
+function refusedDetail({ refusals }: WorkerFacts, of: "kind" | "skill" | "points"): string {
+  const refusal = refusals.find((text) => text.includes(of));
+  return refusal === undefined ? "" : `; it ${refusal}`;
 }
 
 function kindDetail({ kinds }: WorkerFacts, kind: string): string {

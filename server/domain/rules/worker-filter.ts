@@ -12,6 +12,8 @@ export interface WorkerFacts {
   readonly labels: Readonly<Record<string, string>>;
   readonly version: string;
   readonly host: string;
+  /** Empty: nobody's. */
+  readonly owner: string;
   readonly leases: number;
 }
 
@@ -61,6 +63,7 @@ function textsOf(key: string, worker: WorkerFacts, projects: readonly string[]):
   if (key === "skill") return worker.skills.map(({ name }) => name);
   if (key === "kind") return worker.kinds;
   if (key === "version") return worker.version === "" ? [] : [worker.version];
+  if (key === "owner") return worker.owner === "" ? [] : [worker.owner];
   if (key === "host") return worker.host === "" ? [] : [worker.host];
   return key === "project" ? projects : [];
 }

@@ -7,5 +7,6 @@ export const WorkerState = {
   offline: 5,
   disabled: 6,
   quarantined: 7,
+  pending: 8,
 } as const;
 export type WorkerState = (typeof WorkerState)[keyof typeof WorkerState];

@@ -147,6 +147,7 @@ function workerTitle(status: Status, frame: ScreenFrame): Piece[] {
     [WorkerState.IDLE, workers?.idle ?? 0],
     [WorkerState.DRAINING, workers?.draining ?? 0],
     [WorkerState.QUARANTINED, workers?.quarantined ?? 0],
+    [WorkerState.PENDING, workers?.pending ?? 0],
     [WorkerState.STALE, workers?.stale ?? 0],
     [WorkerState.OFFLINE, workers?.offline ?? 0],
   ];

@@ -86,6 +86,7 @@ export const workerTabStates: readonly WorkerState[] = [
   WorkerState.DRAINING,
   WorkerState.STALE,
   WorkerState.QUARANTINED,
+  WorkerState.PENDING,
   WorkerState.DISABLED,
   WorkerState.OFFLINE,
 ];

@@ -12,8 +12,8 @@ import type { MethodOptions } from "@bufbuild/protobuf/wkt";
 export declare const file_muster_v1_access: GenFile;
 
 /**
- * Access is what a method asks of who calls it: exactly one of its fields is
- * set.
+ * Access is what a method asks of who calls it: exactly one of any_of,
+ * anybody and any_key is set.
  *
  * @generated from message muster.v1.Access
  */
@@ -38,6 +38,14 @@ export declare type Access = Message<"muster.v1.Access"> & {
    * @generated from field: bool any_key = 3;
    */
   anyKey: boolean;
+
+  /**
+   * Beside any_of: a signed-in person too, for workers that are theirs; the
+   * method looks whether they are.
+   *
+   * @generated from field: bool or_owner = 4;
+   */
+  orOwner: boolean;
 };
 
 /**

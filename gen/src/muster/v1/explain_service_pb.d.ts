@@ -118,7 +118,7 @@ export declare type WorkerReason = Message<"muster.v1.WorkerReason"> & {
 
   /**
    * The first reason why not, stable: `offline`, `stale`, `disabled`,
-   * `draining`, `quarantined`, `suspect`, `kind`, `skills`, `points`, `target`,
+   * `draining`, `quarantined`, `pending`, `off-hours`, `open-prs`, `suspect`, `kind`, `skills`, `points`, `target`,
    * `avoided`, `slots-full`, `points-full`. Empty when it qualifies.
    *
    * @generated from field: string reason = 4;
@@ -673,6 +673,13 @@ export enum AttentionCause {
    * @generated from enum value: ATTENTION_CAUSE_SESSION_CONFLICT = 11;
    */
   SESSION_CONFLICT = 11,
+
+  /**
+   * A machine that a person enrolled waits for approval.
+   *
+   * @generated from enum value: ATTENTION_CAUSE_WORKER_PENDING = 12;
+   */
+  WORKER_PENDING = 12,
 }
 
 /**

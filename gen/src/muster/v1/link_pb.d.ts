@@ -1143,6 +1143,14 @@ export declare type Welcome = Message$1<"muster.v1.Welcome"> & {
    * @generated from field: repeated muster.v1.LinkConflict conflicts = 14;
    */
   conflicts: LinkConflict[];
+
+  /**
+   * What the Hello says of the worker and the server does not allow, for people:
+   * skills, kinds, slots, points, labels. It is offered nothing that needs them.
+   *
+   * @generated from field: repeated string refusals = 15;
+   */
+  refusals: string[];
 };
 
 /**

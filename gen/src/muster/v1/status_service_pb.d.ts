@@ -95,6 +95,13 @@ export declare type WorkerCounts = Message<"muster.v1.WorkerCounts"> & {
    * @generated from field: int32 quarantined = 11;
    */
   quarantined: number;
+
+  /**
+   * Attached, and waiting for approval.
+   *
+   * @generated from field: int32 pending = 12;
+   */
+  pending: number;
 };
 
 /**

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Worker } from "./worker_pb.js";
+import type { Worker, WorkerAvailability, WorkerLimits } from "./worker_pb.js";
 
 /**
  * Describes the file muster/v1/worker_admin_service.proto.
@@ -139,6 +139,13 @@ export declare type ListWorkersRequest = Message<"muster.v1.ListWorkersRequest">
    * @generated from field: string filter_text = 4;
    */
   filterText: string;
+
+  /**
+   * Only those that the caller owns.
+   *
+   * @generated from field: bool mine = 5;
+   */
+  mine: boolean;
 };
 
 /**
@@ -439,6 +446,236 @@ export declare type RemoveWorkerResponse = Message<"muster.v1.RemoveWorkerRespon
 export declare const RemoveWorkerResponseSchema: GenMessage<RemoveWorkerResponse>;
 
 /**
+ * LimitWorkerRequest holds the new limits of a worker.
+ *
+ * @generated from message muster.v1.LimitWorkerRequest
+ */
+export declare type LimitWorkerRequest = Message<"muster.v1.LimitWorkerRequest"> & {
+  /**
+   * `wrk_…`. One of worker_id and name is required.
+   *
+   * @generated from field: string worker_id = 1;
+   */
+  workerId: string;
+
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * For people: at most 500 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * What it is allowed from now on, whole; absent: whatever it says of itself.
+   *
+   * @generated from field: muster.v1.WorkerLimits limits = 4;
+   */
+  limits?: WorkerLimits | undefined;
+};
+
+/**
+ * Describes the message muster.v1.LimitWorkerRequest.
+ * Use `create(LimitWorkerRequestSchema)` to create a new message.
+ */
+export declare const LimitWorkerRequestSchema: GenMessage<LimitWorkerRequest>;
+
+/**
+ * LimitWorkerResponse holds the worker.
+ *
+ * @generated from message muster.v1.LimitWorkerResponse
+ */
+export declare type LimitWorkerResponse = Message<"muster.v1.LimitWorkerResponse"> & {
+  /**
+   * The worker.
+   *
+   * @generated from field: muster.v1.Worker worker = 1;
+   */
+  worker?: Worker | undefined;
+};
+
+/**
+ * Describes the message muster.v1.LimitWorkerResponse.
+ * Use `create(LimitWorkerResponseSchema)` to create a new message.
+ */
+export declare const LimitWorkerResponseSchema: GenMessage<LimitWorkerResponse>;
+
+/**
+ * SetWorkerAvailabilityRequest holds how much of a worker its owner gives.
+ *
+ * @generated from message muster.v1.SetWorkerAvailabilityRequest
+ */
+export declare type SetWorkerAvailabilityRequest = Message<"muster.v1.SetWorkerAvailabilityRequest"> & {
+  /**
+   * `wrk_…`. One of worker_id and name is required.
+   *
+   * @generated from field: string worker_id = 1;
+   */
+  workerId: string;
+
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * For people: at most 500 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * What is given from now on, whole; absent: all of it, always.
+   *
+   * @generated from field: muster.v1.WorkerAvailability availability = 4;
+   */
+  availability?: WorkerAvailability | undefined;
+};
+
+/**
+ * Describes the message muster.v1.SetWorkerAvailabilityRequest.
+ * Use `create(SetWorkerAvailabilityRequestSchema)` to create a new message.
+ */
+export declare const SetWorkerAvailabilityRequestSchema: GenMessage<SetWorkerAvailabilityRequest>;
+
+/**
+ * SetWorkerAvailabilityResponse holds the worker.
+ *
+ * @generated from message muster.v1.SetWorkerAvailabilityResponse
+ */
+export declare type SetWorkerAvailabilityResponse = Message<"muster.v1.SetWorkerAvailabilityResponse"> & {
+  /**
+   * The worker.
+   *
+   * @generated from field: muster.v1.Worker worker = 1;
+   */
+  worker?: Worker | undefined;
+};
+
+/**
+ * Describes the message muster.v1.SetWorkerAvailabilityResponse.
+ * Use `create(SetWorkerAvailabilityResponseSchema)` to create a new message.
+ */
+export declare const SetWorkerAvailabilityResponseSchema: GenMessage<SetWorkerAvailabilityResponse>;
+
+/**
+ * ApproveWorkerRequest names a worker.
+ *
+ * @generated from message muster.v1.ApproveWorkerRequest
+ */
+export declare type ApproveWorkerRequest = Message<"muster.v1.ApproveWorkerRequest"> & {
+  /**
+   * `wrk_…`. One of worker_id and name is required.
+   *
+   * @generated from field: string worker_id = 1;
+   */
+  workerId: string;
+
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * For people: at most 500 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message muster.v1.ApproveWorkerRequest.
+ * Use `create(ApproveWorkerRequestSchema)` to create a new message.
+ */
+export declare const ApproveWorkerRequestSchema: GenMessage<ApproveWorkerRequest>;
+
+/**
+ * ApproveWorkerResponse holds the worker.
+ *
+ * @generated from message muster.v1.ApproveWorkerResponse
+ */
+export declare type ApproveWorkerResponse = Message<"muster.v1.ApproveWorkerResponse"> & {
+  /**
+   * The worker.
+   *
+   * @generated from field: muster.v1.Worker worker = 1;
+   */
+  worker?: Worker | undefined;
+};
+
+/**
+ * Describes the message muster.v1.ApproveWorkerResponse.
+ * Use `create(ApproveWorkerResponseSchema)` to create a new message.
+ */
+export declare const ApproveWorkerResponseSchema: GenMessage<ApproveWorkerResponse>;
+
+/**
+ * RejectWorkerRequest names a worker.
+ *
+ * @generated from message muster.v1.RejectWorkerRequest
+ */
+export declare type RejectWorkerRequest = Message<"muster.v1.RejectWorkerRequest"> & {
+  /**
+   * `wrk_…`. One of worker_id and name is required.
+   *
+   * @generated from field: string worker_id = 1;
+   */
+  workerId: string;
+
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * For people: at most 500 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message muster.v1.RejectWorkerRequest.
+ * Use `create(RejectWorkerRequestSchema)` to create a new message.
+ */
+export declare const RejectWorkerRequestSchema: GenMessage<RejectWorkerRequest>;
+
+/**
+ * RejectWorkerResponse holds the worker.
+ *
+ * @generated from message muster.v1.RejectWorkerResponse
+ */
+export declare type RejectWorkerResponse = Message<"muster.v1.RejectWorkerResponse"> & {
+  /**
+   * The worker.
+   *
+   * @generated from field: muster.v1.Worker worker = 1;
+   */
+  worker?: Worker | undefined;
+};
+
+/**
+ * Describes the message muster.v1.RejectWorkerResponse.
+ * Use `create(RejectWorkerResponseSchema)` to create a new message.
+ */
+export declare const RejectWorkerResponseSchema: GenMessage<RejectWorkerResponse>;
+
+/**
  * WorkerAdminService registers workers and shows them to operators.
  *
  * @generated from service muster.v1.WorkerAdminService
@@ -523,6 +760,50 @@ export declare const WorkerAdminService: GenService<{
     methodKind: "unary";
     input: typeof RemoveWorkerRequestSchema;
     output: typeof RemoveWorkerResponseSchema;
+  },
+  /**
+   * Changes what the server allows a worker. It attaches anew, and keeps what it
+   * holds.
+   *
+   * @generated from rpc muster.v1.WorkerAdminService.LimitWorker
+   */
+  limitWorker: {
+    methodKind: "unary";
+    input: typeof LimitWorkerRequestSchema;
+    output: typeof LimitWorkerResponseSchema;
+  },
+  /**
+   * Changes how much of a machine its owner gives, and when. It attaches anew,
+   * and keeps what it holds.
+   *
+   * @generated from rpc muster.v1.WorkerAdminService.SetWorkerAvailability
+   */
+  setWorkerAvailability: {
+    methodKind: "unary";
+    input: typeof SetWorkerAvailabilityRequestSchema;
+    output: typeof SetWorkerAvailabilityResponseSchema;
+  },
+  /**
+   * Approves a machine that a person enrolled: it gets offers, without the limits
+   * of newcomers. One that was rejected may attach again.
+   *
+   * @generated from rpc muster.v1.WorkerAdminService.ApproveWorker
+   */
+  approveWorker: {
+    methodKind: "unary";
+    input: typeof ApproveWorkerRequestSchema;
+    output: typeof ApproveWorkerResponseSchema;
+  },
+  /**
+   * Rejects a machine that a person enrolled: it is disabled until an operator
+   * approves it.
+   *
+   * @generated from rpc muster.v1.WorkerAdminService.RejectWorker
+   */
+  rejectWorker: {
+    methodKind: "unary";
+    input: typeof RejectWorkerRequestSchema;
+    output: typeof RejectWorkerResponseSchema;
   },
 }>;
 

@@ -12,6 +12,177 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 export declare const file_muster_v1_worker: GenFile;
 
 /**
+ * WorkerLimits is what the server allows a worker, whatever it says of itself.
+ *
+ * @generated from message muster.v1.WorkerLimits
+ */
+export declare type WorkerLimits = Message<"muster.v1.WorkerLimits"> & {
+  /**
+   * The only skills that it may have; absent: any.
+   *
+   * @generated from field: muster.v1.NameList skills = 1;
+   */
+  skills?: NameList | undefined;
+
+  /**
+   * The only kinds that it may run; absent: any.
+   *
+   * @generated from field: muster.v1.NameList kinds = 2;
+   */
+  kinds?: NameList | undefined;
+
+  /**
+   * Jobs at once: 1 to 10,000; 0: as many as it says.
+   *
+   * @generated from field: int32 slots = 3;
+   */
+  slots: number;
+
+  /**
+   * Points at once: 1 to 1,000,000; 0: as many as it says.
+   *
+   * @generated from field: int32 points = 4;
+   */
+  points: number;
+
+  /**
+   * Labels that it has, in place of its own of the same keys; at most 64.
+   *
+   * @generated from field: map<string, string> labels = 5;
+   */
+  labels: { [key: string]: string };
+
+  /**
+   * Pull requests of its jobs that may be open at once, with those that its
+   * running jobs may open: 1 to 10,000; 0: as many as come.
+   *
+   * @generated from field: int32 open_prs = 6;
+   */
+  openPrs: number;
+};
+
+/**
+ * Describes the message muster.v1.WorkerLimits.
+ * Use `create(WorkerLimitsSchema)` to create a new message.
+ */
+export declare const WorkerLimitsSchema: GenMessage<WorkerLimits>;
+
+/**
+ * NameList is a list of names, which may be empty.
+ *
+ * @generated from message muster.v1.NameList
+ */
+export declare type NameList = Message<"muster.v1.NameList"> & {
+  /**
+   * At most 100.
+   *
+   * @generated from field: repeated string names = 1;
+   */
+  names: string[];
+};
+
+/**
+ * Describes the message muster.v1.NameList.
+ * Use `create(NameListSchema)` to create a new message.
+ */
+export declare const NameListSchema: GenMessage<NameList>;
+
+/**
+ * WeekHours are hours of the week, in a time zone.
+ *
+ * @generated from message muster.v1.WeekHours
+ */
+export declare type WeekHours = Message<"muster.v1.WeekHours"> & {
+  /**
+   * A time zone by its IANA name: `Europe/Berlin`.
+   *
+   * @generated from field: string time_zone = 1;
+   */
+  timeZone: string;
+
+  /**
+   * At most 50; empty: none.
+   *
+   * @generated from field: repeated muster.v1.HourWindow windows = 2;
+   */
+  windows: HourWindow[];
+};
+
+/**
+ * Describes the message muster.v1.WeekHours.
+ * Use `create(WeekHoursSchema)` to create a new message.
+ */
+export declare const WeekHoursSchema: GenMessage<WeekHours>;
+
+/**
+ * HourWindow is a time of some days.
+ *
+ * @generated from message muster.v1.HourWindow
+ */
+export declare type HourWindow = Message<"muster.v1.HourWindow"> & {
+  /**
+   * Days of the week on which it begins: 1 is Monday, 7 is Sunday; at least one.
+   *
+   * @generated from field: repeated int32 days = 1;
+   */
+  days: number[];
+
+  /**
+   * When it begins: minutes after midnight, 0 to 1,439.
+   *
+   * @generated from field: int32 start_minute = 2;
+   */
+  startMinute: number;
+
+  /**
+   * When it ends: 1 to 1,440; not after the start: on the next day.
+   *
+   * @generated from field: int32 end_minute = 3;
+   */
+  endMinute: number;
+};
+
+/**
+ * Describes the message muster.v1.HourWindow.
+ * Use `create(HourWindowSchema)` to create a new message.
+ */
+export declare const HourWindowSchema: GenMessage<HourWindow>;
+
+/**
+ * WorkerAvailability is how much of a machine its owner gives, and when.
+ *
+ * @generated from message muster.v1.WorkerAvailability
+ */
+export declare type WorkerAvailability = Message<"muster.v1.WorkerAvailability"> & {
+  /**
+   * Jobs at once: 1 to 10,000; 0: as many as it says.
+   *
+   * @generated from field: int32 slots = 1;
+   */
+  slots: number;
+
+  /**
+   * Points at once: 1 to 1,000,000; 0: as many as it says.
+   *
+   * @generated from field: int32 points = 2;
+   */
+  points: number;
+
+  /**
+   * Outside of these it gets no new offers; what it has it finishes. Absent: always.
+   *
+   * @generated from field: muster.v1.WeekHours hours = 3;
+   */
+  hours?: WeekHours | undefined;
+};
+
+/**
+ * Describes the message muster.v1.WorkerAvailability.
+ * Use `create(WorkerAvailabilitySchema)` to create a new message.
+ */
+export declare const WorkerAvailabilitySchema: GenMessage<WorkerAvailability>;
+
+/**
  * Skill is a named capability of a worker.
  *
  * @generated from message muster.v1.Skill
@@ -203,6 +374,62 @@ export declare type Worker = Message<"muster.v1.Worker"> & {
    * @generated from field: google.protobuf.Timestamp suspect_since = 19;
    */
   suspectSince?: Timestamp | undefined;
+
+  /**
+   * Whose machine it is: `person:…` or `key:…`; empty: nobody's.
+   *
+   * @generated from field: string owner = 20;
+   */
+  owner: string;
+
+  /**
+   * Whether an operator has approved it.
+   *
+   * @generated from field: muster.v1.WorkerApproval approval = 21;
+   */
+  approval: WorkerApproval;
+
+  /**
+   * What the server allows it.
+   *
+   * @generated from field: muster.v1.WorkerLimits limits = 22;
+   */
+  limits?: WorkerLimits | undefined;
+
+  /**
+   * Limits on top until it is approved; absent: none.
+   *
+   * @generated from field: muster.v1.WorkerLimits newcomer_limits = 23;
+   */
+  newcomerLimits?: WorkerLimits | undefined;
+
+  /**
+   * How much of it its owner gives, and when.
+   *
+   * @generated from field: muster.v1.WorkerAvailability availability = 24;
+   */
+  availability?: WorkerAvailability | undefined;
+
+  /**
+   * It is outside of its hours: it gets no new offers.
+   *
+   * @generated from field: bool off_hours = 25;
+   */
+  offHours: boolean;
+
+  /**
+   * What it said of itself at its last attachment and does not get, for people.
+   *
+   * @generated from field: repeated string refusals = 26;
+   */
+  refusals: string[];
+
+  /**
+   * Open pull requests of its jobs; 0 where they are not limited.
+   *
+   * @generated from field: int32 open_prs = 27;
+   */
+  openPrs: number;
 };
 
 /**
@@ -272,10 +499,64 @@ export enum WorkerState {
    * @generated from enum value: WORKER_STATE_QUARANTINED = 7;
    */
   QUARANTINED = 7,
+
+  /**
+   * Attached, and gets no offers until an operator approves it.
+   *
+   * @generated from enum value: WORKER_STATE_PENDING = 8;
+   */
+  PENDING = 8,
 }
 
 /**
  * Describes the enum muster.v1.WorkerState.
  */
 export declare const WorkerStateSchema: GenEnum<WorkerState>;
+
+/**
+ * WorkerApproval is how far a machine that a person enrolled has come.
+ *
+ * @generated from enum muster.v1.WorkerApproval
+ */
+export enum WorkerApproval {
+  /**
+   * It needs none: an admin registered it, or gave its machine a token.
+   *
+   * @generated from enum value: WORKER_APPROVAL_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It gets no offers until an operator approves it.
+   *
+   * @generated from enum value: WORKER_APPROVAL_PENDING = 1;
+   */
+  PENDING = 1,
+
+  /**
+   * It works within the limits of newcomers until an operator approves it.
+   *
+   * @generated from enum value: WORKER_APPROVAL_NEWCOMER = 2;
+   */
+  NEWCOMER = 2,
+
+  /**
+   * An operator approved it.
+   *
+   * @generated from enum value: WORKER_APPROVAL_APPROVED = 3;
+   */
+  APPROVED = 3,
+
+  /**
+   * An operator rejected it: it is disabled until one approves it.
+   *
+   * @generated from enum value: WORKER_APPROVAL_REJECTED = 4;
+   */
+  REJECTED = 4,
+}
+
+/**
+ * Describes the enum muster.v1.WorkerApproval.
+ */
+export declare const WorkerApprovalSchema: GenEnum<WorkerApproval>;
 

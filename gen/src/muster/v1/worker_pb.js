@@ -9,28 +9,63 @@ import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
  * Describes the file muster/v1/worker.proto.
  */
 export const file_muster_v1_worker = /*@__PURE__*/
-  fileDesc("ChZtdXN0ZXIvdjEvd29ya2VyLnByb3RvEgltdXN0ZXIudjEiJQoFU2tpbGwSDAoEbmFtZRgBIAEoCRIOCgZkaWdlc3QYAiABKAkiKQoIQ2FwYWNpdHkSDQoFc2xvdHMYASABKAUSDgoGcG9pbnRzGAIgASgFIu0ECgZXb3JrZXISEQoJd29ya2VyX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSJQoFc3RhdGUYAyABKA4yFi5tdXN0ZXIudjEuV29ya2VyU3RhdGUSIAoGc2tpbGxzGAQgAygLMhAubXVzdGVyLnYxLlNraWxsEg0KBWtpbmRzGAUgAygJEiUKCGNhcGFjaXR5GAYgASgLMhMubXVzdGVyLnYxLkNhcGFjaXR5Eg4KBmxlYXNlcxgHIAEoBRITCgtwb2ludHNfdXNlZBgIIAEoBRItCgZsYWJlbHMYCSADKAsyHS5tdXN0ZXIudjEuV29ya2VyLkxhYmVsc0VudHJ5Ei8KC2NyZWF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglzZWVuX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3ZlcnNpb24YDCABKAkSDAoEaG9zdBgNIAEoCRISCgpsaW5rX2Vwb2NoGA4gASgDEhEKCXRyYW5zcG9ydBgPIAEoCRIXCg9kcmFpbl9yZXF1ZXN0ZWQYECABKAgSGQoRcXVhcmFudGluZV9yZWFzb24YESABKAkSMwoPcXVhcmFudGluZV90aW1lGBIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg1zdXNwZWN0X3NpbmNlGBMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBKt8BCgtXb3JrZXJTdGF0ZRIcChhXT1JLRVJfU1RBVEVfVU5TUEVDSUZJRUQQABIVChFXT1JLRVJfU1RBVEVfSURMRRABEhUKEVdPUktFUl9TVEFURV9CVVNZEAISGQoVV09SS0VSX1NUQVRFX0RSQUlOSU5HEAMSFgoSV09SS0VSX1NUQVRFX1NUQUxFEAQSGAoUV09SS0VSX1NUQVRFX09GRkxJTkUQBRIZChVXT1JLRVJfU1RBVEVfRElTQUJMRUQQBhIcChhXT1JLRVJfU1RBVEVfUVVBUkFOVElORUQQB2IGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("ChZtdXN0ZXIvdjEvd29ya2VyLnByb3RvEgltdXN0ZXIudjEi7AEKDFdvcmtlckxpbWl0cxIjCgZza2lsbHMYASABKAsyEy5tdXN0ZXIudjEuTmFtZUxpc3QSIgoFa2luZHMYAiABKAsyEy5tdXN0ZXIudjEuTmFtZUxpc3QSDQoFc2xvdHMYAyABKAUSDgoGcG9pbnRzGAQgASgFEjMKBmxhYmVscxgFIAMoCzIjLm11c3Rlci52MS5Xb3JrZXJMaW1pdHMuTGFiZWxzRW50cnkSEAoIb3Blbl9wcnMYBiABKAUaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIZCghOYW1lTGlzdBINCgVuYW1lcxgBIAMoCSJGCglXZWVrSG91cnMSEQoJdGltZV96b25lGAEgASgJEiYKB3dpbmRvd3MYAiADKAsyFS5tdXN0ZXIudjEuSG91cldpbmRvdyJECgpIb3VyV2luZG93EgwKBGRheXMYASADKAUSFAoMc3RhcnRfbWludXRlGAIgASgFEhIKCmVuZF9taW51dGUYAyABKAUiWAoSV29ya2VyQXZhaWxhYmlsaXR5Eg0KBXNsb3RzGAEgASgFEg4KBnBvaW50cxgCIAEoBRIjCgVob3VycxgDIAEoCzIULm11c3Rlci52MS5XZWVrSG91cnMiJQoFU2tpbGwSDAoEbmFtZRgBIAEoCRIOCgZkaWdlc3QYAiABKAkiKQoIQ2FwYWNpdHkSDQoFc2xvdHMYASABKAUSDgoGcG9pbnRzGAIgASgFIvAGCgZXb3JrZXISEQoJd29ya2VyX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSJQoFc3RhdGUYAyABKA4yFi5tdXN0ZXIudjEuV29ya2VyU3RhdGUSIAoGc2tpbGxzGAQgAygLMhAubXVzdGVyLnYxLlNraWxsEg0KBWtpbmRzGAUgAygJEiUKCGNhcGFjaXR5GAYgASgLMhMubXVzdGVyLnYxLkNhcGFjaXR5Eg4KBmxlYXNlcxgHIAEoBRITCgtwb2ludHNfdXNlZBgIIAEoBRItCgZsYWJlbHMYCSADKAsyHS5tdXN0ZXIudjEuV29ya2VyLkxhYmVsc0VudHJ5Ei8KC2NyZWF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglzZWVuX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3ZlcnNpb24YDCABKAkSDAoEaG9zdBgNIAEoCRISCgpsaW5rX2Vwb2NoGA4gASgDEhEKCXRyYW5zcG9ydBgPIAEoCRIXCg9kcmFpbl9yZXF1ZXN0ZWQYECABKAgSGQoRcXVhcmFudGluZV9yZWFzb24YESABKAkSMwoPcXVhcmFudGluZV90aW1lGBIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg1zdXNwZWN0X3NpbmNlGBMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVvd25lchgUIAEoCRIrCghhcHByb3ZhbBgVIAEoDjIZLm11c3Rlci52MS5Xb3JrZXJBcHByb3ZhbBInCgZsaW1pdHMYFiABKAsyFy5tdXN0ZXIudjEuV29ya2VyTGltaXRzEjAKD25ld2NvbWVyX2xpbWl0cxgXIAEoCzIXLm11c3Rlci52MS5Xb3JrZXJMaW1pdHMSMwoMYXZhaWxhYmlsaXR5GBggASgLMh0ubXVzdGVyLnYxLldvcmtlckF2YWlsYWJpbGl0eRIRCglvZmZfaG91cnMYGSABKAgSEAoIcmVmdXNhbHMYGiADKAkSEAoIb3Blbl9wcnMYGyABKAUaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASr5AQoLV29ya2VyU3RhdGUSHAoYV09SS0VSX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRV09SS0VSX1NUQVRFX0lETEUQARIVChFXT1JLRVJfU1RBVEVfQlVTWRACEhkKFVdPUktFUl9TVEFURV9EUkFJTklORxADEhYKEldPUktFUl9TVEFURV9TVEFMRRAEEhgKFFdPUktFUl9TVEFURV9PRkZMSU5FEAUSGQoVV09SS0VSX1NUQVRFX0RJU0FCTEVEEAYSHAoYV09SS0VSX1NUQVRFX1FVQVJBTlRJTkVEEAcSGAoUV09SS0VSX1NUQVRFX1BFTkRJTkcQCCqoAQoOV29ya2VyQXBwcm92YWwSHwobV09SS0VSX0FQUFJPVkFMX1VOU1BFQ0lGSUVEEAASGwoXV09SS0VSX0FQUFJPVkFMX1BFTkRJTkcQARIcChhXT1JLRVJfQVBQUk9WQUxfTkVXQ09NRVIQAhIcChhXT1JLRVJfQVBQUk9WQUxfQVBQUk9WRUQQAxIcChhXT1JLRVJfQVBQUk9WQUxfUkVKRUNURUQQBGIGcHJvdG8z", [file_google_protobuf_timestamp]);
+
+/**
+ * Describes the message muster.v1.WorkerLimits.
+ * Use `create(WorkerLimitsSchema)` to create a new message.
+ */
+export const WorkerLimitsSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_worker, 0);
+
+/**
+ * Describes the message muster.v1.NameList.
+ * Use `create(NameListSchema)` to create a new message.
+ */
+export const NameListSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_worker, 1);
+
+/**
+ * Describes the message muster.v1.WeekHours.
+ * Use `create(WeekHoursSchema)` to create a new message.
+ */
+export const WeekHoursSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_worker, 2);
+
+/**
+ * Describes the message muster.v1.HourWindow.
+ * Use `create(HourWindowSchema)` to create a new message.
+ */
+export const HourWindowSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_worker, 3);
+
+/**
+ * Describes the message muster.v1.WorkerAvailability.
+ * Use `create(WorkerAvailabilitySchema)` to create a new message.
+ */
+export const WorkerAvailabilitySchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_worker, 4);
 
 /**
  * Describes the message muster.v1.Skill.
  * Use `create(SkillSchema)` to create a new message.
  */
 export const SkillSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_worker, 0);
+  messageDesc(file_muster_v1_worker, 5);
 
 /**
  * Describes the message muster.v1.Capacity.
  * Use `create(CapacitySchema)` to create a new message.
  */
 export const CapacitySchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_worker, 1);
+  messageDesc(file_muster_v1_worker, 6);
 
 /**
  * Describes the message muster.v1.Worker.
  * Use `create(WorkerSchema)` to create a new message.
  */
 export const WorkerSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_worker, 2);
+  messageDesc(file_muster_v1_worker, 7);
 
 /**
  * Describes the enum muster.v1.WorkerState.
@@ -45,4 +80,18 @@ export const WorkerStateSchema = /*@__PURE__*/
  */
 export const WorkerState = /*@__PURE__*/
   tsEnum(WorkerStateSchema);
+
+/**
+ * Describes the enum muster.v1.WorkerApproval.
+ */
+export const WorkerApprovalSchema = /*@__PURE__*/
+  enumDesc(file_muster_v1_worker, 1);
+
+/**
+ * WorkerApproval is how far a machine that a person enrolled has come.
+ *
+ * @generated from enum muster.v1.WorkerApproval
+ */
+export const WorkerApproval = /*@__PURE__*/
+  tsEnum(WorkerApprovalSchema);
 
