@@ -125,8 +125,8 @@ describe("a look", () => {
     expect(await work()).toEqual(["isLinked"]);
     const ours = await linked();
     await change(ours);
-    expect(await work()).toEqual(["isLinked", "hasCommands", "disabled", "quarantined"]);
-    expect((await seen()).orgs.get(org)).toMatchObject({ disabled: [ours], quarantined: [ours] });
+    expect(await work()).toEqual(["isLinked", "hasCommands", "disabled", "heldBack"]);
+    expect((await seen()).orgs.get(org)).toMatchObject({ disabled: [ours], heldBack: [ours] });
   });
 
   test("sees an org from the look on that follows it", async () => {

@@ -194,6 +194,10 @@ export class LinkEngine {
     this.#link = link;
     this.#post(attachedMessage(welcome, opened.transport));
     this.#conflicted(welcome.conflicts);
+    if (welcome.refusals.length > 0) {
+      const { refusals } = welcome;
+      this.#log("warn", "the coordinator does not allow all that this worker says of itself", { refusals });
+    }
     const running = link.run();
     if (this.#links !== undefined && this.#links !== said) link.publish(this.#links);
     this.#leases.attached(welcome.verdicts);

@@ -49,6 +49,14 @@ describe("the first reason why a worker does not run a job", () => {
     ["disabled", "was disabled by an operator", { isDisabled: true }, {}],
     ["draining", "takes nothing new: it drains", { isDraining: true, isSuspect: true }, {}],
     ["quarantined", "gets no offers until an operator resumes it", { isQuarantined: true }, {}],
+    ["pending", "gets no offers until an operator approves it", { isPending: true }, {}],
+    [
+      "off-hours",
+      "gets no offers outside of its hours (Sun 00:00-24:00 UTC)",
+      { isOffHours: true, hours: "Sun 00:00-24:00 UTC" },
+      {},
+    ],
+    ["open-prs", "has 2 open pull requests of the 2 that it may have", { openPrs: 2, maxOpenPrs: 2 }, {}],
     ["suspect", "leaves a cancel without an answer", { isSuspect: true }, { kind: "other" }],
     ["kind", "has no handler for render.frames; it has render.frame", {}, { kind: "render.frames" }],
     ["kind", "has no handler for agent.prompt", {}, { kind: "agent.prompt" }],
@@ -153,9 +161,10 @@ describe("what is explained is what is dispatched", () => {
 
   type Made = typeof workers extends fc.Arbitrary<infer T> ? T : never;
 
-  function linkOf({ held, isSuspect, isStale, ...options }: Made): Link {
+  function linkOf({ held, isSuspect, isStale, isQuarantined, ...options }: Made): Link {
     const link = new Link({
       ...options,
+      isHeldBack: isQuarantined,
       orgId: "o",
       workerId: "w1",
       workerName: "w1",
