@@ -30,7 +30,10 @@ export const exitCodeMeanings: readonly (readonly [code: number, meaning: string
   [exitCodes.timedOut, "timed out: a call, or the --timeout of a wait"],
   [exitCodes.jobFailed, "the job or batch itself failed or was cancelled (--wait, wait, --exit-status)"],
   [exitCodes.limit, "over a quota, a rate or a size limit"],
-  [exitCodes.checkFailed, "doctor found something that does not work, or audit verify something that was changed"],
+  [
+    exitCodes.checkFailed,
+    "doctor found something that does not work, or audit verify something that was changed",
+  ],
   [exitCodes.partFailed, "a part failed; the messages say which"],
   [exitCodes.noWork, "worker run --once, work check: there was nothing to do"],
   [exitCodes.config, "the configuration of the server, or of this program, is not valid"],

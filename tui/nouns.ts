@@ -68,6 +68,12 @@ export const nouns: readonly (readonly [heading: string, nouns: readonly Noun[]]
         load: () => import("./commands/worker.ts").then((one) => one.registerWorker),
       },
       {
+        name: "enrolment",
+        aliases: ["enrolments"],
+        description: "Let machines become workers: by tokens, or by the people who bring them.",
+        load: () => import("./commands/enrolment.ts").then((one) => one.registerEnrolment),
+      },
+      {
         name: "work",
         description: "Look for work without being a worker.",
         load: () => import("./commands/work.ts").then((one) => one.registerWork),

@@ -33,10 +33,7 @@ describe("S9 an enrolment token: single use, an hour at most, hashed, bound to o
     const first = { name: "box", machine: "m-1", requestId: "r-1" };
     const { worker, key } = await machine.enrol(first);
     expect(worker).toMatchObject({ limits: { skills: { names: ["gpu"] }, labels: { pool: "lab" } } });
-    await enrolmentAs(key).enrol(first).then(
-      () => expect.unreachable(),
-      () => {},
-    );
+    expect(await reasonOf(enrolmentAs(key).enrol(first))).toEqual([7, "SCOPE_MISSING"]);
     // A lost answer: the same machine asks again.
     expect((await machine.enrol(first)).worker?.workerId).toBe(worker?.workerId);
     expect(await reasonOf(machine.enrol({ name: "box-2", machine: "m-2", requestId: "r-2" }))).toEqual(invalid);

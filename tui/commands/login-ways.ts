@@ -29,7 +29,10 @@ export function isPersonLogin(ways: LoginWays): boolean {
   if (given.length > 1) throw usageError(`${given.join(" and ")} contradict each other`, "Give one of them.");
   const isRegistering = ways.register === true || ways.invitation !== undefined || ways.name !== undefined;
   if ((isRegistering || ways.passwordStdin === true) && ways.email === undefined) {
-    throw usageError("--register, --invitation, --name and --password-stdin go with --email", "Give --email.");
+    throw usageError(
+      "--register, --invitation, --name and --password-stdin go with --email",
+      "Give --email.",
+    );
   }
   return given.length > 0;
 }

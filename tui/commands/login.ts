@@ -17,7 +17,7 @@ import { askHidden, canAsk } from "../input/ask.ts";
 import { readText } from "../input/files.ts";
 import { sanitize } from "../output/sanitize.ts";
 import { writeContext } from "./context.ts";
-import { isPersonLogin, logInPerson, type LoginWays } from "./login-ways.ts";
+import { isPersonLogin, type LoginWays, logInPerson } from "./login-ways.ts";
 
 /** Registers `muster login` and `muster logout`. */
 export function registerLogin(cli: Cli): void {
@@ -51,7 +51,9 @@ export function registerLogin(cli: Cli): void {
     .option("--person <email>", "whom it is logged in as, for this org alone; by a key with the scope admin")
     .action(
       cli.action(async (call, userCode: string, { person = "" }: { readonly person?: string }) => {
-        const response = await call.client(PersonService).approveDeviceLogin({ userCode, person }, call.once());
+        const response = await call
+          .client(PersonService)
+          .approveDeviceLogin({ userCode, person }, call.once());
         call.output.print({
           schema: ApproveDeviceLoginResponseSchema,
           message: response,

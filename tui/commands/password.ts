@@ -18,7 +18,9 @@ export function registerPassword(cli: Cli): void {
       cli.action(async (call, options: { readonly stdin?: boolean }) => {
         const asked = async () => {
           if (options.stdin === true) {
-            const [present = "", next = ""] = (await readText("-", "--stdin", call.surroundings)).split(/\r?\n/);
+            const [present = "", next = ""] = (await readText("-", "--stdin", call.surroundings)).split(
+              /\r?\n/,
+            );
             return { password: present, newPassword: next };
           }
           if (call.globals.input === false || !canAsk(call.surroundings)) {

@@ -91,10 +91,16 @@ function registerInvite(person: MusterCommand, cli: Cli): void {
     )
     .option("--role <role>", "what they may do: viewer, operator, admin", "viewer")
     .option("--expires <duration>", "how long it can be used (7d)", durationOption)
-    .notes("Without an e-mail it is for whoever has the code. It is used once: by muster login, or person accept.")
+    .notes(
+      "Without an e-mail it is for whoever has the code. It is used once: by muster login, or person accept.",
+    )
     .action(
       cli.action(
-        async (call, email: string | undefined, options: { readonly role: string; readonly expires?: number }) => {
+        async (
+          call,
+          email: string | undefined,
+          options: { readonly role: string; readonly expires?: number },
+        ) => {
           const { role, expires } = options;
           const ttl = expires === undefined ? {} : { ttl: durationFromMs(expires) };
           const request = { email: email ?? "", role: readRole(role), ...ttl };
@@ -224,7 +230,9 @@ function registerRemove(person: MusterCommand, cli: Cli): void {
           expected: named,
           command: `muster person remove ${quote(named)}${why(reason)}`,
         });
-        const response = await call.client(PersonService).removePerson({ person: named, reason }, call.once());
+        const response = await call
+          .client(PersonService)
+          .removePerson({ person: named, reason }, call.once());
         call.output.print({
           schema: RemovePersonResponseSchema,
           message: response,
@@ -275,7 +283,9 @@ function peopleTable(people: readonly Person[], output: Output, nowMs: number): 
     one.name || "-",
     roleWord(one.role),
     showAge(one.createTime, nowMs),
-    one.disableTime === undefined ? { text: "may act", style: "green" } : { text: "disabled", style: "yellow" },
+    one.disableTime === undefined
+      ? { text: "may act", style: "green" }
+      : { text: "disabled", style: "yellow" },
   ]);
   return layTable(columns, rows, output.layout);
 }

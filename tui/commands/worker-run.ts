@@ -6,11 +6,12 @@ import type { Cli, MusterCommand } from "../command.ts";
 import { givenTls } from "../context.ts";
 import { CliError, usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
-import { systemReason } from "../input/files.ts";
+import { readText, systemReason } from "../input/files.ts";
 import { durationOption, listOption, pairOption, wholeOption } from "../input/options.ts";
 import { didYouMean } from "../input/suggest.ts";
 import type { Surroundings } from "../surroundings.ts";
 import { hideFromJobs, runWorkerDaemon, type WorkerRun } from "./daemon.ts";
+import { enrolMachine, isKeyThere } from "./worker-enrol.ts";
 
 const levels = ["none", "uid", "bwrap"] as const satisfies readonly IsolationLevel[];
 
@@ -18,6 +19,7 @@ interface RunOptions {
   readonly address?: string;
   readonly apiAddress?: string;
   readonly keyFile?: string;
+  readonly enrolTokenFile?: string;
   readonly name?: string;
   readonly slots?: number;
   readonly points?: number;
@@ -51,6 +53,7 @@ export function registerWorkerRun(worker: MusterCommand, cli: Cli): void {
       "muster worker run --key-file laptop.key",
       "muster worker run --key-file gpu.key --address muster.example:7071 --slots 2 --skill gpu",
       "muster worker run --key-file laptop.key --once    # one job, or exit 20 if there is none",
+      "muster worker run --key-file box.key --enrol-token-file lab.token",
       "muster worker run --key-file laptop.key --links links.yaml",
       "muster worker run --key-file gpu.key --address https://muster.example:7071 --tls-ca ca.pem",
     )
@@ -68,6 +71,10 @@ export function registerWorkerRun(worker: MusterCommand, cli: Cli): void {
     .option(
       "--key-file <path>",
       "file that holds the worker's key (MUSTER_WORKER_KEY_FILE, MUSTER_WORKER_KEY)",
+    )
+    .option(
+      "--enrol-token-file <path>",
+      "while the key file is not there: enrol this machine with the token in this file, - is stdin, and write it",
     )
     .option("--name <text>", "name of its state directory (from the key)")
     .option("--slots <number>", "jobs at once (4)", wholeOption(1, 10_000))
@@ -156,6 +163,7 @@ async function runWorker(call: Call, options: RunOptions): Promise<number> {
     throw usageError("--once and --continuous contradict each other", "Give one of the two.");
   }
   const { surroundings } = call;
+  if (options.enrolTokenFile !== undefined) await enrolFirst(call, options, options.enrolTokenFile);
   const isolation = isolationOf(options, surroundings.env);
   await hideFromJobs(surroundings);
   const run: WorkerRun = {
@@ -193,6 +201,25 @@ async function runWorker(call: Call, options: RunOptions): Promise<number> {
 // YAML takes its time to load; no other verb of workers needs it.
 async function readLinks(path: string | undefined, surroundings: Surroundings): Promise<WorkerRun["links"]> {
   return path === undefined ? undefined : (await import("./worker-links.ts")).linksOfFile(path, surroundings);
+}
+
+// The worker's listener does not enrol: the API does.
+async function enrolFirst(call: Call, options: RunOptions, tokenFile: string): Promise<void> {
+  const { keyFile, apiAddress, address = "127.0.0.1:7071" } = options;
+  if (keyFile === undefined) {
+    throw usageError("--enrol-token-file needs --key-file", "Name the file that the key is to be in.");
+  }
+  if (isKeyThere(call, keyFile)) return;
+  const { defaultApiAddress, defaultApiPort, defaultWorkerPort, parseAddress, parseAddresses } = await import(
+    "@muster/worker/transport/address"
+  );
+  const api =
+    apiAddress === undefined
+      ? defaultApiAddress(parseAddresses(address, defaultWorkerPort)[0])
+      : parseAddress(apiAddress, defaultApiPort);
+  const token = (await readText(tokenFile, "--enrol-token-file", call.surroundings)).trim();
+  const { response } = await enrolMachine(call, { address: api.url, tls: {}, token, name: "", keyFile });
+  call.output.note(`This machine is enrolled as ${response.worker?.name ?? ""}. Its key is in ${keyFile}.`);
 }
 
 function given<Name extends keyof WorkerRun>(

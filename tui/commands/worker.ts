@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { type Worker, WorkerState } from "@muster/client/v1/worker";
+import { type Worker, WorkerApproval, WorkerState } from "@muster/client/v1/worker";
 import {
   CreateWorkerResponseSchema,
   GetWorkerResponseSchema,
@@ -10,6 +10,7 @@ import type { Call } from "../call.ts";
 import type { Cli, MusterCommand } from "../command.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { keepNewKey } from "../input/key-file.ts";
+import { hoursText, limitsText } from "../input/limit-options.ts";
 import type { Output } from "../output/output.ts";
 import { sanitize } from "../output/sanitize.ts";
 import { workerLooks } from "../output/states.ts";
@@ -18,7 +19,9 @@ import { showTimeAndAge } from "../output/time.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
 import { registerDisable } from "./worker-disable.ts";
 import { registerDrain, workerName } from "./worker-drain.ts";
+import { registerEnrol } from "./worker-enrol.ts";
 import { registerWorkerExplain } from "./worker-explain.ts";
+import { registerLimit } from "./worker-limit.ts";
 import { registerWorkerRun } from "./worker-run.ts";
 
 /** Registers `muster worker`. */
@@ -30,6 +33,8 @@ export function registerWorker(cli: Cli): void {
   registerWorkerExplain(worker, cli);
   registerDrain(worker, cli);
   registerDisable(worker, cli);
+  registerEnrol(worker, cli);
+  registerLimit(worker, cli);
 }
 
 function registerCreate(worker: MusterCommand, cli: Cli): void {
@@ -55,13 +60,22 @@ function registerLook(worker: MusterCommand, cli: Cli): void {
       "muster worker list --filter 'state:stale,offline skill:gpu'",
     )
     .option("--online", "only workers that are attached")
+    .option("--mine", "only workers that are yours")
     .option("--filter <filter>", "terms as in `muster help filter`")
     .action(
       cli.action(
-        async (call, options: PageOptions & { readonly online?: boolean; readonly filter?: string }) => {
+        async (
+          call,
+          options: PageOptions & {
+            readonly online?: boolean;
+            readonly mine?: boolean;
+            readonly filter?: string;
+          },
+        ) => {
           const page = await collectPages(options, async (pageSize, pageToken) => {
             const online = options.online === true;
-            const request = { pageSize, pageToken, online, filterText: options.filter ?? "" };
+            const mine = options.mine === true;
+            const request = { pageSize, pageToken, online, mine, filterText: options.filter ?? "" };
             const response = await call.client(WorkerAdminService).listWorkers(request, call.once());
             return { rows: response.workers, nextPageToken: response.nextPageToken };
           });
@@ -138,6 +152,7 @@ export function workerTable(workers: readonly Worker[], output: Output, nowMs: n
     { title: "HOST", isWide: true },
     { title: "KINDS", isWide: true },
     { title: "SKILLS" },
+    ...(workers.some(isOfPerson) ? [{ title: "OWNER", drop: 0 } as const] : []),
     ...(workers.some(whyHeld) ? [{ title: "WHY" } as const] : []),
   ] as const;
   const rows = workers.map((one): Cell[] => [
@@ -151,6 +166,7 @@ export function workerTable(workers: readonly Worker[], output: Output, nowMs: n
     one.host || "-",
     one.kinds.join(" "),
     one.skills.map(({ name }) => name).join(" "),
+    ...(workers.some(isOfPerson) ? [one.owner] : []),
     ...(workers.some(whyHeld) ? [whyHeld(one) ?? ""] : []),
   ]);
   return layTable(columns, rows, output.layout);
@@ -176,6 +192,13 @@ function workerFacts(worker: Worker, output: Output, nowMs: number): string[] {
       ["kinds", worker.kinds.join(", ")],
       ["skills", worker.skills.map(({ name }) => name).join(", ")],
       ["labels", labels.join(", ")],
+      ["refused", worker.refusals.join("; ")],
+      ["limits", limitsText(worker.limits)],
+      ["newcomer", limitsText(worker.newcomerLimits)],
+      ["owner", worker.owner],
+      ["approval", approvalFact(worker)],
+      ["given", givenFact(worker)],
+      ["hours", worker.availability?.hours && hoursText(worker.availability.hours)],
       ["host", worker.host],
       ["version", worker.version],
       ["transport", worker.transport],
@@ -189,8 +212,41 @@ function workerFacts(worker: Worker, output: Output, nowMs: number): string[] {
 // Why it gets nothing new, where an operator or the system decided so.
 function whyHeld(worker: Worker): string | undefined {
   if (worker.quarantineTime !== undefined) return worker.quarantineReason;
+  if (worker.approval === WorkerApproval.PENDING) return "waits for approval";
+  if (worker.approval === WorkerApproval.REJECTED) return "rejected";
   if (worker.drainRequested) return "drain requested";
+  if (worker.offHours) return "outside of its hours";
+  const mostPrs = Math.min(
+    worker.limits?.openPrs || worker.openPrs + 1,
+    worker.newcomerLimits?.openPrs || worker.openPrs + 1,
+  );
+  if (worker.openPrs >= mostPrs) return `${worker.openPrs} open pull requests`;
   return worker.suspectSince === undefined ? undefined : "a cancel is unanswered";
+}
+
+function isOfPerson({ owner }: Worker): boolean {
+  return owner.startsWith("person:");
+}
+
+function approvalFact({ approval, name }: Worker): string | undefined {
+  switch (approval) {
+    case WorkerApproval.PENDING:
+      return `pending; muster worker approve ${name}`;
+    case WorkerApproval.NEWCOMER:
+      return `newcomer; muster worker approve ${name} lifts its limits`;
+    case WorkerApproval.REJECTED:
+      return `rejected; muster worker approve ${name} lets it in`;
+    case WorkerApproval.APPROVED:
+      return "approved";
+    case WorkerApproval.UNSPECIFIED:
+      return undefined;
+  }
+}
+
+function givenFact({ availability }: Worker): string | undefined {
+  const { slots = 0, points = 0 } = availability ?? {};
+  const parts = [slots === 0 ? "" : `${slots} slots`, points === 0 ? "" : `${points} points`];
+  return parts.filter((part) => part !== "").join(", ") || undefined;
 }
 
 function quarantineFact(worker: Worker, nowMs: number): string | undefined {

@@ -1,4 +1,4 @@
-import { mkdirSync, openSync, closeSync, rmSync, statSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { timestampMs } from "@bufbuild/protobuf/wkt";

@@ -23,19 +23,30 @@ export async function keepNewKey<Answer>(
   { cwd }: Pick<Surroundings, "cwd">,
   shownPath: string,
   make: () => Promise<MadeKey<Answer>>,
+  flag = "--key-file",
 ): Promise<Answer> {
   const path = resolve(cwd, shownPath);
   try {
     writeFileSync(path, "", { mode: 0o600, flag: "wx" });
   } catch (cause) {
-    throw usageError(`--key-file: cannot make ${shownPath}: ${systemReason(cause)}`, "Name a new file.");
+    throw usageError(`${flag}: cannot make ${shownPath}: ${systemReason(cause)}`, "Name a new file.");
   }
-  const { answer, key, made, suggestion } = await make().catch((error: unknown) => {
+  const { answer, ...made } = await make().catch((error: unknown) => {
     rmSync(path, { force: true });
     throw error;
   });
+  writeKey({ cwd }, shownPath, made);
+  return answer;
+}
+
+/** Writes a key that was made into its file, for this user alone. Throws KEY_NOT_WRITTEN. */
+export function writeKey(
+  { cwd }: Pick<Surroundings, "cwd">,
+  shownPath: string,
+  { key, made, suggestion }: Omit<MadeKey<unknown>, "answer">,
+): void {
   try {
-    writeFileSync(path, `${key}\n`, { mode: 0o600 });
+    writeFileSync(resolve(cwd, shownPath), `${key}\n`, { mode: 0o600 });
   } catch (cause) {
     throw new CliError(`${made}, but its key could not be written to ${shownPath}`, {
       reason: "KEY_NOT_WRITTEN",
@@ -44,5 +55,4 @@ export async function keepNewKey<Answer>(
       cause,
     });
   }
-  return answer;
 }

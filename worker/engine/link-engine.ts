@@ -195,7 +195,7 @@ export class LinkEngine {
     this.#post(attachedMessage(welcome, opened.transport));
     this.#conflicted(welcome.conflicts);
     if (welcome.refusals.length > 0) {
-      const { refusals } = welcome;
+      const refusals = welcome.refusals.join("; ");
       this.#log("warn", "the coordinator does not allow all that this worker says of itself", { refusals });
     }
     const running = link.run();
