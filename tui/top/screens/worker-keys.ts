@@ -1,5 +1,5 @@
 import type { Worker } from "@muster/client/v1/worker";
-import { WorkerState } from "@muster/client/v1/worker";
+import { WorkerApproval, WorkerState } from "@muster/client/v1/worker";
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
 import { showCounted } from "../../output/time.ts";
 import type { KeyBinding } from "../shell/bindings.ts";
@@ -42,6 +42,37 @@ export function workerKeys(shell: Shell, current: () => Worker | undefined): Key
         worker.drainRequested || worker.quarantineReason !== "" ? undefined : "it takes work already",
       ),
       run: withWorker((worker) => void resumeWorker(shell, worker)),
+    },
+    {
+      id: "worker.approve",
+      keys: ["a"],
+      label: "approve",
+      group: "act",
+      danger: "moderate",
+      equal: { command: "worker approve", method: "WorkerAdminService.ApproveWorker" },
+      hint: 1,
+      when: needs(({ approval }) =>
+        approval === WorkerApproval.UNSPECIFIED || approval === WorkerApproval.APPROVED
+          ? "it needs no approval"
+          : undefined,
+      ),
+      run: withWorker((worker) => askApprove(shell, worker)),
+    },
+    {
+      id: "worker.reject",
+      keys: ["A"],
+      label: "reject",
+      group: "act",
+      danger: "moderate",
+      equal: { command: "worker reject", method: "WorkerAdminService.RejectWorker" },
+      when: needs(({ approval }) =>
+        approval === WorkerApproval.UNSPECIFIED
+          ? "no person enrolled it"
+          : approval === WorkerApproval.REJECTED
+            ? "it is rejected"
+            : undefined,
+      ),
+      run: withWorker((worker) => askReject(shell, worker)),
     },
     {
       id: "worker.disable",
@@ -158,6 +189,48 @@ async function enableWorker(shell: Shell, { workerId, name }: Worker): Promise<v
     run: ({ options }) => shell.client(WorkerAdminService).enableWorker({ workerId }, options),
     done: () => `${name} may attach again`,
   });
+}
+
+function askApprove(shell: Shell, { workerId, name, owner, approval }: Worker): void {
+  ask(
+    shell,
+    {
+      title: `Approve ${name}?`,
+      lines: [
+        `It is the machine of ${owner || "somebody"}.`,
+        approval === WorkerApproval.NEWCOMER
+          ? "The limits of newcomers end."
+          : "It gets jobs from now on, with what is in them.",
+      ],
+      verb: "Approve it",
+      command: (reason) => commandLine("worker approve", shellWord(name), ["--reason", reason]),
+    },
+    {
+      run: ({ options }, reason) =>
+        shell.client(WorkerAdminService).approveWorker({ workerId, reason }, options),
+      done: () => `${name} is approved`,
+    },
+  );
+}
+
+function askReject(shell: Shell, { workerId, name, owner, leases }: Worker): void {
+  ask(
+    shell,
+    {
+      title: `Reject ${name}?`,
+      lines: [
+        `It is the machine of ${owner || "somebody"}. It is disabled until an operator approves it.`,
+        leases === 0 ? "It holds nothing." : `${showCounted(leases, "lease")} of it taken back as lost.`,
+      ],
+      verb: "Reject it",
+      command: (reason) => commandLine("worker reject", shellWord(name), ["--reason", reason]),
+    },
+    {
+      run: ({ options }, reason) =>
+        shell.client(WorkerAdminService).rejectWorker({ workerId, reason }, options),
+      done: () => `${name} is rejected`,
+    },
+  );
 }
 
 function askRemove(shell: Shell, { workerId, name }: Worker): void {

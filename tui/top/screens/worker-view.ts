@@ -1,7 +1,7 @@
 import type { Lease } from "@muster/client/v1/lease_service";
 import type { Session } from "@muster/client/v1/session";
 import type { WorkerProject } from "@muster/client/v1/session_service";
-import { type Worker, WorkerState } from "@muster/client/v1/worker";
+import { type Worker, WorkerApproval, WorkerState } from "@muster/client/v1/worker";
 import { workerLooks } from "../../output/states.ts";
 import { showAge, showCount, showCounted } from "../../output/time.ts";
 import { layHeading, layLine, type Piece } from "../lines.ts";
@@ -147,6 +147,8 @@ export function workerLines(worker: Worker, record: WorkerRecord | undefined, fr
         .map(([key, value]) => `${key}=${value}`)
         .join(" "),
     ],
+    ["owner", worker.owner],
+    ["refused", worker.refusals.join("; ")],
     ["id", worker.workerId],
     [
       "registered",
@@ -208,7 +210,16 @@ function heartbeat({ seenTime }: Worker, { nowMs }: ScreenFrame): string {
 
 // Why it gets no offers, where that is not what the state says.
 function why(worker: Worker, frame: ScreenFrame): Fact[] {
+  const { approval } = worker;
   return [
+    ...(approval === WorkerApproval.PENDING
+      ? [["approval", `waits for an operator since ${whenText(worker.createTime, frame)}; a approves it`] as const]
+      : []),
+    ...(approval === WorkerApproval.NEWCOMER
+      ? [["approval", "works within the limits of newcomers; a approves it"] as const]
+      : []),
+    ...(approval === WorkerApproval.REJECTED ? [["approval", "an operator rejected it"] as const] : []),
+    ...(worker.offHours ? [["hours", "outside of its hours: it gets no offers"] as const] : []),
     ...(worker.drainRequested
       ? [["drain", "an operator wants it to take nothing new, until it is resumed"] as const]
       : []),
