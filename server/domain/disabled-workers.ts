@@ -111,7 +111,10 @@ export async function removeWorker(c: WorkerContext, caller: Caller, command: Wo
 export async function endHeldLeases(
   c: Coordinator,
   orgId: string,
-  { leases, reason }: { readonly leases: Awaited<ReturnType<typeof readLeasesToEnd>>; readonly reason: string },
+  {
+    leases,
+    reason,
+  }: { readonly leases: Awaited<ReturnType<typeof readLeasesToEnd>>; readonly reason: string },
 ): Promise<void> {
   const ends = leases
     .filter((lease) => !lease.isExclusive)

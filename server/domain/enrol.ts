@@ -11,9 +11,15 @@ import { revokeWorkerKeys } from "../store/own-workers.ts";
 import { insertWorker, readWorkers } from "../store/workers.ts";
 import { audit } from "./audit.ts";
 import type { Caller, Coordinator } from "./context.ts";
-import { alreadyExists, DomainError, failedPrecondition, invalidArgument, unauthenticated } from "./errors.ts";
 import { closedPolicy } from "./enrolment-policies.ts";
 import { repeatMs } from "./enrolments.ts";
+import {
+  alreadyExists,
+  DomainError,
+  failedPrecondition,
+  invalidArgument,
+  unauthenticated,
+} from "./errors.ts";
 import { encodeId } from "./ids.ts";
 import type { RefusedKey } from "./key-notes.ts";
 import { createKey, distrustKeys, type KeyContext } from "./keys.ts";
@@ -132,7 +138,9 @@ export async function enrolOwnWorker(
   });
 }
 
-type Done = (Enrolled & { readonly endedKeyIds: readonly string[] }) | { readonly refusal: RefusedKey["cause"] };
+type Done =
+  | (Enrolled & { readonly endedKeyIds: readonly string[] })
+  | { readonly refusal: RefusedKey["cause"] };
 
 async function enrolNew(
   c: EnrolContext,
@@ -182,7 +190,14 @@ async function enrolAgain(
   await audit(tx, c, caller, {
     action: "worker.enrol",
     target: encodeId("worker", workerId),
-    details: { name, enrolment: keyId, machine: machine.machine, host: machine.host, keyId: key.id, again: true },
+    details: {
+      name,
+      enrolment: keyId,
+      machine: machine.machine,
+      host: machine.host,
+      keyId: key.id,
+      again: true,
+    },
   });
   return { worker, key: key.text, endedKeyIds };
 }

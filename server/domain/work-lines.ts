@@ -236,8 +236,10 @@ function fixesOf(facts: WorkerFacts, judged: readonly JudgedLine[]): string[] {
   if (closed === "draining" || closed === "quarantined")
     fixes.push(`Let it take jobs: muster worker resume ${id}`);
   if (closed === "pending") fixes.push(`Approve it: muster worker approve ${id}`);
-  if (closed === "off-hours") fixes.push("Wait for its hours, or let its owner change them: muster worker availability");
-  if (closed === "open-prs") fixes.push("Merge or close its pull requests, or allow it more: muster worker limit");
+  if (closed === "off-hours")
+    fixes.push("Wait for its hours, or let its owner change them: muster worker availability");
+  if (closed === "open-prs")
+    fixes.push("Merge or close its pull requests, or allow it more: muster worker limit");
   if (closed === "disabled") fixes.push(`Enable it: muster worker enable ${id}`);
   if (closed === "suspect") fixes.push("Look at the handler that does not stop, or restart the worker");
   if (judged.length === 0) fixes.push("Submit jobs: muster job submit");

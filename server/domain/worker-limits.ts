@@ -7,7 +7,13 @@ import type { Caller, Coordinator } from "./context.ts";
 import { changeWorker, readView, type WorkerContext } from "./disabled-workers.ts";
 import { invalidArgument, type Violation } from "./errors.ts";
 import { hoursViolations, limitViolations, ownerLimitViolations } from "./rules/limit-checks.ts";
-import { bothLimits, noLimits, type OwnerLimits, type WeekHours, type WorkerLimits } from "./rules/worker-limits.ts";
+import {
+  bothLimits,
+  noLimits,
+  type OwnerLimits,
+  type WeekHours,
+  type WorkerLimits,
+} from "./rules/worker-limits.ts";
 import { actsAsOwner } from "./worker-owners.ts";
 import type { WorkerView } from "./workers.ts";
 

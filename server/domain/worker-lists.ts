@@ -75,7 +75,12 @@ export async function listWorkers(
     let afterName = anchor?.name ?? null;
     for (let examined = 0; ; examined += chunkRows) {
       const rows = terms.length === 0 ? limit + 1 : chunkRows;
-      const chunk = await readWorkers(tx, orgId, { afterName, isAttached, limit: rows, ...of }, c.config.staleMs);
+      const chunk = await readWorkers(
+        tx,
+        orgId,
+        { afterName, isAttached, limit: rows, ...of },
+        c.config.staleMs,
+      );
       for (const worker of chunk) {
         const shownId = encodeId("worker", worker.workerId);
         const linked = projects.get(worker.workerId) ?? [];

@@ -77,7 +77,8 @@ export async function createWorker(
   const workerId = c.newId();
   return inOrg(c.db.app, orgId, async (tx) => {
     const owner = caller.actor;
-    if (!(await insertWorker(tx, { orgId, workerId, name, owner }))) throw alreadyExists("NAME_TAKEN", { name });
+    if (!(await insertWorker(tx, { orgId, workerId, name, owner })))
+      throw alreadyExists("NAME_TAKEN", { name });
     const key = await createKey(c, tx, { orgId, workerId, type: "worker", name, scopes: ["work"] });
     await audit(tx, c, caller, {
       action: "worker.create",

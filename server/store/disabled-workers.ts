@@ -18,9 +18,12 @@ export async function disableWorkerRow(
 ): Promise<void> {
   await tx
     .update(workers)
-    .set({ disabledAt: sql`coalesce(${workers.disabledAt}, ${clock})`, isDisabledByOwner: isByOwner
+    .set({
+      disabledAt: sql`coalesce(${workers.disabledAt}, ${clock})`,
+      isDisabledByOwner: isByOwner
         ? sql`${workers.disabledAt} is null or ${workers.isDisabledByOwner}`
-        : false })
+        : false,
+    })
     .where(and(eq(workers.orgId, orgId), eq(workers.workerId, workerId)));
   await detachLinkRow(tx, orgId, workerId);
 }
@@ -83,11 +86,5 @@ export async function readStanding(tx: Tx, orgId: string, workerIds: readonly st
       openPrs,
     })
     .from(workers)
-    .where(
-      and(
-        eq(workers.orgId, orgId),
-        inArray(workers.workerId, [...workerIds]),
-        mayBeHeldBack,
-      ),
-    );
+    .where(and(eq(workers.orgId, orgId), inArray(workers.workerId, [...workerIds]), mayBeHeldBack));
 }

@@ -83,7 +83,11 @@ export async function revokeEnrolmentRow(tx: Tx, orgId: string, keyId: string): 
 export async function readEnrolmentUse(
   tx: Tx,
   orgId: string,
-  { keyId, requestId, repeatMs }: { readonly keyId: string; readonly requestId: string; readonly repeatMs: number },
+  {
+    keyId,
+    requestId,
+    repeatMs,
+  }: { readonly keyId: string; readonly requestId: string; readonly repeatMs: number },
 ) {
   const [row] = await tx
     .select({

@@ -10,10 +10,7 @@ import { links, workerLosses, workers } from "./schema-fleet.ts";
 import { linkedProjects } from "./schema-routing.ts";
 
 /** Registers a worker. False when the name is taken: then nothing changed. */
-export async function insertWorker(
-  tx: Tx,
-  row: typeof workers.$inferInsert,
-): Promise<boolean> {
+export async function insertWorker(tx: Tx, row: typeof workers.$inferInsert): Promise<boolean> {
   const inserted = await tx
     .insert(workers)
     .values(row)
@@ -62,9 +59,12 @@ export async function drainWorkerRow(
 ): Promise<void> {
   await tx
     .update(workers)
-    .set({ drainRequestedAt: sql`coalesce(${workers.drainRequestedAt}, ${clock})`, isDrainedByOwner: isByOwner
+    .set({
+      drainRequestedAt: sql`coalesce(${workers.drainRequestedAt}, ${clock})`,
+      isDrainedByOwner: isByOwner
         ? sql`${workers.drainRequestedAt} is null or ${workers.isDrainedByOwner}`
-        : false })
+        : false,
+    })
     .where(and(eq(workers.orgId, orgId), eq(workers.workerId, workerId)));
   const ofWorker = and(eq(links.orgId, orgId), eq(links.workerId, workerId));
   // An update alone would not wait for claims that have read the row.

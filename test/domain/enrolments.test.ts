@@ -18,7 +18,13 @@ beforeAll(async () => {
 });
 afterAll(() => db.close());
 
-const asked = { name: "lab", limits: { ...noLimits, skills: ["gpu"] }, namePattern: "", uses: 1, ttlMs: 900_000 };
+const asked = {
+  name: "lab",
+  limits: { ...noLimits, skills: ["gpu"] },
+  namePattern: "",
+  uses: 1,
+  ttlMs: 900_000,
+};
 const machine = (overrides: object = {}) => ({
   name: "box",
   machine: "m-1",
@@ -126,7 +132,9 @@ describe("enrolling a machine", () => {
   test("of a fleet takes as many as its token has uses, however many come at once", async () => {
     const { caller, enrolAs } = await org({ uses: 3, namePattern: "w-*" });
     const all = await Promise.allSettled(
-      Array.from({ length: 6 }, (_, n) => enrolAs({ name: `w-${n}`, requestId: `r-${n}`, machine: `m-${n}` })),
+      Array.from({ length: 6 }, (_, n) =>
+        enrolAs({ name: `w-${n}`, requestId: `r-${n}`, machine: `m-${n}` }),
+      ),
     );
     expect(all.filter(({ status }) => status === "fulfilled")).toHaveLength(3);
     const { items } = await listEnrolments(c, caller, { pageSize: 0, pageToken: "", isWithEnded: true });
@@ -157,7 +165,13 @@ describe("enrolments", () => {
 
   test("are refused with all that is wrong", async () => {
     const caller = testCaller(await db.orgId());
-    const wrong = { name: "", limits: { ...noLimits, skills: ["A"], slots: -1 }, namePattern: "", uses: 101, ttlMs: 1 };
+    const wrong = {
+      name: "",
+      limits: { ...noLimits, skills: ["A"], slots: -1 },
+      namePattern: "",
+      uses: 101,
+      ttlMs: 1,
+    };
     await expect(createEnrolment(c, caller, wrong)).rejects.toMatchObject({
       violations: [
         { field: "name" },

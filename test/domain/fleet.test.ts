@@ -183,12 +183,13 @@ describe("a worker that may get nothing new", () => {
       db.admin`update muster.workers set approval = 'pending' where worker_id = ${workerId}`,
     "off hours": (workerId: string) =>
       db.admin`update muster.workers set hours = '{"zone":"UTC","windows":[]}' where worker_id = ${workerId}`,
-    "at its limit of pull requests": (workerId: string) => db.admin.begin(async (tx) => {
-      await tx`update muster.workers set max_open_prs = 1 where worker_id = ${workerId}`;
-      await tx`insert into muster.pull_requests (org_id, url, project, job_id, worker_id)
+    "at its limit of pull requests": (workerId: string) =>
+      db.admin.begin(async (tx) => {
+        await tx`update muster.workers set max_open_prs = 1 where worker_id = ${workerId}`;
+        await tx`insert into muster.pull_requests (org_id, url, project, job_id, worker_id)
         select org_id, ${`https://example.test/${randomUUID()}`}, 'acme/web', ${randomUUID()}, worker_id
         from muster.workers where worker_id = ${workerId}`;
-    }),
+      }),
     suspect: (workerId: string) =>
       db.admin`update muster.links set suspect_at = muster.muster_clock() where worker_id = ${workerId}`,
   };

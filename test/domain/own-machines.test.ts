@@ -5,7 +5,11 @@ import { drainWorker, resumeWorker } from "../../server/domain/commands.ts";
 import type { Caller } from "../../server/domain/context.ts";
 import { disableWorker, enableWorker, removeWorker } from "../../server/domain/disabled-workers.ts";
 import { enrolOwnWorker } from "../../server/domain/enrol.ts";
-import { closedPolicy, getEnrolmentPolicy, putEnrolmentPolicy } from "../../server/domain/enrolment-policies.ts";
+import {
+  closedPolicy,
+  getEnrolmentPolicy,
+  putEnrolmentPolicy,
+} from "../../server/domain/enrolment-policies.ts";
 import { explainJob } from "../../server/domain/explain.ts";
 import { submitJob } from "../../server/domain/jobs.ts";
 import { authenticate, createKeyContext, derivePepper } from "../../server/domain/keys.ts";
@@ -179,7 +183,10 @@ describe("an owner", () => {
     // Now is outside of it, whatever the clock says.
     const minute = new Date(db.nowMs()).getUTCHours() * 60;
     const start = (minute + 120) % 1_440;
-    const hours = { zone: "UTC", windows: [{ days: [1, 2, 3, 4, 5, 6, 7], start, end: (start + 120) % 1_440 || 1_440 }] };
+    const hours = {
+      zone: "UTC",
+      windows: [{ days: [1, 2, 3, 4, 5, 6, 7], start, end: (start + 120) % 1_440 || 1_440 }],
+    };
     const limits = { slots: 2, points: null };
     const set = await setWorkerAvailability(c, person("ann"), { ...named("mac"), limits, hours });
     expect(set).toMatchObject({ ownerLimits: limits, hours, isOffHours: true });
@@ -196,13 +203,17 @@ describe("an owner", () => {
     await dispatcher.refresh(orgId);
     expect(await worker.offers(1)).toMatchObject([{ fence: { jobId } }]);
     await dispatcher.stop();
-    const wrong = { ...named("mac"), limits: { slots: -1, points: null }, hours: { zone: "Mars/North", windows: [] } };
+    const wrong = {
+      ...named("mac"),
+      limits: { slots: -1, points: null },
+      hours: { zone: "Mars/North", windows: [] },
+    };
     await expect(setWorkerAvailability(c, person("ann"), wrong)).rejects.toMatchObject({
       violations: [{ field: "availability.slots" }],
     });
-    await expect(
-      setWorkerAvailability(c, person("ann"), { ...wrong, limits: null }),
-    ).rejects.toMatchObject({ violations: [{ field: "availability.hours.timeZone" }] });
+    await expect(setWorkerAvailability(c, person("ann"), { ...wrong, limits: null })).rejects.toMatchObject({
+      violations: [{ field: "availability.hours.timeZone" }],
+    });
   });
 });
 

@@ -1,8 +1,5 @@
 import { createMusterClient } from "@muster/client/node";
-import {
-  EnrolmentMode,
-  EnrolmentService,
-} from "@muster/client/v1/enrolment_service";
+import { EnrolmentMode, EnrolmentService } from "@muster/client/v1/enrolment_service";
 import { ExplainService } from "@muster/client/v1/explain_service";
 import { JobState } from "@muster/client/v1/job";
 import { JobService } from "@muster/client/v1/job_service";
@@ -45,7 +42,9 @@ test("a person's machine gets nothing until it is approved, and works then", asy
   // One that it was not kept from has had it long since: what follows comes after a round of the dispatcher.
   const { jobId: nextId } = await jobs.submitJob({ job: { kind: "by.hand" } });
   const explained = await muster.client(ExplainService).explainJob({ jobId });
-  expect(explained.workers.filter(({ workerName }) => workerName === "mac")).toMatchObject([{ reason: "pending" }]);
+  expect(explained.workers.filter(({ workerName }) => workerName === "mac")).toMatchObject([
+    { reason: "pending" },
+  ]);
   expect((await jobs.getJob({ jobId })).job).toMatchObject({ state: JobState.READY, attempt: 0 });
   // At another coordinator than the one that holds its link.
   const far = createMusterClient(WorkerAdminService, { address: peer.apiAddress, key: muster.key });

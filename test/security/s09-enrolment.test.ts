@@ -36,10 +36,13 @@ describe("S9 an enrolment token: single use, an hour at most, hashed, bound to o
     expect(await reasonOf(enrolmentAs(key).enrol(first))).toEqual([7, "SCOPE_MISSING"]);
     // A lost answer: the same machine asks again.
     expect((await machine.enrol(first)).worker?.workerId).toBe(worker?.workerId);
-    expect(await reasonOf(machine.enrol({ name: "box-2", machine: "m-2", requestId: "r-2" }))).toEqual(invalid);
+    expect(await reasonOf(machine.enrol({ name: "box-2", machine: "m-2", requestId: "r-2" }))).toEqual(
+      invalid,
+    );
     expect(await reasonOf(machine.enrol({ ...first, machine: "m-2" }))).toEqual(invalid);
     const hidden = token.split("_")[3] ?? "";
-    const [row] = await muster.database.admin`select count(*)::int as n from muster.api_keys k, muster.enrolments e
+    const [row] = await muster.database
+      .admin`select count(*)::int as n from muster.api_keys k, muster.enrolments e
       where k::text like ${`%${hidden}%`} or e::text like ${`%${hidden}%`}`;
     expect(row?.["n"]).toBe(0);
   }, 60_000);
@@ -58,7 +61,8 @@ describe("S9 an enrolment token: single use, an hour at most, hashed, bound to o
     const { token } = await muster.client(EnrolmentService).createEnrolment(lab);
     const other = await muster.database.orgId();
     await enrolmentAs(token).enrol({ name: "mine", machine: "m", requestId: "mine" });
-    const [row] = await muster.database.admin`select count(*)::int as n from muster.workers where org_id = ${other}`;
+    const [row] = await muster.database
+      .admin`select count(*)::int as n from muster.workers where org_id = ${other}`;
     expect(row?.["n"]).toBe(0);
     const address = muster.server.apiAddress;
     const workers = createMusterClient(WorkerAdminService, { address, key: token });

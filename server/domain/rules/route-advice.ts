@@ -18,7 +18,10 @@ export interface RouteFix {
   /** For people. */
   readonly text: string;
   /** The verb of `muster worker` that does it, and whom it is done to; null: no command does. */
-  readonly command: { readonly verb: "resume" | "enable" | "approve" | "get"; readonly workerId: string } | null;
+  readonly command: {
+    readonly verb: "resume" | "enable" | "approve" | "get";
+    readonly workerId: string;
+  } | null;
 }
 
 /** Why no worker takes jobs of a shape, and what would change that: the nearest first. */

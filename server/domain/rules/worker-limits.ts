@@ -108,7 +108,8 @@ export function isLikePattern(name: string, pattern: string): boolean {
   const [first = "", ...others] = pattern.split("*");
   const last = others.pop();
   if (last === undefined) return name === pattern;
-  if (name.length < first.length + last.length || !name.startsWith(first) || !name.endsWith(last)) return false;
+  if (name.length < first.length + last.length || !name.startsWith(first) || !name.endsWith(last))
+    return false;
   let at = first.length;
   for (const part of others) {
     const found = name.indexOf(part, at);
@@ -120,7 +121,9 @@ export function isLikePattern(name: string, pattern: string): boolean {
 
 /** Hours for people: `Mon-Fri 18:00-08:00 Europe/Berlin`. */
 export function hoursText({ zone, windows }: WeekHours): string {
-  const texts = windows.map(({ days, start, end }) => `${daysText(days)} ${clockText(start)}-${clockText(end)}`);
+  const texts = windows.map(
+    ({ days, start, end }) => `${daysText(days)} ${clockText(start)}-${clockText(end)}`,
+  );
   return `${texts.length === 0 ? "never" : texts.join(", ")} ${zone}`;
 }
 
@@ -135,14 +138,19 @@ function daysText(days: readonly number[]): string {
     else runs.push([day]);
   }
   const name = (day: number | undefined) => dayNames[(day ?? 1) - 1] ?? "";
-  return runs.map((run) => (run.length === 1 ? name(run[0]) : `${name(run[0])}-${name(run.at(-1))}`)).join(",");
+  return runs
+    .map((run) => (run.length === 1 ? name(run[0]) : `${name(run[0])}-${name(run.at(-1))}`))
+    .join(",");
 }
 
 function clockText(minute: number): string {
   return `${String(Math.floor(minute / 60)).padStart(2, "0")}:${String(minute % 60).padStart(2, "0")}`;
 }
 
-function commonNames(one: readonly string[] | null, other: readonly string[] | null): readonly string[] | null {
+function commonNames(
+  one: readonly string[] | null,
+  other: readonly string[] | null,
+): readonly string[] | null {
   if (one === null || other === null) return one ?? other;
   return one.filter((name) => other.includes(name));
 }

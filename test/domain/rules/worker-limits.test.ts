@@ -26,7 +26,13 @@ describe("a pattern of names", () => {
 });
 
 describe("limits", () => {
-  const said = { skills: [{ name: "gpu", digest: "d" }], kinds: ["a"], slots: 4, points: 8, labels: { x: "1" } };
+  const said = {
+    skills: [{ name: "gpu", digest: "d" }],
+    kinds: ["a"],
+    slots: 4,
+    points: 8,
+    labels: { x: "1" },
+  };
   const owner = { slots: null, points: null };
 
   test("that say nothing leave what a worker says", () => {

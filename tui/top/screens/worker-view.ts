@@ -213,7 +213,12 @@ function why(worker: Worker, frame: ScreenFrame): Fact[] {
   const { approval } = worker;
   return [
     ...(approval === WorkerApproval.PENDING
-      ? [["approval", `waits for an operator since ${whenText(worker.createTime, frame)}; a approves it`] as const]
+      ? [
+          [
+            "approval",
+            `waits for an operator since ${whenText(worker.createTime, frame)}; a approves it`,
+          ] as const,
+        ]
       : []),
     ...(approval === WorkerApproval.NEWCOMER
       ? [["approval", "works within the limits of newcomers; a approves it"] as const]
