@@ -1,4 +1,5 @@
 import { cors } from "@connectrpc/connect";
+import { orgHeader } from "./auth.ts";
 import { type HttpRequest, type HttpResponse, headerOf, respondJson } from "./http.ts";
 import { requestIdHeader } from "./request-id.ts";
 
@@ -33,7 +34,7 @@ export function allowOrigins(
 }
 
 const allowedMethods = cors.allowedMethods.join(", ");
-const allowedHeaders = [...cors.allowedHeaders, "Authorization", requestIdHeader].join(", ");
+const allowedHeaders = [...cors.allowedHeaders, "Authorization", orgHeader, requestIdHeader].join(", ");
 const exposedHeaders = [...cors.exposedHeaders, requestIdHeader].join(", ");
 
 function refuse(request: HttpRequest, response: HttpResponse): void {
