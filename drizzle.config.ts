@@ -2,7 +2,12 @@ import { defineConfig } from "drizzle-kit";
 
 export default defineConfig({
   dialect: "postgresql",
-  schema: ["./server/store/schema.ts", "./server/store/schema-fleet.ts", "./server/store/schema-routing.ts", "./server/store/schema-people.ts"],
+  schema: [
+    "./server/store/schema.ts",
+    "./server/store/schema-fleet.ts",
+    "./server/store/schema-routing.ts",
+    "./server/store/schema-people.ts",
+  ],
   out: "./server/store/migrations",
   schemaFilter: ["muster"],
 });

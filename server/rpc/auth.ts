@@ -1,7 +1,14 @@
 import { createContextKey, type HandlerContext } from "@connectrpc/connect";
 import type { Caller } from "../domain/context.ts";
 import { DomainError, orgSuspended, scopeMissing } from "../domain/errors.ts";
-import { type Access, accessTo, isForOwners, isOpenInSuspension, missingScope, type ReflectionMode } from "./scopes.ts";
+import {
+  type Access,
+  accessTo,
+  isForOwners,
+  isOpenInSuspension,
+  missingScope,
+  type ReflectionMode,
+} from "./scopes.ts";
 
 /**
  * Finds out who holds a key. Throws DomainError KEY_INVALID for any key that is not valid, whatever the reason.

@@ -34,7 +34,9 @@ async function forged(change: {
   const right = { iss: "muster", aud: accessAudience, sub: claims.personId, sid: claims.loginId };
   const all = { ...right, home: claims.homeOrgId, jti: "x", nbf: s, exp: s + 60, ...change.payload };
   const payload = Object.fromEntries(Object.entries(all).filter(([name]) => name !== change.without));
-  return new SignJWT(payload).setProtectedHeader({ alg: "EdDSA", typ: "at+jwt", ...change.header }).sign(privateKey);
+  return new SignJWT(payload)
+    .setProtectedHeader({ alg: "EdDSA", typ: "at+jwt", ...change.header })
+    .sign(privateKey);
 }
 
 describe("access tokens of people", () => {
@@ -49,9 +51,10 @@ describe("access tokens of people", () => {
   test("are verified elsewhere by the published keys, which hold nothing private", async () => {
     const tokens = tokensOf(["a", "b"]);
     const { keys } = tokens.jwks();
-    expect(keys.map((key) => Object.keys(key).toSorted().join())).toEqual(
-      ["alg,crv,kid,kty,use,x", "alg,crv,kid,kty,use,x"],
-    );
+    expect(keys.map((key) => Object.keys(key).toSorted().join())).toEqual([
+      "alg,crv,kid,kty,use,x",
+      "alg,crv,kid,kty,use,x",
+    ]);
     const { token } = await tokens.sign(claims);
     const [first] = keys;
     const verified = await jwtVerify(token, await importJWK({ ...first }, "EdDSA"), {
@@ -119,33 +122,38 @@ describe("access tokens of people", () => {
     expect(await reasonOf(tokens.read(await make(tokens)))).toBe("KEY_INVALID");
   });
 
-  test.each(["aud", "typ", "sub", "sid", "home", "jti", "exp", "nbf"])("one that is ours but wrong in %s is KEY_INVALID", async (claim) => {
-    // Signed by the very pair: what is refused is the claim.
-    const secret = derivePepper("a");
-    const { createHmac, createPrivateKey } = await import("node:crypto");
-    const seed = createHmac("sha256", secret).update("muster access tokens").digest();
-    const der = Buffer.concat([Buffer.from("302e020100300506032b657004220420", "hex"), seed]);
-    const pair = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
-    const tokens = tokensOf(["a"]);
-    const s = nowMs / 1_000;
-    const right: JWTPayload = {
-      iss: "muster",
-      aud: accessAudience,
-      sub: claims.personId,
-      sid: claims.loginId,
-      home: claims.homeOrgId,
-      jti: "x",
-      nbf: s,
-      exp: s + 60,
-    };
-    const sign = (payload: JWTPayload, typ = "at+jwt") =>
-      new SignJWT(payload)
-        .setProtectedHeader({ alg: "EdDSA", typ, kid: tokens.jwks().keys[0]?.kid ?? "" })
-        .sign(pair);
-    expect(await tokens.read(await sign(right))).toEqual(claims);
-    const { [claim]: _, ...rest } = right;
-    const wrong =
-      claim === "typ" ? await sign(right, "JWT") : await sign(claim === "aud" ? { ...rest, aud: "other" } : rest);
-    expect(await reasonOf(tokens.read(wrong))).toBe("KEY_INVALID");
-  });
+  test.each(["aud", "typ", "sub", "sid", "home", "jti", "exp", "nbf"])(
+    "one that is ours but wrong in %s is KEY_INVALID",
+    async (claim) => {
+      // Signed by the very pair: what is refused is the claim.
+      const secret = derivePepper("a");
+      const { createHmac, createPrivateKey } = await import("node:crypto");
+      const seed = createHmac("sha256", secret).update("muster access tokens").digest();
+      const der = Buffer.concat([Buffer.from("302e020100300506032b657004220420", "hex"), seed]);
+      const pair = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
+      const tokens = tokensOf(["a"]);
+      const s = nowMs / 1_000;
+      const right: JWTPayload = {
+        iss: "muster",
+        aud: accessAudience,
+        sub: claims.personId,
+        sid: claims.loginId,
+        home: claims.homeOrgId,
+        jti: "x",
+        nbf: s,
+        exp: s + 60,
+      };
+      const sign = (payload: JWTPayload, typ = "at+jwt") =>
+        new SignJWT(payload)
+          .setProtectedHeader({ alg: "EdDSA", typ, kid: tokens.jwks().keys[0]?.kid ?? "" })
+          .sign(pair);
+      expect(await tokens.read(await sign(right))).toEqual(claims);
+      const { [claim]: _, ...rest } = right;
+      const wrong =
+        claim === "typ"
+          ? await sign(right, "JWT")
+          : await sign(claim === "aud" ? { ...rest, aud: "other" } : rest);
+      expect(await reasonOf(tokens.read(wrong))).toBe("KEY_INVALID");
+    },
+  );
 });

@@ -1,6 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { changePassword } from "../../server/domain/accounts.ts";
-import { approveDeviceLogin, finishDeviceLogin, startDeviceLogin } from "../../server/domain/device-logins.ts";
+import {
+  approveDeviceLogin,
+  finishDeviceLogin,
+  startDeviceLogin,
+} from "../../server/domain/device-logins.ts";
 import { acceptInvitation, createInvitation } from "../../server/domain/invitations.ts";
 import { createTestDatabase, type TestDatabase, testCaller } from "../support/database.ts";
 import { goodPassword, peopleBench, reasonOf, stranger } from "../support/people.ts";
@@ -42,9 +46,15 @@ describe("the login of a machine without a browser", () => {
     const { c } = await peopleBench(db);
     const { deviceCode } = await startDeviceLogin(c, nowhere);
     await finishDeviceLogin(c, deviceCode, nowhere);
-    expect(await finishDeviceLogin(c, deviceCode, nowhere)).toEqual({ state: "slow_down", intervalMs: 10_000 });
+    expect(await finishDeviceLogin(c, deviceCode, nowhere)).toEqual({
+      state: "slow_down",
+      intervalMs: 10_000,
+    });
     await db.advanceClock(6_000);
-    expect(await finishDeviceLogin(c, deviceCode, nowhere)).toEqual({ state: "slow_down", intervalMs: 15_000 });
+    expect(await finishDeviceLogin(c, deviceCode, nowhere)).toEqual({
+      state: "slow_down",
+      intervalMs: 15_000,
+    });
     await db.advanceClock(15_000);
     expect(await finishDeviceLogin(c, deviceCode, nowhere)).toMatchObject({ state: "authorization_pending" });
     await db.advanceClock(600_000);
@@ -76,7 +86,10 @@ describe("the login of a machine without a browser", () => {
     if (answer.state !== "approved") throw new Error(answer.state);
     const { accessToken } = answer.tokens;
     const limited = await home.authenticate(accessToken);
-    expect(limited).toMatchObject({ orgId: other.orgId, login: { onlyOrgId: other.orgId, role: "operator" } });
+    expect(limited).toMatchObject({
+      orgId: other.orgId,
+      login: { onlyOrgId: other.orgId, role: "operator" },
+    });
     expect(await reasonOf(home.authenticate(accessToken, `org ${home.orgId}`))).toBe("ORG_NOT_FOUND");
     const change = { password: goodPassword, newPassword: "another plain sentence" };
     expect(await reasonOf(changePassword(home.c, limited, change))).toBe("LOGIN_LIMITED");

@@ -37,7 +37,11 @@ describe("logging in by a provider", () => {
     const sub = c.newId();
     const unverified = await issuer.token({ sub, email, email_verified: false });
     expect(await reasonOf(logInByProvider(c, unverified, stranger))).toBe("NOT_MEMBER");
-    const first = await logInByProvider(c, await issuer.token({ sub, email, email_verified: true }), stranger);
+    const first = await logInByProvider(
+      c,
+      await issuer.token({ sub, email, email_verified: true }),
+      stranger,
+    );
     expect(await authenticate(first.accessToken)).toMatchObject({ actor: `person:${email}` });
     const again = await logInByProvider(c, await issuer.token({ sub }), stranger);
     expect(await authenticate(again.accessToken)).toMatchObject({ login: { role: "operator" } });
@@ -57,7 +61,8 @@ describe("logging in by a provider", () => {
       "eyJ.a.b",
       "",
     ];
-    for (const token of wrong) expect(await reasonOf(logInByProvider(c, token, stranger))).toBe("LOGIN_INVALID");
+    for (const token of wrong)
+      expect(await reasonOf(logInByProvider(c, token, stranger))).toBe("LOGIN_INVALID");
     const off = await peopleBench(db);
     expect(await reasonOf(logInByProvider(off.c, "a.b.c", stranger))).toBe("PROVIDER_OFF");
   });
@@ -106,7 +111,11 @@ describe("logging in by a provider", () => {
 describe("an account of GitHub", () => {
   test("is linked by its device flow; its token is in no table and no log", async () => {
     const logged: unknown[] = [];
-    const made = await bench({ githubClientId: "Iv1.x", githubLoginUrl: github.url, githubApiUrl: github.url });
+    const made = await bench({
+      githubClientId: "Iv1.x",
+      githubLoginUrl: github.url,
+      githubApiUrl: github.url,
+    });
     const log = Object.fromEntries(
       ["debug", "info", "warn", "error"].map((level) => [level, (...line: unknown[]) => logged.push(line)]),
     );
@@ -126,7 +135,8 @@ describe("an account of GitHub", () => {
     expect(await finish()).toEqual({ state: "approved", id: "583231", login: "octocat" });
     expect(await readSelf(c, caller)).toMatchObject({ githubLogin: "octocat" });
     expect(github.seen.at(-1)).toMatchObject({ path: "/user", authorization: `Bearer ${githubUserToken}` });
-    const tables = await db.admin`select table_name from information_schema.tables where table_schema = 'muster'`;
+    const tables =
+      await db.admin`select table_name from information_schema.tables where table_schema = 'muster'`;
     for (const { table_name: name } of tables) {
       const [found] = await db.admin.unsafe(
         `select count(*)::int as rows from muster."${name}" t where t::text like '%${githubUserToken}%'`,

@@ -69,7 +69,11 @@ describe("logging in", () => {
     const guess = (address: string) =>
       reasonOf(logInByPassword(c, { email, password: "wrong" }, { ...stranger, address }));
     for (let n = 0; n < 5; n++) expect(await guess(`198.51.100.${n}`)).toBe("LOGIN_INVALID");
-    const refused = logInByPassword(c, { email, password: goodPassword }, { ...stranger, address: "198.51.100.9" });
+    const refused = logInByPassword(
+      c,
+      { email, password: goodPassword },
+      { ...stranger, address: "198.51.100.9" },
+    );
     await expect(refused).rejects.toMatchObject({ reason: "RATE_LIMITED", retryAfterMs: 1_000 });
     await logIn(email);
     later(1_000);

@@ -89,7 +89,8 @@ test("a suspended org is refused, its watches end, its work ends, and it goes on
   const peer = await muster.startPeer();
   const watch = createMusterClient(WatchService, { address: peer.apiAddress, key: text });
   const messages = watch.watchJobs({}, { signal: AbortSignal.timeout(60_000) })[Symbol.asyncIterator]();
-  for (let seen: string | undefined; seen !== "snapshotEnd"; ) seen = (await messages.next()).value?.body.case;
+  for (let seen: string | undefined; seen !== "snapshotEnd"; )
+    seen = (await messages.next()).value?.body.case;
 
   await orgs.suspendOrg({ org: "halted", reason: "unpaid" });
   const refused = await failure(jobs.listJobs({}));
@@ -140,7 +141,9 @@ test("a deleted org is gone with all that it had; an audit row of the installati
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
   for (const table of orgTableNames) {
-    const rows = await muster.database.admin.unsafe(`select 1 from muster.${table} where org_id = '${orgId}'`);
+    const rows = await muster.database.admin.unsafe(
+      `select 1 from muster.${table} where org_id = '${orgId}'`,
+    );
     expect([table, rows.length]).toEqual([table, 0]);
   }
   const tables = await muster.database.admin`

@@ -34,7 +34,10 @@ test("a person is invited, registers, works, and logs out", async () => {
   const registered = await run([...login, "--invitation", code, "--password-stdin"], {
     stdin: `${goodPassword}\n`,
   });
-  expect(registered).toMatchObject({ exitCode: 0, stderr: expect.stringContaining("person:ada@example.test") });
+  expect(registered).toMatchObject({
+    exitCode: 0,
+    stderr: expect.stringContaining("person:ada@example.test"),
+  });
   const file = join(home, ".config", "muster", "credentials.yaml");
   expect(statSync(file).mode & 0o777).toBe(0o600);
   expect(readFileSync(file, "utf8")).not.toContain(goodPassword);
@@ -59,7 +62,10 @@ test("a person is invited, registers, works, and logs out", async () => {
   const { people: listed } = await people.listPeople({});
   expect(listed).toMatchObject([{ email: "ada@example.test", role: Role.OPERATOR }]);
   const token = kept().key;
-  expect(await run(["logout"])).toMatchObject({ exitCode: 0, stderr: expect.stringContaining("1 login ended") });
+  expect(await run(["logout"])).toMatchObject({
+    exitCode: 0,
+    stderr: expect.stringContaining("1 login ended"),
+  });
   const gone = createMusterClient(KeyService, { address, key: token }).whoAmI({});
   await expect(gone).rejects.toMatchObject({ message: expect.stringMatching(/unauthenticated/) });
 }, 120_000);

@@ -1,5 +1,5 @@
-import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import type { DescService } from "@bufbuild/protobuf";
+import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import type { Client } from "@connectrpc/connect";
 import { BatchService } from "@muster/client/v1/batch_service";
 import { JobState } from "@muster/client/v1/job";
@@ -83,14 +83,24 @@ describe("S43 an operator's act and its audit row are one commit", () => {
       keys.rotateKey({ keyId: made.key?.keyId ?? "", reason: "old" }),
     );
     await act("KeyService.RegisterKey", () =>
-      keys.registerKey({ name: "b", scheme: "sha256", hash: "ab".repeat(32), prefix: "ba_", scopes: ["read"] }),
+      keys.registerKey({
+        name: "b",
+        scheme: "sha256",
+        hash: "ab".repeat(32),
+        prefix: "ba_",
+        scopes: ["read"],
+      }),
     );
     await act("KeyService.RevokeKey", () => keys.revokeKey({ keyId: rotated.key?.keyId ?? "" }));
 
     const workers = of(WorkerAdminService);
     const name = "w";
     await act("WorkerAdminService.CreateWorker", () => workers.createWorker({ name }));
-    await act("WorkerAdminService.DrainWorker", () => workers.drainWorker({ worker: { case: "name", value: name } } as never).catch(() => workers.drainWorker({ name } as never)));
+    await act("WorkerAdminService.DrainWorker", () =>
+      workers
+        .drainWorker({ worker: { case: "name", value: name } } as never)
+        .catch(() => workers.drainWorker({ name } as never)),
+    );
     await act("WorkerAdminService.ResumeWorker", () => workers.resumeWorker({ name } as never));
     await act("WorkerAdminService.DisableWorker", () => workers.disableWorker({ name } as never));
     await act("WorkerAdminService.EnableWorker", () => workers.enableWorker({ name } as never));
@@ -108,7 +118,9 @@ describe("S43 an operator's act and its audit row are one commit", () => {
 
     const queue = { type: QueueType.QUEUE, name: "slow" };
     const queues = of(QueueService);
-    await act("QueueService.SetQueueLimits", () => queues.setQueueLimits({ ...queue, limits: { running: 3 } }));
+    await act("QueueService.SetQueueLimits", () =>
+      queues.setQueueLimits({ ...queue, limits: { running: 3 } }),
+    );
     await act("QueueService.PauseQueue", () => queues.pauseQueue(queue));
     await act("QueueService.ResumeQueue", () => queues.resumeQueue(queue));
     await act("SettingsService.PutSettings", () =>
@@ -179,8 +191,12 @@ describe("S43 an operator's act and its audit row are one commit", () => {
     await muster.database.admin.unsafe(`create function muster.refuse() returns trigger language plpgsql as $$
       begin if new.action = 'project.put' then raise exception 'no'; end if; return new; end $$;
       create trigger refuse before insert on muster.audit_log for each row execute function muster.refuse()`);
-    await expect(muster.client(ProjectService).putProject({ project: { name: "acme/never" } })).rejects.toThrow();
-    await muster.database.admin.unsafe("drop trigger refuse on muster.audit_log; drop function muster.refuse()");
+    await expect(
+      muster.client(ProjectService).putProject({ project: { name: "acme/never" } }),
+    ).rejects.toThrow();
+    await muster.database.admin.unsafe(
+      "drop trigger refuse on muster.audit_log; drop function muster.refuse()",
+    );
     const { projects } = await muster.client(ProjectService).listProjects({});
     expect(projects.map(({ name }) => name)).not.toContain("acme/never");
   });

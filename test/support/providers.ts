@@ -11,7 +11,10 @@ interface Peer {
 /** An OpenID provider: discovery, keys, and tokens as a test wants them. */
 export interface IssuerPeer extends Peer {
   /** A token that is right in all but what is given. */
-  token(claims: JWTPayload, options?: { readonly isForged?: boolean; readonly expiresIn?: string }): Promise<string>;
+  token(
+    claims: JWTPayload,
+    options?: { readonly isForged?: boolean; readonly expiresIn?: string },
+  ): Promise<string>;
 }
 
 /** Starts one. */

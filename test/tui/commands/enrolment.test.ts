@@ -29,18 +29,43 @@ const read = (name: string) => readFileSync(join(folder, name), "utf8");
 
 describe("muster enrolment", () => {
   test("makes a token, with which a machine enrols itself", async () => {
-    const options = ["--skill", "gpu", "--slots", "2", "--name-pattern", "lab-*", "--token-file", "lab.token"];
+    const options = [
+      "--skill",
+      "gpu",
+      "--slots",
+      "2",
+      "--name-pattern",
+      "lab-*",
+      "--token-file",
+      "lab.token",
+    ];
     const made = await run("enrolment", "create", "lab", ...options);
     expect(made).toMatchObject({ exitCode: 0, stdout: "" });
     expect(statSync(join(folder, "lab.token")).mode & 0o777).toBe(0o600);
     const list = await run("enrolment", "list");
     expect(list.stdout).toMatch(/lab\s+\w{12}\s+active\s+0\/1\s+lab-\*/);
-    const enrolled = await run("worker", "enrol", "lab-1", "--token-file", "lab.token", "--key-file", "lab.key");
+    const enrolled = await run(
+      "worker",
+      "enrol",
+      "lab-1",
+      "--token-file",
+      "lab.token",
+      "--key-file",
+      "lab.key",
+    );
     expect(enrolled).toMatchObject({ exitCode: 0 });
     expect(enrolled.stdout).toMatch(/^lab-1\twrk_\w+\tenrolled\n$/);
     expect(read("lab.key")).toMatch(/^mk_worker_\w+\n$/);
     expect(statSync(join(folder, "lab.key")).mode & 0o777).toBe(0o600);
-    const again = await run("worker", "enrol", "lab-2", "--token-file", "lab.token", "--key-file", "other.key");
+    const again = await run(
+      "worker",
+      "enrol",
+      "lab-2",
+      "--token-file",
+      "lab.token",
+      "--key-file",
+      "other.key",
+    );
     expect(again).toMatchObject({ exitCode: 4 });
     expect((await run("enrolment", "list", "--ended")).stdout).toMatch(/\bused\b/);
     const facts = await run("worker", "get", "lab-1");
@@ -55,7 +80,15 @@ describe("muster enrolment", () => {
       join muster.workers w on w.worker_id = u.worker_id and w.name = 'lost-1'`;
     // As if the answer had not come.
     writeFileSync(join(folder, "lost.key"), `# enrolling ${use?.["request_id"]}\n`);
-    const again = await run("worker", "enrol", "lost-1", "--token-file", "lost.token", "--key-file", "lost.key");
+    const again = await run(
+      "worker",
+      "enrol",
+      "lost-1",
+      "--token-file",
+      "lost.token",
+      "--key-file",
+      "lost.key",
+    );
     expect(again).toMatchObject({ exitCode: 0 });
     expect(read("lost.key")).not.toBe(first);
   }, 60_000);
@@ -81,7 +114,9 @@ describe("muster worker", () => {
     const c = { ...base, ...createKeyContext(base, { pepper: derivePepper(testSecret) }) };
     const person = testCaller(String(org?.["org_id"]), { actor: "person:ann", personId: "ann", scopes: [] });
     await enrolOwnWorker(c, person, { name: "mac", availability: { limits: null, hours: null } });
-    expect((await run("worker", "list", "--filter", "owner:person:*")).stdout).toMatch(/person:ann\s+waits for approval/);
+    expect((await run("worker", "list", "--filter", "owner:person:*")).stdout).toMatch(
+      /person:ann\s+waits for approval/,
+    );
     expect((await run("worker", "list", "--mine")).stdout).not.toContain("mac");
     expect(await run("worker", "approve", "mac")).toMatchObject({ stdout: "mac\tapproved\n" });
     expect((await run("worker", "limit", "mac", "--skill", "a,b")).stdout).toBe("mac\tskills a,b\n");
@@ -90,7 +125,9 @@ describe("muster worker", () => {
     expect((await run("worker", "availability", "mac", ...hours)).stdout).toBe(
       "mac\tslots 2, all points, mon,fri,sat,sun 18:00-08:00 Europe/Berlin\n",
     );
-    expect((await run("worker", "availability", "mac", "--always")).stdout).toBe("mac\tslots 2, all points, always\n");
+    expect((await run("worker", "availability", "mac", "--always")).stdout).toBe(
+      "mac\tslots 2, all points, always\n",
+    );
     expect(await run("worker", "availability", "mac", "--hours", "noon")).toMatchObject({ exitCode: 2 });
     expect(await run("worker", "reject", "mac", "--yes")).toMatchObject({ stdout: "mac\trejected\n" });
     expect((await run("worker", "get", "mac")).stdout).toContain("state\tDISABLED\n");
