@@ -1,26 +1,6 @@
-/** The status codes that Muster answers with: the Connect and gRPC names, in the case of the Connect wire. */
-export type ErrorCode =
-  | "invalid_argument"
-  | "not_found"
-  | "already_exists"
-  | "failed_precondition"
-  | "aborted"
-  | "resource_exhausted"
-  | "unauthenticated"
-  | "permission_denied"
-  | "unavailable"
-  | "deadline_exceeded"
-  | "internal"
-  | "unimplemented";
+import { peopleReasons } from "./people-reasons.ts";
+import { checkId, reason as r } from "./reason-entry.ts";
 
-/** What the registry says of a reason. Both texts are full sentences; neither holds a dynamic value. */
-export interface ReasonEntry {
-  readonly code: ErrorCode;
-  readonly text: string;
-  readonly suggestion: string;
-}
-
-const checkId = "Check the id; ids of other orgs are not found either.";
 const sendLess = "Send less, or store the bytes as an artifact and send its id.";
 
 /**
@@ -28,6 +8,7 @@ const sendLess = "Send less, or store the bytes as an artifact and send its id."
  * released; documentation, CLI help and tests are made from this table.
  */
 export const errorReasons = {
+  ...peopleReasons,
   VALIDATION_FAILED: r("invalid_argument", "The request is not valid.", "Correct the fields that are named."),
   UNKNOWN_FIELD: r(
     "invalid_argument",
@@ -83,11 +64,6 @@ export const errorReasons = {
     "It may have ended: look at the job with `muster job attempts`.",
   ),
   KEY_NOT_FOUND: r("not_found", "There is no such key.", checkId),
-  PERSON_NOT_FOUND: r(
-    "not_found",
-    "There is no such person in the org.",
-    "List them with `muster person list`.",
-  ),
   CODE_NOT_FOUND: r(
     "not_found",
     "The code is not valid, was used, or has ended.",
@@ -110,29 +86,8 @@ export const errorReasons = {
     "The key is registered already, or was: a hash stands for one key, in one org.",
     "Make a new key where this one came from, and register that.",
   ),
-  EMAIL_TAKEN: r(
-    "already_exists",
-    "The e-mail has an account.",
-    "Log in with it; to let its person into the org, invite them: `muster person invite`.",
-  ),
-  IDENTITY_TAKEN: r(
-    "already_exists",
-    "The account stands for another person.",
-    "Unlink it there first, or link another one.",
-  ),
-  MEMBER_ALREADY: r(
-    "already_exists",
-    "The person is in the org.",
-    "Change their role with `muster person role`.",
-  ),
-  ENROLMENT_NOT_FOUND: r("not_found", "There is no such enrolment.", checkId),
   NAME_TAKEN: r("already_exists", "The name is taken.", "Choose another name."),
 
-  ENROLMENT_CLOSED: r(
-    "failed_precondition",
-    "The org does not let people enrol own machines.",
-    "Ask an admin of the org to allow it, or for the token of an enrolment.",
-  ),
   WORKER_HELD_BY_OPERATOR: r(
     "failed_precondition",
     "An operator, or the coordinator, holds the worker back.",
@@ -223,16 +178,6 @@ export const errorReasons = {
     "failed_precondition",
     "It is the last admin of the org, and there is no key with the scope admin either.",
     "Make somebody else an admin first with `muster person role`.",
-  ),
-  ORG_NOT_CHOSEN: r(
-    "failed_precondition",
-    "The person is in several orgs, or in none: the call must name one.",
-    "Name one in the header muster-org, by its name or id.",
-  ),
-  PERSON_NEEDED: r(
-    "failed_precondition",
-    "This is for people: a key has no account.",
-    "Log in with `muster login --email`.",
   ),
   PROVIDER_OFF: r(
     "failed_precondition",
@@ -326,12 +271,6 @@ export const errorReasons = {
     "The key is missing or not valid.",
     "Send a valid key as `authorization: Bearer mk_…`.",
   ),
-  LOGIN_INVALID: r(
-    "unauthenticated",
-    "The e-mail or the password is wrong, or the token is not valid.",
-    "Check both; after too many tries there is a wait.",
-  ),
-  LOGIN_ENDED: r("unauthenticated", "The login has ended.", "Log in again with `muster login`."),
   WEBHOOK_SIGNATURE_INVALID: r(
     "unauthenticated",
     "The signature of the delivery is missing or not valid.",
@@ -351,21 +290,6 @@ export const errorReasons = {
     "permission_denied",
     "The key may not do this.",
     "Use a key with the scope that is named.",
-  ),
-  REGISTRATION_OFF: r(
-    "permission_denied",
-    "Nobody can make an account here without an invitation, or at all.",
-    "Ask an admin of the org: `muster person create` or `muster person invite`.",
-  ),
-  LOGIN_LIMITED: r(
-    "permission_denied",
-    "This login was approved by a key, for one org: it cannot change the account.",
-    "Log in with the password, or by the provider.",
-  ),
-  NOT_MEMBER: r(
-    "permission_denied",
-    "The person may not do anything in the org.",
-    "Ask an admin of the org.",
   ),
   NOT_OWN_JOB: r(
     "permission_denied",
@@ -408,7 +332,3 @@ export const errorReasons = {
 
 /** A key of the registry. */
 export type ErrorReason = keyof typeof errorReasons;
-
-function r<const Code extends ErrorCode>(code: Code, text: string, suggestion: string) {
-  return { code, text, suggestion } as const;
-}

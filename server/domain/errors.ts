@@ -1,4 +1,5 @@
-import { type ErrorCode, type ErrorReason, errorReasons } from "./error-reasons.ts";
+import { type ErrorReason, errorReasons } from "./error-reasons.ts";
+import type { ErrorCode } from "./reason-entry.ts";
 
 /** The reasons that carry the given code. */
 export type ReasonOf<Code extends ErrorCode> = {

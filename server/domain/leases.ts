@@ -10,6 +10,7 @@ import { writeTransitions } from "../store/transitions.ts";
 import { Batcher } from "./batcher.ts";
 import type { Coordinator } from "./context.ts";
 import { announceRelease, type EndedJob, noRelease, type Release, releaseDependants } from "./dependants.ts";
+import { fenceArrays, fenceBounds } from "./fence-arrays.ts";
 import { type LockedJob, lockedJob } from "./locked-job.ts";
 import { blameWorkers, type LossContext } from "./losses.ts";
 import { expectPoolPauses, type PoolPark, pausePools, resumeTime } from "./pools.ts";
@@ -118,7 +119,7 @@ export async function endLeases(
     const byLease = new Map(ends.map((end) => [end.fence.leaseId, end]));
     const fences = ends.map((end) => end.fence);
     if (confirm) {
-      await tx.run(call(lockLeases, { ...fenceArrays(tx.orgId, fences), ...bounds(fences) }));
+      await tx.run(call(lockLeases, { ...fenceArrays(tx.orgId, fences), ...fenceBounds(fences) }));
       const confirmed = await confirm(tx, fences);
       for (const leaseId of [...byLease.keys()]) if (!confirmed.has(leaseId)) byLease.delete(leaseId);
       if (byLease.size === 0) return nothingSettled;
@@ -156,7 +157,7 @@ async function blamedFor(
   );
   if (blamable.length === 0) return new Set();
   const fences = blamable.map((end) => end.fence);
-  const rows = await tx.run(call(lockLeases, { ...fenceArrays(tx.orgId, fences), ...bounds(fences) }));
+  const rows = await tx.run(call(lockLeases, { ...fenceArrays(tx.orgId, fences), ...fenceBounds(fences) }));
   const current = new Set(rows.map((row) => String(row["lease"])));
   return blameWorkers(
     c,
@@ -315,7 +316,7 @@ async function settleLocked(
   fences: readonly Fence[],
   eventOf: (job: LockedJob) => { readonly event: JobEvent; readonly remains: Remains } | null,
 ): Promise<SettledAll> {
-  const rows = await tx.run(call(lockLeases, { ...fenceArrays(tx.orgId, fences), ...bounds(fences) }));
+  const rows = await tx.run(call(lockLeases, { ...fenceArrays(tx.orgId, fences), ...fenceBounds(fences) }));
   const settled = new Map<string, Settled>();
   const shapes: InternedShape[] = [];
   const parents: EndedJob[] = [];
@@ -381,26 +382,4 @@ async function explainStale(tx: OrgTx, stale: readonly LeaseResult[]): Promise<M
 
 function outcomeOf({ event }: LeaseResult): Outcome {
   return event.type === "failed" && event.isTimedOut ? Outcome.timedOut : Outcome[event.type];
-}
-
-/** The parallel arrays of fences, as the statements of `store/leases.ts` take them. */
-export function fenceArrays(org: string, fences: readonly Fence[]) {
-  return {
-    org,
-    jobs: fences.map((fence) => fence.jobId),
-    attempts: fences.map((fence) => fence.attempt),
-    leases: fences.map((fence) => fence.leaseId),
-    workers: fences.map((fence) => fence.workerId),
-  };
-}
-
-// UUIDs in text form sort like the database sorts them.
-function bounds(fences: readonly Fence[]): { readonly low: string; readonly high: string } {
-  let low = fences[0]?.jobId ?? "";
-  let high = low;
-  for (const { jobId } of fences) {
-    if (jobId < low) low = jobId;
-    if (jobId > high) high = jobId;
-  }
-  return { low, high };
 }

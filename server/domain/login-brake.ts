@@ -51,7 +51,7 @@ export class LoginBrake {
       isBad = error instanceof DomainError && ["unauthenticated", "not_found"].includes(error.code);
       throw error;
     } finally {
-      taken.forEach((failures, n) => this.#giveBack(failures, isBad, names[n]?.free ?? 0));
+      for (const [n, failures] of taken.entries()) this.#giveBack(failures, isBad, names[n]?.free ?? 0);
     }
   }
 

@@ -4,8 +4,8 @@ import { Code, ConnectError, type HandlerContext, type Interceptor } from "@conn
 import { makeError } from "@muster/client/errors";
 import { ErrorDetailSchema } from "@muster/client/v1/error";
 import type { Log } from "../domain/context.ts";
-import type { ErrorCode } from "../domain/error-reasons.ts";
 import { DomainError, internal, unavailable } from "../domain/errors.ts";
+import type { ErrorCode } from "../domain/reason-entry.ts";
 import { isConnectionLost, isSerialisation } from "../store/connection-errors.ts";
 import { callBodyKey } from "./call-body.ts";
 import { explainForeignError, type FailedCall } from "./foreign-errors.ts";
