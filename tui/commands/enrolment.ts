@@ -1,7 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import {
-  type CreateEnrolmentResponse,
   CreateEnrolmentResponseSchema,
   type Enrolment,
   EnrolmentService,
@@ -76,7 +75,16 @@ async function createEnrolment(call: Call, name: string, options: CreateOptions)
   const time = ttl === undefined ? {} : { ttl: durationFromMs(ttl) };
   const request = { name, uses, namePattern, limits: limitsOf(options), ...time };
   const make = () => call.client(EnrolmentService).createEnrolment(request, call.once());
-  const response = tokenFile === undefined ? await make() : await keepToken(call, tokenFile, make);
+  const keep = async () => {
+    const answer = await make();
+    const made = answer.enrolment?.enrolmentId ?? "";
+    const suggestion = `Revoke it with \`muster enrolment revoke ${made}\`, and make another.`;
+    return { answer, key: answer.token, made: `the enrolment ${made} is made`, suggestion };
+  };
+  const response =
+    tokenFile === undefined
+      ? await make()
+      : await keepNewKey(call.surroundings, tokenFile, keep, "--token-file");
   const id = response.enrolment?.enrolmentId ?? "";
   const shown = tokenFile === undefined ? response : { ...response, token: "" };
   output.print({
@@ -89,23 +97,6 @@ async function createEnrolment(call: Call, name: string, options: CreateOptions)
     tokenFile === undefined ? "This is its token; it is not shown again." : `Its token is in ${tokenFile}.`;
   output.note(`Made the enrolment ${name} (${id}). ${where} It ends in ${showDuration(ttl ?? 900_000)}.`);
   return exitCodes.done;
-}
-
-function keepToken(
-  { surroundings }: Call,
-  tokenFile: string,
-  make: () => Promise<CreateEnrolmentResponse>,
-): Promise<CreateEnrolmentResponse> {
-  return keepNewKey(
-    surroundings,
-    tokenFile,
-    async () => {
-      const answer = await make();
-      const suggestion = `Revoke it with \`muster enrolment revoke ${answer.enrolment?.enrolmentId ?? ""}\`, and make another.`;
-      return { answer, key: answer.token, made: "the enrolment is made", suggestion };
-    },
-    "--token-file",
-  );
 }
 
 function registerList(enrolment: MusterCommand, cli: Cli): void {
