@@ -88,9 +88,7 @@ export class LinkSession {
       slots,
       points,
       isDraining: hello.isDraining || attached.isDrainWanted,
-      isHeldBack: attached.isHeldBack,
-      maxOpenPrs: attached.maxOpenPrs,
-      openPrs: attached.openPrs,
+      ...{ isHeldBack: attached.isHeldBack, maxOpenPrs: attached.maxOpenPrs, openPrs: attached.openPrs },
       nowMs: parts.nowMs(),
       port: {
         offer: (sequence, grants) => {

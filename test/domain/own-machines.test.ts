@@ -20,6 +20,9 @@ import { limitWorker, setWorkerAvailability } from "../../server/domain/worker-l
 import { listWorkers } from "../../server/domain/worker-lists.ts";
 import { createWorker, getWorker } from "../../server/domain/workers.ts";
 import { refreshStandingOf } from "../../server/maintain/standing.ts";
+import { readReadyShapes, shapeOfRow } from "../../server/store/ready-shapes.ts";
+import { call, runInOrg } from "../../server/store/statement.ts";
+import { claimOf } from "../support/claims.ts";
 import { createTestDatabase, type TestDatabase, testCaller, testCoordinator } from "../support/database.ts";
 import { attachWorker, hello, jobRequest, testDispatcher } from "../support/fleet.ts";
 
@@ -218,6 +221,27 @@ describe("an owner", () => {
 });
 
 describe("the limits of a worker", () => {
+  test("of open pull requests hold for claims of several jobs at once, with those that may come", async () => {
+    const { orgId, c, admin, named, submit } = await org("closed");
+    const { worker, key } = await createWorker(c, admin, { name: "box" });
+    await limitWorker(c, admin, { ...named("box"), limits: { ...noLimits, openPrs: 2 } });
+    const { link } = await attachWorker(c, orgId, { name: "box", caller: await authenticate(c, key, "req") });
+    await db.admin`insert into muster.pull_requests (org_id, url, project, job_id, worker_id)
+      values (${orgId}, 'https://example.test/1', 'acme/web', ${c.newId()}, ${worker.workerId})`;
+    await submit();
+    await submit();
+    const claim = async (count: number) => {
+      const [shapes = []] = await runInOrg(db.database.hot, orgId, [call(readReadyShapes, { org: orgId })]);
+      const shape = String(shapes.map(shapeOfRow)[0]?.shapeId);
+      const slots = Array.from({ length: count }, () => link.workerId);
+      const [rows] = await runInOrg(db.database.hot, orgId, [
+        claimOf({ org: orgId, shape, slots, epoch: link.linkEpoch }),
+      ]);
+      return rows?.length;
+    };
+    expect([await claim(2), await claim(1), await claim(1)]).toEqual([0, 1, 0]);
+  });
+
   test("end its link when they change, so that no claim goes beyond them", async () => {
     const { orgId, c, admin, named } = await org("closed");
     const { key } = await createWorker(c, admin, { name: "box" });

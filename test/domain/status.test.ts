@@ -73,6 +73,7 @@ describe("the status of an org", () => {
       idle: 1,
       draining: 1,
       quarantined: 1,
+      pending: 0,
       stale: 1,
       offline: 3,
       slots: 9,

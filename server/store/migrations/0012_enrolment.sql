@@ -55,7 +55,7 @@ ALTER TABLE "muster"."enrolments" FORCE ROW LEVEL SECURITY;
 --> statement-breakpoint
 CREATE POLICY "one_org" ON "muster"."enrolments" TO "muster_app", "muster_hot", "muster_sweep" USING (org_id = current_setting('muster.org')::uuid) WITH CHECK (org_id = current_setting('muster.org')::uuid);
 --> statement-breakpoint
-GRANT SELECT, INSERT, UPDATE, DELETE ON "muster"."enrolments" TO "muster_app", "muster_sweep";
+GRANT SELECT, INSERT, UPDATE, DELETE ON "muster"."enrolments" TO "muster_app", "muster_hot", "muster_sweep";
 --> statement-breakpoint
 ALTER TABLE "muster"."enrolment_uses" ENABLE ROW LEVEL SECURITY;
 --> statement-breakpoint
@@ -63,7 +63,7 @@ ALTER TABLE "muster"."enrolment_uses" FORCE ROW LEVEL SECURITY;
 --> statement-breakpoint
 CREATE POLICY "one_org" ON "muster"."enrolment_uses" TO "muster_app", "muster_hot", "muster_sweep" USING (org_id = current_setting('muster.org')::uuid) WITH CHECK (org_id = current_setting('muster.org')::uuid);
 --> statement-breakpoint
-GRANT SELECT, INSERT, UPDATE, DELETE ON "muster"."enrolment_uses" TO "muster_app", "muster_sweep";
+GRANT SELECT, INSERT, UPDATE, DELETE ON "muster"."enrolment_uses" TO "muster_app", "muster_hot", "muster_sweep";
 --> statement-breakpoint
 ALTER TABLE "muster"."enrolment_policies" ENABLE ROW LEVEL SECURITY;
 --> statement-breakpoint
@@ -71,7 +71,7 @@ ALTER TABLE "muster"."enrolment_policies" FORCE ROW LEVEL SECURITY;
 --> statement-breakpoint
 CREATE POLICY "one_org" ON "muster"."enrolment_policies" TO "muster_app", "muster_hot", "muster_sweep" USING (org_id = current_setting('muster.org')::uuid) WITH CHECK (org_id = current_setting('muster.org')::uuid);
 --> statement-breakpoint
-GRANT SELECT, INSERT, UPDATE, DELETE ON "muster"."enrolment_policies" TO "muster_app", "muster_sweep";
+GRANT SELECT, INSERT, UPDATE, DELETE ON "muster"."enrolment_policies" TO "muster_app", "muster_hot", "muster_sweep";
 --> statement-breakpoint
 -- Whether a time is outside of some hours of the week, by the wall clock of their zone. A window that does not end
 -- after its start ends on the next day.
