@@ -93,6 +93,26 @@ describe("muster enrolment", () => {
     expect(read("lost.key")).not.toBe(first);
   }, 60_000);
 
+  test("is done by the worker itself, at its first start", async () => {
+    await run("enrolment", "create", "self", "--token-file", "self.token");
+    const { apiAddress, workerAddress } = muster.server;
+    const addresses = ["--address", workerAddress, "--api-address", apiAddress];
+    const files = [
+      "--key-file",
+      "self.key",
+      "--enrol-token-file",
+      "self.token",
+      "--state-dir",
+      join(folder, "s"),
+    ];
+    const first = await run("worker", "run", ...addresses, ...files, "--once");
+    expect(first.exitCode).toBe(20);
+    expect(first.stderr).toMatch(/This machine is enrolled as .+\. Its key is in self\.key\./);
+    const key = read("self.key");
+    expect(await run("worker", "run", ...addresses, ...files, "--once")).toMatchObject({ exitCode: 20 });
+    expect(read("self.key")).toBe(key);
+  }, 60_000);
+
   test("revokes a token, and shows and sets the policy", async () => {
     const { stdout } = await run("enrolment", "create", "gone", "--json");
     const id: string = JSON.parse(stdout).enrolment.enrolmentId;
