@@ -71,9 +71,9 @@ const worker = sql`(${param("workers")}::uuid[])[p.place]`;
 /**
  * T4: leases the first ready jobs of some shapes to the workers of `slots`, one slot a job, in order: `limits[i]` of
  * `shapes[i]`, whose slots follow those of the shapes before it. A slot whose link is no longer at its epoch, whose
- * worker may get nothing new, or no more of what may open pull requests, or whose session is no longer its worker's, claims nothing. Nothing at all is claimed
- * when gates have come or gone since `version`. The rows are reached by one ordered index probe a shape, whatever the
- * statistics say; `= any(array)` and hash joins leave no other plan.
+ * worker may get nothing new, or no more of what may open pull requests, or whose session is no longer its worker's,
+ * claims nothing. Nothing at all is claimed when gates have come or gone since `version`. The rows are reached by one
+ * ordered index probe a shape, whatever the statistics say; `= any(array)` and hash joins leave no other plan.
  *
  * The caller holds the locks of `holdGates`, and of `lockGates` for the gates that it names: it has seen to it that
  * they have room.
@@ -96,7 +96,8 @@ export const claimReady = statement(sql`
           and (w.${w.quarantinedAt} is not null
             or muster.gets_nothing(w.${w.orgId}, w.${w.workerId}, w.${w.approval}, w.${w.hours}, w.${w.maxOpenPrs})
             or (w.${w.maxOpenPrs} is not null and w.${w.maxOpenPrs} < muster.possible_prs(w.${w.orgId}, w.${w.workerId})
-              + cardinality(array_positions(${param("slots")}::uuid[], w.${w.workerId}))))))
+              + cardinality(array_positions(${param("slots")}::int[],
+                array_position(${param("workers")}::uuid[], w.${w.workerId})))))))
       and k.${l.linkEpoch} = (${param("epochs")}::bigint[])[array_position(${param("workers")}::uuid[], k.${l.workerId})]
       and exists (select 1 from ${orgs} v where v.${o.orgId} = ${param("org")}::uuid
         and v.${o.gatesVersion} = ${param("version")}::bigint
