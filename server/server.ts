@@ -251,7 +251,7 @@ async function start(
   };
   const worker = workerService(link);
   const admitsMetrics = async (token: string) =>
-    (await look(token, "metrics", "", "")).scopes.includes("admin");
+    (await look(token, "metrics", "", "")).scopes.includes("platform");
   const signer: UrlSigner = { key: deriveUrlKey(secret), baseUrl: () => address.api, nowMs };
   const artifacts = await openFileArtifacts({ directory: config.artifactsDir, signer });
   const streams = new OpenStreams();

@@ -1,3 +1,5 @@
+import { encodeId } from "./ids.ts";
+
 /** What is counted, with what people read about it. */
 const counterHelp = {
   muster_refused_frames_total: "Frames of workers that were refused, by frame and reason.",
@@ -15,12 +17,16 @@ const counterHelp = {
 /** The name of a counter. */
 export type CounterName = keyof typeof counterHelp;
 
-/** Labels of a count. Their values come from closed lists: a counter has few of them. */
+/** Labels of a count. Their values come from closed lists, but that of `org`, whose values are bounded here. */
 export type Labels = Readonly<Record<string, string>>;
+
+/** Orgs that have a label of their own; the others share one. */
+const mostOrgs = 200;
 
 /** Numbers that only grow, of this process, for whoever watches it. They decide nothing. */
 export class Counters {
   readonly #values = new Map<CounterName, Map<string, number>>();
+  readonly #orgs = new Set<string>();
 
   /** Counts. */
   add(name: CounterName, labels: Labels = {}, by = 1): void {
@@ -29,13 +35,26 @@ export class Counters {
       series = new Map();
       this.#values.set(name, series);
     }
-    const key = labelText(labels);
+    const key = labelText(this.#bounded(labels));
     series.set(key, (series.get(key) ?? 0) + by);
+  }
+
+  /** Counts for an org. */
+  addOf(orgId: string, name: CounterName, labels: Labels = {}, by = 1): void {
+    this.add(name, { ...labels, org: encodeId("org", orgId) }, by);
   }
 
   /** What was counted so far. */
   value(name: CounterName, labels: Labels = {}): number {
     return this.#values.get(name)?.get(labelText(labels)) ?? 0;
+  }
+
+  #bounded(labels: Labels): Labels {
+    const { org } = labels;
+    if (org === undefined || this.#orgs.has(org)) return labels;
+    if (this.#orgs.size >= mostOrgs) return { ...labels, org: "other" };
+    this.#orgs.add(org);
+    return labels;
   }
 
   /** All of them in the text format of Prometheus, version 0.0.4. */

@@ -135,7 +135,7 @@ export async function endLeases(
   });
   if (settled.size > 0) {
     const lost = ends.filter(({ event, fence }) => event.type === "lost" && settled.has(fence.leaseId));
-    if (lost.length > 0) c.counters.add("muster_lost_leases_total", {}, lost.length);
+    if (lost.length > 0) c.counters.addOf(orgId, "muster_lost_leases_total", {}, lost.length);
     c.wakes.ready(orgId);
     announceRelease(c, orgId, release);
     c.wakes.changed(

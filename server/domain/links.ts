@@ -236,7 +236,7 @@ async function noteTakeover(
   const reason = `two processes fight for its identity: ${fields.older}; ${fields.newer}`;
   await quarantineWorker(tx, orgId, workerId, reason);
   log.error(fields, "a worker is quarantined: two processes fight for its identity");
-  counters.add("muster_quarantines_total", { cause: "identity" });
+  counters.addOf(orgId, "muster_quarantines_total", { cause: "identity" });
 }
 
 function verdictOn(lease: StoredLease | undefined, isInOutbox: boolean): Verdict {

@@ -31,7 +31,7 @@ export async function blameWorkers(
     const named = await tx.run(call(quarantineWorkers, { org: tx.orgId, workers: coming, reason }));
     for (const row of named) {
       log.error({ orgId: tx.orgId, worker: row["name"], reason }, "a worker is quarantined");
-      counters.add("muster_quarantines_total", { cause: "losses" });
+      counters.addOf(tx.orgId, "muster_quarantines_total", { cause: "losses" });
     }
   }
   const blamed = rows.filter((row) => row["quarantined"] === true || lossy.includes(row));

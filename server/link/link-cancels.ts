@@ -50,7 +50,7 @@ export class LinkCancels {
     const { orgId, workerId, workerName, linkEpoch } = this.#link;
     if (isSuspect) {
       log.warn({ orgId, worker: workerName }, "a worker leaves a cancel without an answer: no new offers");
-      coordinator.counters.add("muster_suspects_total");
+      coordinator.counters.addOf(orgId, "muster_suspects_total");
     } else {
       log.info({ orgId, worker: workerName }, "a suspect worker answered");
       this.#parts.dispatcher.wake(orgId);

@@ -217,7 +217,7 @@ export class LinkSession {
   /** The worker reads too slowly: its link ends, its leases stay its own. */
   tooSlow(detail: string): void {
     const { coordinator, log } = this.#parts;
-    coordinator.counters.add("muster_mailbox_overflows_total");
+    coordinator.counters.addOf(this.link.orgId, "muster_mailbox_overflows_total");
     log.warn(
       { orgId: this.link.orgId, worker: this.link.workerName },
       "a link is closed: its worker reads too slowly",

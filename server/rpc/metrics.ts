@@ -2,8 +2,8 @@ import type { Counters } from "../domain/counters.ts";
 import { type HttpRequest, type HttpRoute, headerOf, pathOf, respond } from "./http.ts";
 
 /**
- * `GET /metrics`: the counters in the text format of Prometheus. They name no org, no job and no worker. Callers
- * on this machine need no key; others, and what a proxy on this machine passes on, need one with the scope admin.
+ * `GET /metrics`: the counters in the text format of Prometheus. They name orgs by their ids, and no job and no worker.
+ * Callers on this machine need no key; others, and what a proxy on this machine passes on, need a platform key.
  */
 export function metricsRoute(counters: Counters, admits: (token: string) => Promise<boolean>): HttpRoute {
   return (request, response) => {
@@ -17,7 +17,7 @@ export function metricsRoute(counters: Counters, admits: (token: string) => Prom
       if (isAllowed) {
         const type = { "content-type": "text/plain; version=0.0.4; charset=utf-8" };
         respond(request, response, 200, { ...plain, ...type }, counters.text());
-      } else respond(request, response, 401, plain, "Send an admin key as: authorization: Bearer mk_…\n");
+      } else respond(request, response, 401, plain, "Send a platform key as: authorization: Bearer mk_…\n");
     });
     return true;
   };

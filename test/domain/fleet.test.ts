@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Grant } from "../../server/dispatch/link.ts";
+import { encodeId } from "../../server/domain/ids.ts";
 import { getJob } from "../../server/domain/job-views.ts";
 import { cancelJob, submitBatch, submitJob } from "../../server/domain/jobs.ts";
 import { createResultBatcher, endLeases } from "../../server/domain/leases.ts";
@@ -89,7 +90,9 @@ describe("two processes with one identity", () => {
     expect(third).toMatchObject({ isQuarantined: true, replaced: { host: "one" } });
     const reason = await quarantineOf(third.workerId);
     for (const part of ["host one", "host two", first.bootId, second.bootId]) expect(reason).toContain(part);
-    expect(c.counters.value("muster_quarantines_total", { cause: "identity" })).toBe(1);
+    expect(
+      c.counters.value("muster_quarantines_total", { cause: "identity", org: encodeId("org", orgId) }),
+    ).toBe(1);
   });
 
   test("are left alone when their flips are ten minutes apart", async () => {

@@ -86,6 +86,7 @@ const metric = async (text: string) => {
   return Number(
     body
       .split("\n")
+      .map((line) => line.replace(/,?org="org_[^"]*"/, "").replace("{}", ""))
       .find((line) => line.startsWith(`${text} `))
       ?.split(" ")[1] ?? 0,
   );

@@ -62,3 +62,11 @@ test("is read, not written", async () => {
   const { get } = await serve();
   expect((await get({}, "POST")).status).toBe(405);
 });
+
+test("names orgs, so many at most", async () => {
+  const { counters, get } = await serve();
+  for (let n = 0; n < 250; n++) counters.add("muster_lost_leases_total", { org: `org_${n}` });
+  const { body } = await get();
+  expect(body).toContain('muster_lost_leases_total{org="org_0"} 1\n');
+  expect(body).toContain('muster_lost_leases_total{org="other"} 50\n');
+});

@@ -72,8 +72,27 @@ describe("S16 nothing asks the database without an org", () => {
 const raw =
   /\b(?:app|beats|sweep)\s*\.\s*(?:select|selectDistinct|insert|update|delete|execute|transaction|query|with)\b|\b(?:hot|sweepClient|pool)\.use\(|\.unsafe\(/;
 
-/** Functions of the store that take a pool and name no org, with what for. */
-const acrossOrgs: ReadonlySet<string> = new Set<string>([]);
+/** Functions of the store that take a pool and name no org. */
+const acrossOrgs: ReadonlySet<string> = new Set([
+  // Orgs themselves, for sweeps and for platform keys.
+  ...["listOrgs", "readOrgs", "readHeldBackOrgs", "findOrg", "readOrgsToRemove", "inBothOrgs", "inNamedOrg"],
+  // What sweeps look for in all orgs at once: functions of the database that look at each as that org.
+  ...["look", "readUnsealedOrgs", "readRegisteredPrefixes"],
+  // A key, before its org is known: policies let no other row be seen.
+  ...["findKey", "findRegisteredKey"],
+  // Tables and facts of the installation: no tenant is in them.
+  ...[
+    "upsertCoordinator",
+    "forgetCoordinators",
+    "removeCoordinator",
+    "hasPeers",
+    "raiseEpoch",
+    "readCluster",
+  ],
+  ...["readDatabaseFacts", "readSizeBytes", "readPartitionNames"],
+  // Makes the client that the others get.
+  "poolClient",
+]);
 
 /** Exported functions with a pool among their parameters that neither take an org nor make a transaction of one. */
 function unscoped(text: string): string[] {
