@@ -60,14 +60,17 @@ function registerCreate(key: MusterCommand, cli: Cli): void {
     )
     .requiredOption(
       "--scope <scope>",
-      "what it allows: read, submit, work, operate, admin; repeat or use commas for more",
+      "what it allows: read, submit, work, operate, admin, platform; repeat or use commas for more",
       listOption,
     )
     .option("--expires <duration>", "ends by itself after so long (never)", durationOption)
     .option("--key-file <path>", "write it to this new file, for your user alone, instead of stdout")
     .option("--calls-per-minute <count>", "at most so many calls a minute (no limit)", limitOption)
     .option("--jobs-per-day <count>", "at most so many jobs a day, UTC (no limit)", limitOption)
-    .notes("admin allows all that the others do. Worker keys come with `muster worker create`.")
+    .notes(
+      "admin allows all that the others do, but platform: to act for other orgs (--org), and to keep them.\n" +
+        "Worker keys come with `muster worker create`.",
+    )
     .action(cli.action((call, name: string, options: CreateOptions) => createKey(call, name, options)));
 }
 

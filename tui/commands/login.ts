@@ -181,7 +181,7 @@ function callAt(call: Call, address: string, key: string): Call {
   const { globals, surroundings, argv, config } = call;
   // The key as it is going to be used, whatever else the environment holds.
   const { MUSTER_API_KEY_FILE: _, ...others } = surroundings.env;
-  const env = { ...others, MUSTER_API_KEY: key, MUSTER_CONTEXT: "" };
+  const env = { ...others, MUSTER_API_KEY: key, MUSTER_CONTEXT: "", MUSTER_ORG: globals.org ?? "" };
   const { tlsCa, tlsCert, tlsKey } = globals;
   const files = config.files.map((one) => ({ ...one, settings: new Map(one.settings) }));
   for (const { settings } of files) settings.delete("context");

@@ -54,4 +54,5 @@ const leftBehind: ReadonlySet<string> = new Set([
   "MUSTER_CLIENT_TLS_CERT",
   "MUSTER_CLIENT_TLS_KEY",
   "MUSTER_CONTEXT",
+  "MUSTER_ORG",
 ]);

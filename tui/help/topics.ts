@@ -36,6 +36,7 @@ function environmentLines(): string[] {
       ["MUSTER_CLIENT_TLS_CA", "file of the authority (PEM) that signed the certificate; as --tls-ca"],
       ["MUSTER_CLIENT_TLS_CERT", "file of the certificate (PEM) to show; as --tls-cert"],
       ["MUSTER_CLIENT_TLS_KEY", "file of the key (PEM) of that certificate; as --tls-key"],
+      ["MUSTER_ORG", "name or id of the org that calls are for, with a platform key; as --org"],
       ["MUSTER_READ_ONLY", "set to 1: refuse every call that changes something; as --read-only"],
       ["MUSTER_OUTPUT", "how answers are printed; as --output"],
       ["MUSTER_CLIENT_CONFIG", "your configuration file, instead of the one below XDG_CONFIG_HOME"],
