@@ -152,7 +152,9 @@ function detailOf(error: DomainError, requestId: string): Status["detail"] {
     violations: all.slice(0, count),
     suggestion: wellFormed(error.suggestion),
     requestId,
-    ...(error.retryAfterMs === undefined ? {} : { retryAfter: durationFromMs(error.retryAfterMs) }),
+    ...(error.retryAfterMs === undefined
+      ? {}
+      : { retryAfter: durationFromMs(Math.ceil(error.retryAfterMs)) }),
   });
   let count = all.length;
   while (count > 1 && sizeOf(make(count)) > detailBytesMax) count = Math.floor(count * 0.8);

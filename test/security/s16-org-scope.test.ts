@@ -80,6 +80,8 @@ const acrossOrgs: ReadonlySet<string> = new Set([
   ...["look", "readUnsealedOrgs", "readRegisteredPrefixes"],
   // A key, before its org is known: policies let no other row be seen.
   ...["findKey", "findRegisteredKey"],
+  // A person, before an org of theirs is known: likewise. And the org that a provider's people belong to.
+  ...["findAccount", "findIdentity", "readMemberships", "findOrgByName"],
   // Tables and facts of the installation: no tenant is in them.
   ...[
     "upsertCoordinator",
@@ -90,8 +92,8 @@ const acrossOrgs: ReadonlySet<string> = new Set([
     "readCluster",
   ],
   ...["readDatabaseFacts", "readSizeBytes", "readPartitionNames"],
-  // Makes the client that the others get.
-  "poolClient",
+  // Makes the client that the others get; and transactions, in the org that their settings name.
+  ...["poolClient", "transactPrepared"],
 ]);
 
 /** Exported functions with a pool among their parameters that neither take an org nor make a transaction of one. */

@@ -24,9 +24,7 @@ export function registerForeign(key: MusterCommand, cli: Cli): void {
   key
     .command("register <name>")
     .description("Register an API key that another system has made, by its hash. Its text is not needed.")
-    .examples(
-      "muster key register shop --scheme sha256 --hash 47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU --prefix shop_ --scope submit",
-    )
+    .examples("muster key register shop --hash 47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU --scope submit")
     .requiredOption("--scheme <scheme>", "sha256: of the key's text, as better-auth stores it; or hmac")
     .requiredOption("--hash <hash>", "the hash: base64url without padding, base64, or hex")
     .requiredOption(

@@ -38,7 +38,7 @@ export function registerRotate(key: MusterCommand, cli: Cli): void {
     .option("--reason <text>", "for people")
     .option("--key-file <path>", "write it to this new file, for your user alone, instead of stdout")
     .notes(
-      "The new key has the name, scopes, limits and worker of the old one, and lives as long as that was given.",
+      "The new key has the name, scopes, limits and worker of the old one,\nand lives as long as that was given.",
     )
     .action(
       cli.action(async (call, idOrName: string, options: RotateOptions) => {

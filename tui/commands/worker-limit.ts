@@ -88,7 +88,7 @@ export function registerLimit(worker: MusterCommand, cli: Cli): void {
     .command("availability <worker>")
     .description("Say how much of a machine is given, and when: for its owner, and for operators.")
     .examples(
-      "muster worker availability mac --slots 2 --hours 'mon-fri 18:00-08:00' --hours 'sat,sun 00:00-24:00' --zone Europe/Berlin",
+      "muster worker availability mac --slots 2 --hours 'mon-fri 18:00-08:00' --zone Europe/Berlin",
       "muster worker availability mac --always",
     )
     .option("--slots <number>", "jobs at once, or none for all that it has", wholeOrNoneOption(1, 10_000))

@@ -1,5 +1,5 @@
-import { ownMachine } from "./config.ts";
-import type { ApiListener } from "./rpc/listener.ts";
+import { ownMachine } from "../config.ts";
+import type { ApiListener } from "./listener.ts";
 
 /** Where a coordinator serves the worker of its own: URLs on this machine, without TLS. */
 export interface OwnAddresses {
