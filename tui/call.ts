@@ -2,7 +2,7 @@ import type { DescService } from "@bufbuild/protobuf";
 import { type Client, createClient, type Interceptor, type Transport } from "@connectrpc/connect";
 import { createMusterTransport, type NodeTransportOptions } from "@muster/client/node";
 import { type ClientConfig, credentialsPath, emptyConfig } from "./config/files.ts";
-import { loggedIn } from "./config/logged-in.ts";
+import type { LoginPlace } from "./config/logged-in.ts";
 import { type Context, type ContextOptions, findContext } from "./context.ts";
 import { usageError } from "./errors.ts";
 import { nearest } from "./input/suggest.ts";
@@ -99,8 +99,8 @@ export function prepareCall(
     const open = (own: Partial<NodeTransportOptions>): Transport =>
       createMusterTransport({ ...reach, httpVersion, ...own });
     if (loginName === undefined) return open({ ...(key === undefined ? {} : { key }), interceptors });
-    const login = { path: credentialsPath(surroundings), name: loginName, now: surroundings.now };
-    return open({ interceptors: [...interceptors, ...loggedIn(login, () => open({ httpVersion: "1.1" }))] });
+    const place = { path: credentialsPath(surroundings), name: loginName, now: surroundings.now };
+    return open({ interceptors: [...interceptors, loggedIn(place, () => open({ httpVersion: "1.1" }))] });
   };
   return {
     surroundings,
@@ -114,6 +114,17 @@ export function prepareCall(
     client: (service) => createClient(service, transport()),
     transport,
     once: () => ({ signal: surroundings.signal, timeoutMs: globals.timeout ?? defaultTimeoutMs }),
+  };
+}
+
+// Sends each call with the access token of a person's login. It needs YAML, which takes its time to load: a key does not.
+function loggedIn(place: LoginPlace, plain: () => Transport): Interceptor {
+  let tokens: Promise<() => Promise<string>> | undefined;
+  return (next) => async (request) => {
+    tokens ??= import("./config/logged-in.ts").then(({ accessTokens }) => accessTokens(place, plain));
+    const token = await (await tokens)();
+    request.header.set("authorization", `Bearer ${token}`);
+    return next(request);
   };
 }
 

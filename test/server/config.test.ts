@@ -73,6 +73,20 @@ describe("defaults", () => {
       badKeysPerMinute: 60,
       githubApiUrl: "https://api.github.com",
       githubToken: undefined,
+      registration: "off",
+      registrationRole: "viewer",
+      passwordCost: 17,
+      accessTokenTtlMs: 900_000,
+      refreshTokenTtlMs: 604_800_000,
+      tokenIssuer: "muster",
+      oidcIssuer: undefined,
+      oidcAudience: undefined,
+      oidcJwksUrl: undefined,
+      oidcOrg: "default",
+      oidcRoleClaim: undefined,
+      oidcRoles: [],
+      githubClientId: undefined,
+      githubLoginUrl: "https://github.com",
       kinds: true,
       heartbeatMs: 5_000,
       staleMs: 15_000,
@@ -176,6 +190,13 @@ describe("values", () => {
 
   test("runs the built-in kinds unless told otherwise", () => {
     expect(load({ flags: { kinds: false } }).kinds).toBe(false);
+    expect(load({ env: { MUSTER_OIDC_ROLES: "a=b=admin, staff=viewer" } }).oidcRoles).toEqual([
+      "a=b=admin",
+      "staff=viewer",
+    ]);
+    expect(loadYaml("oidc_roles: { ops: operator }").oidcRoles).toEqual(["ops=operator"]);
+    const [wrongRole] = problemsOf(() => load({ env: { MUSTER_OIDC_ROLES: "staff=root" } }));
+    expect(wrongRole).toMatchObject({ name: "MUSTER_OIDC_ROLES" });
     expect(load({ env: { MUSTER_KINDS: "off" } }).kinds).toBe(false);
     expect(configFlags().map((flag) => flag.flag)).toContain("--no-kinds");
   });

@@ -2,7 +2,7 @@ import { closeSync, mkdirSync, openSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import type { Interceptor, Transport } from "@connectrpc/connect";
+import type { Transport } from "@connectrpc/connect";
 import { createClient } from "@connectrpc/connect";
 import { PersonService, type Tokens } from "@muster/client/v1/person_service";
 import { CliError } from "../errors.ts";
@@ -22,10 +22,10 @@ export interface LoginPlace {
 /** An access token that ends sooner is made anew. */
 const leastLeftMs = 30_000;
 
-/** Sends each call with the access token of a login, made anew when it ends. `plain` makes a transport without it. */
-export function loggedIn(place: LoginPlace, plain: () => Transport): Interceptor[] {
+/** Answers with the access token of a login, made anew when it ends. `plain` makes a transport without one. */
+export function accessTokens(place: LoginPlace, plain: () => Transport): () => Promise<string> {
   let refreshing: Promise<Credential> | undefined;
-  const fresh = async (): Promise<string> => {
+  return async () => {
     const kept = read(place);
     if (!isEnding(place, kept)) return kept.key;
     refreshing ??= refresh(place, plain()).finally(() => {
@@ -33,12 +33,6 @@ export function loggedIn(place: LoginPlace, plain: () => Transport): Interceptor
     });
     return (await refreshing).key;
   };
-  return [
-    (next) => async (request) => {
-      request.header.set("authorization", `Bearer ${await fresh()}`);
-      return next(request);
-    },
-  ];
 }
 
 /** What is kept of tokens. */
