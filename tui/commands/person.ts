@@ -91,9 +91,7 @@ function registerInvite(person: MusterCommand, cli: Cli): void {
     )
     .option("--role <role>", "what they may do: viewer, operator, admin", "viewer")
     .option("--expires <duration>", "how long it can be used (7d)", durationOption)
-    .notes(
-      "Without an e-mail it is for whoever has the code. It is used once: by login, or person accept.",
-    )
+    .notes("Without an e-mail it is for whoever has the code. It is used once: by login, or person accept.")
     .action(
       cli.action(
         async (
