@@ -52,7 +52,7 @@ export class LiveStreams {
     return this.#end("key", ({ caller }) => caller.keyId === holder.keyId);
   }
 
-  /** Ends the streams whose keys have ended, wherever that was done. Called each second. */
+  /** Ends the streams whose keys have ended, wherever that was done. Called each 1.6 s. */
   async poll(sweep: PostgresJsDatabase): Promise<void> {
     const orgs = new Set([...this.#streams].map(({ caller }) => caller.keyOrgId ?? caller.orgId));
     const startedMs = this.#nowMs();

@@ -8,7 +8,8 @@ import type { Loop } from "./loop.ts";
 export function keepKeys(c: Pick<KeyContext, "db" | "streams" | "keyNotes">): Loop {
   return {
     name: "keys",
-    intervalMs: 1_000,
+    // What ended is to be over within 2 s.
+    intervalMs: 1_600,
     pass: async () => {
       await c.streams.poll(c.db.sweep);
       for (const { orgId, keyOrgId = orgId, keyId } of c.streams.callers()) {

@@ -15,7 +15,7 @@ export type OrgSweepContext = OrgRemovalContext & Pick<KeyContext, "streams" | "
 export function keepOrgs(c: OrgSweepContext, nowMs: () => number): Loop[] {
   return [
     sealAudits(c, nowMs),
-    { name: "orgs", intervalMs: 1_000, pass: () => endHeldBack(c) },
+    { name: "orgs", intervalMs: 1_600, pass: () => endHeldBack(c) },
     { name: "org removal", intervalMs: 5_000, pass: (signal) => removeOrgs(c, signal) },
   ];
 }

@@ -8,6 +8,7 @@ import * as tables from "./schema.ts";
 import { artifacts } from "./schema.ts";
 import * as fleetTables from "./schema-fleet.ts";
 import { orgs } from "./schema-fleet.ts";
+import * as peopleTables from "./schema-people.ts";
 import * as routingTables from "./schema-routing.ts";
 
 /** How long a deleted org waits for what its callers had begun: more than a key is believed and a use may take. */
@@ -17,7 +18,7 @@ const restMs = 15_000;
 const stepRows = 2_000;
 
 /** Tables whose rows go with their org, the audit log last. */
-export const orgTables: readonly Table[] = [tables, fleetTables, routingTables]
+export const orgTables: readonly Table[] = [tables, fleetTables, routingTables, peopleTables]
   .flatMap((module): unknown[] => Object.values(module))
   .filter((one): one is Table => is(one, PgTable) && "orgId" in getTableColumns(one))
   .filter((table) => table !== orgs)

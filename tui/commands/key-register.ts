@@ -38,7 +38,7 @@ export function registerForeign(key: MusterCommand, cli: Cli): void {
     .option("--calls-per-minute <count>", "at most so many calls a minute (no limit)", limit)
     .option("--jobs-per-day <count>", "at most so many jobs a day, UTC (no limit)", limit)
     .notes(
-      "The key must have at least 128 bits of entropy: a hash does not tell. hmac needs MUSTER_KEY_HMAC_SECRET at the coordinators.",
+      "The key must have at least 128 bits of entropy: a hash does not tell.\nhmac needs MUSTER_KEY_HMAC_SECRET at the coordinators.",
     )
     .action(
       cli.action(async (call, name: string, options: RegisterOptions) => {

@@ -166,7 +166,7 @@ export const mutants: readonly Mutant[] = [
       },
       {
         file: "server/dispatch/link.ts",
-        find: "this.slots - this.held.size",
+        find: "this.#mostHeld() - this.held.size",
         put: "this.slots - this.#count",
       },
     ],
