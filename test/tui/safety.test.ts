@@ -8,9 +8,9 @@ import { makeDirectory, startCli } from "./run-cli.ts";
 // A cleared screen, a title, a colour in one character, a hidden and a turned text, a line that is none.
 const hostile = "\u001b[2J\u001b]0;t\u0007\u009b31m\u202egpj\u200bx\r\nrm -rf\tz\u2028\u{e0041}";
 
-// What starts processes, asks nothing of a coordinator, or is a program of its own.
+// What starts processes, asks nothing of a coordinator, waits for a person elsewhere, or is a program of its own.
 const others =
-  /^(dev|server|worker run|help|docs|version|completion|proto|rpc|config|context|login|logout|top)\b/;
+  /^(dev|server|worker run|help|docs|version|completion|proto|rpc|config|context|login|logout|person link-github|top)\b/;
 
 let peer: HostilePeer;
 let choice: HostileChoice = { text: hostile, nth: 0 };

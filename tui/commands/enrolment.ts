@@ -90,7 +90,7 @@ async function createEnrolment(call: Call, name: string, options: CreateOptions)
   output.print({
     schema: CreateEnrolmentResponseSchema,
     message: create(CreateEnrolmentResponseSchema, shown),
-    text: () => (tokenFile === undefined ? [response.token] : []),
+    text: () => (tokenFile === undefined ? [sanitize(response.token)] : []),
     names: () => [id],
   });
   const where =

@@ -7,6 +7,7 @@ import { exitCodes } from "../exit-codes.ts";
 import { confirmDanger, quote } from "../input/confirm.ts";
 import { keepNewKey } from "../input/key-file.ts";
 import { durationOption } from "../input/options.ts";
+import { sanitize } from "../output/sanitize.ts";
 import { showDuration } from "../output/time.ts";
 import { findKey } from "./named-key.ts";
 
@@ -76,7 +77,7 @@ export function registerRotate(key: MusterCommand, cli: Cli): void {
         output.print({
           schema: RotateKeyResponseSchema,
           message: create(RotateKeyResponseSchema, shown),
-          text: () => (keyFile === undefined ? [response.text] : []),
+          text: () => (keyFile === undefined ? [sanitize(response.text)] : []),
           names: () => [newId],
         });
         const old =

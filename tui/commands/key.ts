@@ -183,7 +183,7 @@ async function createKey(call: Call, name: string, options: CreateOptions): Prom
   output.print({
     schema: CreateKeyResponseSchema,
     message: create(CreateKeyResponseSchema, shown),
-    text: () => (keyFile === undefined ? [response.text] : []),
+    text: () => (keyFile === undefined ? [sanitize(response.text)] : []),
     names: () => [keyId],
   });
   const ends = expires === undefined ? "" : ` It ends in ${showDuration(expires)}.`;

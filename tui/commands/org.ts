@@ -186,7 +186,7 @@ async function createOrg(call: Call, name: string, keyFile: string | undefined):
   output.print({
     schema: CreateOrgResponseSchema,
     message: create(CreateOrgResponseSchema, shown),
-    text: () => (keyFile === undefined ? [response.text] : []),
+    text: () => (keyFile === undefined ? [sanitize(response.text)] : []),
     names: () => [name],
   });
   const where = keyFile === undefined ? "This is its text; it is not shown again." : `It is in ${keyFile}.`;

@@ -106,8 +106,8 @@ function registerInvite(person: MusterCommand, cli: Cli): void {
           call.output.print({
             schema: CreateInvitationResponseSchema,
             message: response,
-            text: () => [response.code],
-            names: () => [response.code],
+            text: () => [sanitize(response.code)],
+            names: () => [sanitize(response.code)],
           });
           call.output.note("This is the code; it is not shown again.");
           return exitCodes.done;
@@ -124,7 +124,7 @@ function registerInvite(person: MusterCommand, cli: Cli): void {
         call.output.print({
           schema: AcceptInvitationResponseSchema,
           message: response,
-          text: () => [`You are ${roleWord(response.role)} of ${response.orgId}.`],
+          text: () => [`You are ${roleWord(response.role)} of ${sanitize(response.orgId)}.`],
           names: () => [response.orgId],
         });
         return exitCodes.done;
