@@ -87,7 +87,7 @@ ALTER TABLE "muster"."people" FORCE ROW LEVEL SECURITY;
 --> statement-breakpoint
 CREATE POLICY "one_org" ON "muster"."people" TO "muster_app", "muster_hot", "muster_sweep" USING (org_id = current_setting('muster.org')::uuid) WITH CHECK (org_id = current_setting('muster.org')::uuid);
 --> statement-breakpoint
-GRANT SELECT, INSERT, UPDATE, DELETE ON "muster"."people" TO "muster_app", "muster_hot", "muster_sweep";
+GRANT SELECT, INSERT, UPDATE, DELETE ON "muster"."people" TO "muster_app", "muster_sweep";
 --> statement-breakpoint
 ALTER TABLE "muster"."members" ENABLE ROW LEVEL SECURITY;
 --> statement-breakpoint
@@ -95,7 +95,7 @@ ALTER TABLE "muster"."members" FORCE ROW LEVEL SECURITY;
 --> statement-breakpoint
 CREATE POLICY "one_org" ON "muster"."members" TO "muster_app", "muster_hot", "muster_sweep" USING (org_id = current_setting('muster.org')::uuid) WITH CHECK (org_id = current_setting('muster.org')::uuid);
 --> statement-breakpoint
-GRANT SELECT, INSERT, UPDATE, DELETE ON "muster"."members" TO "muster_app", "muster_hot", "muster_sweep";
+GRANT SELECT, INSERT, UPDATE, DELETE ON "muster"."members" TO "muster_app", "muster_sweep";
 --> statement-breakpoint
 ALTER TABLE "muster"."logins" ENABLE ROW LEVEL SECURITY;
 --> statement-breakpoint
@@ -103,7 +103,7 @@ ALTER TABLE "muster"."logins" FORCE ROW LEVEL SECURITY;
 --> statement-breakpoint
 CREATE POLICY "one_org" ON "muster"."logins" TO "muster_app", "muster_hot", "muster_sweep" USING (org_id = current_setting('muster.org')::uuid) WITH CHECK (org_id = current_setting('muster.org')::uuid);
 --> statement-breakpoint
-GRANT SELECT, INSERT, UPDATE, DELETE ON "muster"."logins" TO "muster_app", "muster_hot", "muster_sweep";
+GRANT SELECT, INSERT, UPDATE, DELETE ON "muster"."logins" TO "muster_app", "muster_sweep";
 --> statement-breakpoint
 ALTER TABLE "muster"."identities" ENABLE ROW LEVEL SECURITY;
 --> statement-breakpoint
@@ -111,7 +111,7 @@ ALTER TABLE "muster"."identities" FORCE ROW LEVEL SECURITY;
 --> statement-breakpoint
 CREATE POLICY "one_org" ON "muster"."identities" TO "muster_app", "muster_hot", "muster_sweep" USING (org_id = current_setting('muster.org')::uuid) WITH CHECK (org_id = current_setting('muster.org')::uuid);
 --> statement-breakpoint
-GRANT SELECT, INSERT, UPDATE, DELETE ON "muster"."identities" TO "muster_app", "muster_hot", "muster_sweep";
+GRANT SELECT, INSERT, UPDATE, DELETE ON "muster"."identities" TO "muster_app", "muster_sweep";
 --> statement-breakpoint
 ALTER TABLE "muster"."invitations" ENABLE ROW LEVEL SECURITY;
 --> statement-breakpoint
@@ -119,7 +119,7 @@ ALTER TABLE "muster"."invitations" FORCE ROW LEVEL SECURITY;
 --> statement-breakpoint
 CREATE POLICY "one_org" ON "muster"."invitations" TO "muster_app", "muster_hot", "muster_sweep" USING (org_id = current_setting('muster.org')::uuid) WITH CHECK (org_id = current_setting('muster.org')::uuid);
 --> statement-breakpoint
-GRANT SELECT, INSERT, UPDATE, DELETE ON "muster"."invitations" TO "muster_app", "muster_hot", "muster_sweep";
+GRANT SELECT, INSERT, UPDATE, DELETE ON "muster"."invitations" TO "muster_app", "muster_sweep";
 --> statement-breakpoint
 ALTER TABLE "muster"."device_logins" ENABLE ROW LEVEL SECURITY;
 --> statement-breakpoint
@@ -127,7 +127,7 @@ ALTER TABLE "muster"."device_logins" FORCE ROW LEVEL SECURITY;
 --> statement-breakpoint
 CREATE POLICY "one_org" ON "muster"."device_logins" TO "muster_app", "muster_hot", "muster_sweep" USING (org_id = current_setting('muster.org')::uuid) WITH CHECK (org_id = current_setting('muster.org')::uuid);
 --> statement-breakpoint
-GRANT SELECT, INSERT, UPDATE, DELETE ON "muster"."device_logins" TO "muster_app", "muster_hot", "muster_sweep";
+GRANT SELECT, INSERT, UPDATE, DELETE ON "muster"."device_logins" TO "muster_app", "muster_sweep";
 --> statement-breakpoint
 -- Who logs in says an e-mail, or is known to a provider, before the org of the account is known. Exactly that row can be seen.
 CREATE POLICY "by_email" ON "muster"."people" FOR SELECT TO "muster_app" USING (encode(convert_to(email, 'UTF8'), 'hex') = current_setting('muster.email', true));
