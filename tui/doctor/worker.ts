@@ -47,7 +47,7 @@ export async function checkWorker(call: Call, question: WorkerQuestion): Promise
 function checkNode(): Finding {
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
   if (major > 22 || (major === 22 && minor >= 12)) return fine(`Node ${process.versions.node}`);
-  return wanting("fail", `Node ${process.versions.node}`, "Install Node 22.12 or newer.");
+  return wanting("fail", `Node ${process.versions.node}`, "Install Node 22.22.2 or newer.");
 }
 
 function readKeyFile(
