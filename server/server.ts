@@ -12,10 +12,8 @@ import type { Coordinator, Log } from "./domain/context.ts";
 import { Counters } from "./domain/counters.ts";
 import { createIdGenerator } from "./domain/ids.ts";
 import { createJobToken } from "./domain/job-tokens.ts";
-import { createAcceptBatcher, createResultBatcher } from "./domain/leases.ts";
 import { type OwnWorker, registerOwnWorker } from "./domain/own-workers.ts";
 import { createProjectNames } from "./domain/project-names.ts";
-import { createReportBatcher } from "./domain/reports.ts";
 import { createSettingsCache } from "./domain/settings.ts";
 import { createStatusReader } from "./domain/status.ts";
 import { createSubmitBatcher } from "./domain/submit.ts";
@@ -23,10 +21,8 @@ import { createSystemReader, type SystemContext } from "./domain/system.ts";
 import { deriveWebhookKey } from "./domain/webhooks.ts";
 import { HostWatch } from "./host.ts";
 import { secretsOf } from "./kept-files.ts";
-import { HelloAdmission } from "./link/admission.ts";
 import { startWorkerListener } from "./link/listener.ts";
-import type { LinkParts } from "./link/parts.ts";
-import { refusals } from "./link/refusals.ts";
+import { createLinkParts } from "./link/parts.ts";
 import { Renewals } from "./link/renewals.ts";
 import { workerService } from "./link/service.ts";
 import type { LinkSession } from "./link/session.ts";
@@ -218,37 +214,19 @@ async function start(
   const renewals = new Renewals(db, log, config.heartbeatMs, () => expiry.outage());
   cleanups.push(() => renewals.stop());
   const address = { api: "" };
-  const link: LinkParts = {
+  const link = createLinkParts({
     coordinator,
-    config,
     log,
     dispatcher,
-    accepts: createAcceptBatcher(coordinator),
-    results: createResultBatcher(coordinator),
-    reports: createReportBatcher(coordinator),
     renewals,
-    admission: new HelloAdmission({
-      renewals,
-      counters,
-      hellosPerSecond: config.hellosPerSecond,
-      linksPerOrg: config.linksPerOrg,
-      linksOf: (orgId) => dispatcher.linksOf(orgId),
-      nowMs: steadyMs,
-    }),
     sessions,
     streams: keys.streams,
     createJobToken: (caller, lease) => createJobToken(keys, caller, lease),
-    get apiAddress() {
-      return address.api;
-    },
-    get clusterEpoch() {
-      return clusterEpoch;
-    },
+    apiAddress: () => address.api,
+    clusterEpoch: () => clusterEpoch,
     nowMs: steadyMs,
-    reconnectAfterMs: () => 200 + Math.floor(Math.random() * 800),
-    refused: refusals(log, counters, steadyMs),
     attempt,
-  };
+  });
   const worker = workerService(link);
   const admitsMetrics = async (token: string) =>
     (await look(token, "metrics", "", "")).scopes.includes("platform");

@@ -2,15 +2,22 @@ import type { Config } from "../config.ts";
 import type { Dispatcher } from "../dispatch/dispatcher.ts";
 import type { Batcher } from "../domain/batcher.ts";
 import type { Caller, Coordinator, Log } from "../domain/context.ts";
-import type { Accept, LeaseResult, ResultAnswer } from "../domain/leases.ts";
+import {
+  type Accept,
+  createAcceptBatcher,
+  createResultBatcher,
+  type LeaseResult,
+  type ResultAnswer,
+} from "../domain/leases.ts";
 import type { LiveStreams } from "../domain/live-streams.ts";
-import type { AttemptReport, ReportAnswer } from "../domain/reports.ts";
+import { type AttemptReport, createReportBatcher, type ReportAnswer } from "../domain/reports.ts";
 import type { Lease } from "../domain/submit.ts";
-import type { HelloAdmission } from "./admission.ts";
+import { HelloAdmission } from "./admission.ts";
+import { refusals } from "./refusals.ts";
 import type { Renewals } from "./renewals.ts";
 import type { LinkSession } from "./session.ts";
 
-/** What links work with. Made once, by `server.ts`. */
+/** What links work with. Made once, by `createLinkParts`. */
 export interface LinkParts {
   readonly coordinator: Coordinator;
   readonly config: Config;
@@ -38,4 +45,62 @@ export interface LinkParts {
   refused(frame: string, reason: string): void;
   /** Runs what nobody awaits; a failure is logged with what was being attempted. */
   attempt(what: string, body: () => Promise<unknown>): Promise<void>;
+}
+
+/** What the parts of links are made of. */
+export interface LinkPartsOptions
+  extends Pick<
+    LinkParts,
+    | "coordinator"
+    | "log"
+    | "dispatcher"
+    | "renewals"
+    | "sessions"
+    | "streams"
+    | "createJobToken"
+    | "nowMs"
+    | "attempt"
+  > {
+  /** Known when the API listens. */
+  readonly apiAddress: () => string;
+  /** The cluster's epoch, which grows. */
+  readonly clusterEpoch: () => number;
+}
+
+/** Makes what the links of a coordinator share. */
+export function createLinkParts(options: LinkPartsOptions): LinkParts {
+  const { coordinator, log, dispatcher, renewals, sessions, streams, createJobToken, nowMs, attempt } =
+    options;
+  const { config, counters } = coordinator;
+  return {
+    coordinator,
+    config,
+    log,
+    dispatcher,
+    accepts: createAcceptBatcher(coordinator),
+    results: createResultBatcher(coordinator),
+    reports: createReportBatcher(coordinator),
+    renewals,
+    admission: new HelloAdmission({
+      renewals,
+      counters,
+      hellosPerSecond: config.hellosPerSecond,
+      linksPerOrg: config.linksPerOrg,
+      linksOf: (orgId) => dispatcher.linksOf(orgId),
+      nowMs,
+    }),
+    sessions,
+    streams,
+    createJobToken,
+    get apiAddress() {
+      return options.apiAddress();
+    },
+    get clusterEpoch() {
+      return options.clusterEpoch();
+    },
+    nowMs,
+    reconnectAfterMs: () => 200 + Math.floor(Math.random() * 800),
+    refused: refusals(log, counters, nowMs),
+    attempt,
+  };
 }
