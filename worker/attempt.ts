@@ -34,9 +34,12 @@ const maxProgressChars = 200;
 const maxMessageBytes = 64 * 1024;
 const maxUrlChars = 2000;
 
+/** The calls that an attempt makes outside the link. */
+export type AttemptApi = Pick<Api, "submit" | "artifact" | "jobToken" | "parents">;
+
 /** What an attempt needs of the worker. */
 export interface AttemptOptions {
-  readonly api: Api;
+  readonly api: AttemptApi;
   /** Largest partial result. */
   readonly payloadBytes: number;
   /** Largest piece of log. */

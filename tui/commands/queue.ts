@@ -18,6 +18,7 @@ import { exitCodes } from "../exit-codes.ts";
 import { durationOption, rateOption, timeOption, wholeOrNoneOption } from "../input/options.ts";
 import { durationFromMs, type Rate, timeFromMs } from "../input/values.ts";
 import { sanitize } from "../output/sanitize.ts";
+import { registerKindNew } from "./kind-new.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
 import { queueFacts, queueTable, showPause } from "./queue-show.ts";
 import { forEachId } from "./several.ts";
@@ -74,6 +75,7 @@ export function registerQueues(cli: Cli): void {
     const command = cli.program.command(noun.noun).alias(noun.plural).description(noun.description);
     registerLooks(command, cli, noun);
     registerChanges(command, cli, noun);
+    if (noun.type === QueueType.KIND) registerKindNew(command, cli);
   }
 }
 

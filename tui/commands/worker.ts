@@ -22,6 +22,7 @@ import { registerDrain, workerName } from "./worker-drain.ts";
 import { registerEnrol } from "./worker-enrol.ts";
 import { registerWorkerExplain } from "./worker-explain.ts";
 import { registerLimit } from "./worker-limit.ts";
+import { registerWorkerNew } from "./worker-new.ts";
 import { registerWorkerRun } from "./worker-run.ts";
 
 /** Registers `muster worker`. */
@@ -29,6 +30,7 @@ export function registerWorker(cli: Cli): void {
   const worker = cli.program.command("worker").alias("workers").description("Run and look after workers.");
   registerWorkerRun(worker, cli);
   registerCreate(worker, cli);
+  registerWorkerNew(worker, cli);
   registerLook(worker, cli);
   registerWorkerExplain(worker, cli);
   registerDrain(worker, cli);
