@@ -21,7 +21,10 @@ export default defineConfig({
         find: /^@muster\/client\/grpc\/reflection-v1alpha$/,
         replacement: path("gen/src/grpc/reflection/v1alpha/reflection_pb.js"),
       },
-      { find: /^@muster\/client\/(node|browser|errors|filter|grpc-js)$/, replacement: path("gen/$1.ts") },
+      {
+        find: /^@muster\/client\/(node|browser|errors|filter|grpc-js|webhooks)$/,
+        replacement: path("gen/$1.ts"),
+      },
     ],
   },
   test: {

@@ -21,6 +21,7 @@ import {
   tokenText,
   whole,
 } from "./config-forms.ts";
+import { outboundFields } from "./config-outbound.ts";
 import { peopleFields } from "./config-people.ts";
 
 /** Every setting, by its name in `Config`, in the order of the documentation. */
@@ -188,6 +189,7 @@ export const configFields = {
   githubToken: tokenText("github-token", "Token that github.sync reads pull requests with."),
 
   ...peopleFields,
+  ...outboundFields,
 
   shutdownGraceMs: duration(
     "shutdown-grace",

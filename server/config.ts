@@ -217,6 +217,24 @@ const crossRules: readonly CrossRule[] = [
       ),
   },
   {
+    settings: ["smtpUrl", "sendgridKey"],
+    check: (c) =>
+      wrongIf(
+        c.smtpUrl !== undefined && c.sendgridKey !== undefined,
+        "e-mails leave by one way alone",
+        "Give smtp-url or sendgrid-key.",
+      ),
+  },
+  {
+    settings: ["smtpUrl", "sendgridKey", "mailFrom"],
+    check: (c) =>
+      wrongIf(
+        (c.smtpUrl ?? c.sendgridKey) !== undefined && c.mailFrom === undefined,
+        "has no use without whom e-mails are from",
+        "Give mail-from.",
+      ),
+  },
+  {
     settings: ["databaseAppUrl", "databaseHotUrl", "databaseSweepUrl", "databaseUrl"],
     check: (c) => {
       const roleUrls = [c.databaseAppUrl, c.databaseHotUrl, c.databaseSweepUrl].filter(

@@ -1,3 +1,4 @@
+import { outboundReasons } from "./outbound-reasons.ts";
 import { peopleReasons } from "./people-reasons.ts";
 import { checkId, reason as r } from "./reason-entry.ts";
 
@@ -9,6 +10,7 @@ const sendLess = "Send less, or store the bytes as an artifact and send its id."
  */
 export const errorReasons = {
   ...peopleReasons,
+  ...outboundReasons,
   VALIDATION_FAILED: r("invalid_argument", "The request is not valid.", "Correct the fields that are named."),
   UNKNOWN_FIELD: r(
     "invalid_argument",
