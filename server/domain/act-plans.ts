@@ -19,6 +19,7 @@ import { encodeId } from "./ids.ts";
 import { type LockedJob, lockedJob } from "./locked-job.ts";
 import { parkWakeMs } from "./parking.ts";
 import type { Act, ActType } from "./rules/acts.ts";
+import { changeNumbers } from "./rules/event-types.ts";
 import type { JobEvent } from "./rules/lifecycle.ts";
 import { isTerminal, type JobState, stateName } from "./rules/states.ts";
 import { refusal } from "./rules/transition-table.ts";
@@ -142,7 +143,9 @@ async function planMoves(
   const calls: Call[] = shapes.size > 0 ? [insertNewShapes(orgId, [...shapes.values()])] : [];
   calls.push(...release.calls, ...writeTransitions(orgId, transitions, { n: 1, tally: c.newId() }));
   if (asked.length > 0)
-    calls.push(call(requestCancels, { org: orgId, jobs: asked, reason: act.reason, n: 2 }));
+    calls.push(
+      call(requestCancels, { org: orgId, jobs: asked, reason: act.reason, n: changeNumbers.cancelRequest }),
+    );
   if (revived.length > 0) calls.push(...reviveRuns(c, orgId, revived, 2));
   const done = [...own, ...asked, ...revived.map((run) => run.jobId)];
   return { done, refused, calls, release, releasing: [] };
@@ -164,7 +167,7 @@ function planPriority(
   const told = call(appendChange, {
     ...{
       org,
-      n: 1,
+      n: changeNumbers.edit,
       jobs: done,
       states: jobs.map((job) => job.state),
       attempts: jobs.map((job) => job.attempt),

@@ -8,6 +8,7 @@ import { failedPrecondition, invalidArgument, type Violation } from "./errors.ts
 import { encodeId } from "./ids.ts";
 import { auditRow, lockOne, takeRequest } from "./job-rows.ts";
 import { getJob, type JobView } from "./job-views.ts";
+import { changeNumbers } from "./rules/event-types.ts";
 import { labelViolations } from "./rules/job-spec.ts";
 import { stateName } from "./rules/states.ts";
 import { textViolations } from "./rules/texts.ts";
@@ -64,7 +65,7 @@ export async function updateJob(c: Coordinator, caller: Caller, edit: JobEdit): 
       }),
       // Watchers see it by the feed: the job is what it was, and is to be read again.
       call(appendChange, {
-        ...{ org: orgId, n: 1, jobs: [jobId], states: [job.state], attempts: [job.attempt] },
+        ...{ org: orgId, n: changeNumbers.edit, jobs: [jobId], states: [job.state], attempts: [job.attempt] },
         workers: [job.workerId ?? noWorker],
       }),
     ];

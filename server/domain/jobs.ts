@@ -14,6 +14,7 @@ import { leaseOfCall } from "./job-tokens.ts";
 import { countJobs } from "./key-counts.ts";
 import type { LockedJob } from "./locked-job.ts";
 import { type NamedProject, requireProjects } from "./project-names.ts";
+import { changeNumbers } from "./rules/event-types.ts";
 import type { JobRequest } from "./rules/job-spec.ts";
 import type { JobEvent } from "./rules/lifecycle.ts";
 import { internShape, type ShapeTarget } from "./rules/shapes.ts";
@@ -193,7 +194,12 @@ async function endJob(
       isFenced = isLeased(job.state);
       return "cancelled";
     }
-    const asked = call(requestCancels, { org: tx.orgId, jobs: [jobId], reason, n: 1 });
+    const asked = call(requestCancels, {
+      org: tx.orgId,
+      jobs: [jobId],
+      reason,
+      n: changeNumbers.cancelRequest,
+    });
     await Promise.all([tx.run(asked), tx.run(audited)]);
     return "requested";
   });

@@ -14,6 +14,7 @@ import { type FinalRun, finalsOf } from "./final-runs.ts";
 import { encodeId } from "./ids.ts";
 import { auditRow, requestKey, takeRequest } from "./job-rows.ts";
 import { checkedState } from "./job-views.ts";
+import { changeNumbers } from "./rules/event-types.ts";
 import { stateName } from "./rules/states.ts";
 
 /** What verbs that remove jobs work with. */
@@ -107,7 +108,7 @@ export async function removeJobs(c: RemovalContext, tx: OrgTx, jobs: readonly Fi
   for (const one of removeAll) await tx.run(callOfJobs(one, orgId, jobIds));
   await tx.run(
     call(appendChange, {
-      ...{ org: orgId, n: 1, jobs: jobIds, states: jobs.map((job) => job.state) },
+      ...{ org: orgId, n: changeNumbers.removal, jobs: jobIds, states: jobs.map((job) => job.state) },
       ...{ attempts: jobs.map((job) => job.attempt), workers: jobs.map(() => noWorker) },
     }),
   );

@@ -7,6 +7,7 @@ import { ArtifactService } from "@muster/client/v1/artifact_service";
 import { AuditService } from "@muster/client/v1/audit_service";
 import { BatchService } from "@muster/client/v1/batch_service";
 import { EnrolmentService } from "@muster/client/v1/enrolment_service";
+import { EventService } from "@muster/client/v1/event_service";
 import { ExplainService } from "@muster/client/v1/explain_service";
 import { JobService } from "@muster/client/v1/job_service";
 import { KeyService } from "@muster/client/v1/key_service";
@@ -27,6 +28,7 @@ import { auditService } from "./audit.ts";
 import { batchService } from "./batches.ts";
 import { watchService } from "./changes.ts";
 import { enrolmentService } from "./enrolments.ts";
+import { eventService } from "./event-feed.ts";
 import { explainService } from "./explain.ts";
 import { type HealthState, healthService } from "./health.ts";
 import { jobService } from "./jobs.ts";
@@ -50,6 +52,7 @@ export const apiServices: readonly DescService[] = [
   AuditService,
   BatchService,
   EnrolmentService,
+  EventService,
   ExplainService,
   JobService,
   KeyService,
@@ -83,6 +86,7 @@ export function apiRoutes(parts: ApiRouteParts): (router: ConnectRouter) => void
     router.service(AuditService, auditService(parts));
     router.service(BatchService, batchService(parts));
     router.service(EnrolmentService, enrolmentService(parts));
+    router.service(EventService, eventService(parts));
     router.service(ExplainService, explainService(parts));
     router.service(JobService, jobService(parts));
     router.service(KeyService, keyService(parts));

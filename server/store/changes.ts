@@ -128,6 +128,17 @@ export async function readHorizon(tx: Tx): Promise<{ readonly epoch: number; rea
   return { epoch: row?.epoch ?? 1, xmin: row?.xmin ?? "0" };
 }
 
+/** Why the feed cannot be read on from a place; null: it can. */
+export async function whyUnreadable(
+  tx: Tx,
+  orgId: string,
+  from: { readonly epoch: number; readonly xid: bigint },
+  epoch: number,
+): Promise<"too-old" | "other-epoch" | null> {
+  if (from.epoch !== epoch) return "other-epoch";
+  return (await isKept(tx, orgId, from.xid)) ? null : "too-old";
+}
+
 // Of what was dropped the newest row is left: until a row is old, nothing was.
 async function isKept(tx: Tx, orgId: string, xid: bigint): Promise<boolean> {
   const [oldest] = await tx

@@ -3,6 +3,7 @@ import { ArtifactService } from "@muster/client/v1/artifact_service";
 import { AuditService } from "@muster/client/v1/audit_service";
 import { BatchService } from "@muster/client/v1/batch_service";
 import { EnrolmentService } from "@muster/client/v1/enrolment_service";
+import { EventService } from "@muster/client/v1/event_service";
 import { ExplainService } from "@muster/client/v1/explain_service";
 import { JobService } from "@muster/client/v1/job_service";
 import { KeyService } from "@muster/client/v1/key_service";
@@ -27,6 +28,7 @@ export const services: readonly DescService[] = [
   AuditService,
   BatchService,
   EnrolmentService,
+  EventService,
   ExplainService,
   JobService,
   KeyService,

@@ -1,0 +1,184 @@
+import { readHorizon, whyUnreadable } from "./changes.ts";
+import type { Tx } from "./database.ts";
+import { and, asc, eq, gte, inArray, lte, sql } from "./drizzle.ts";
+import { nilUuid } from "./names.ts";
+import { attempts, changes, jobs } from "./schema.ts";
+
+/** A place in the feed: after one element of one row. Elements count from 0. */
+export interface FeedPlace {
+  readonly xid: bigint;
+  readonly n: number;
+  readonly element: number;
+}
+
+/** A transition, with its place in the feed. */
+export interface FedChange {
+  readonly place: FeedPlace;
+  readonly at: Date;
+  readonly jobId: string;
+  readonly state: number;
+  readonly attempt: number;
+  readonly workerId: string | null;
+}
+
+/** A piece of the feed. */
+export type FeedPiece =
+  | { readonly resetCause: "too-old" | "other-epoch"; readonly epoch: number; readonly end: FeedPlace }
+  | {
+      readonly resetCause: null;
+      readonly epoch: number;
+      readonly changes: readonly FedChange[];
+      /** Where to go on. */
+      readonly end: FeedPlace;
+      /** Nothing is known beyond it now. */
+      readonly isWhole: boolean;
+    };
+
+/** Rows of the feed that one piece is made of at most, and elements of them beyond which it ends with a row. */
+const pieceRows = 100;
+
+/** The place behind all that is committed below the oldest transaction that still runs. */
+export async function readEnd(tx: Tx): Promise<{ readonly epoch: number; readonly end: FeedPlace }> {
+  const { epoch, xmin } = await readHorizon(tx);
+  return { epoch, end: beforeAll(BigInt(xmin)) };
+}
+
+/** The place before the first row of the feed that is not older than a time; the end when there is none. */
+export async function findPlace(
+  tx: Tx,
+  orgId: string,
+  since: Date,
+): Promise<{ readonly epoch: number; readonly end: FeedPlace }> {
+  const { epoch, xmin } = await readHorizon(tx);
+  const [first] = await tx
+    .select({ xid: sql<string>`${changes.xid}::text` })
+    .from(changes)
+    .where(and(eq(changes.orgId, orgId), gte(changes.at, since), sql`${changes.xid} < ${xmin}::xid8`))
+    .orderBy(asc(changes.xid), asc(changes.n))
+    .limit(1);
+  return { epoch, end: beforeAll(BigInt(first?.xid ?? xmin)) };
+}
+
+/**
+ * Reads on from a place, in the order of transaction ids, only below the oldest transaction that still runs: nothing
+ * can come in before what was read. At most `limit` transitions.
+ */
+export async function readPiece(
+  tx: Tx,
+  orgId: string,
+  from: { readonly epoch: number; readonly place: FeedPlace },
+  limit: number,
+): Promise<FeedPiece> {
+  const { epoch, xmin } = await readHorizon(tx);
+  const whole = beforeAll(BigInt(xmin));
+  const { place } = from;
+  const resetCause = await whyUnreadable(tx, orgId, { epoch: from.epoch, xid: place.xid }, epoch);
+  if (resetCause !== null) return { resetCause, epoch, end: whole };
+  const rows = await tx
+    .select()
+    .from(changes)
+    .where(
+      and(
+        eq(changes.orgId, orgId),
+        // The row itself, too: it may have been told in part.
+        sql`(${changes.xid}, ${changes.n}) >= (${String(place.xid)}::xid8, ${place.n}::smallint)`,
+        sql`${changes.xid} < ${xmin}::xid8`,
+      ),
+    )
+    .orderBy(asc(changes.xid), asc(changes.n))
+    .limit(pieceRows);
+  const all = rows.flatMap((row) =>
+    row.jobIds.map((jobId, element): FedChange => {
+      const workerId = row.workerIds[element];
+      return {
+        place: { xid: BigInt(row.xid), n: row.n, element },
+        at: row.at,
+        jobId,
+        state: row.states[element] ?? 0,
+        attempt: row.attempts[element] ?? 0,
+        workerId: workerId === undefined || workerId === nilUuid ? null : workerId,
+      };
+    }),
+  );
+  const later = all.filter((one) => isAfter(one.place, place));
+  const taken = later.slice(0, limit);
+  const isWhole = rows.length < pieceRows && taken.length === later.length;
+  const end = isWhole && BigInt(xmin) > place.xid ? whole : (taken.at(-1)?.place ?? place);
+  return { resetCause: null, epoch, changes: taken, end, isWhole };
+}
+
+/** What the events of jobs tell of them. Jobs that were removed are not among them. */
+export async function readEventJobs(tx: Tx, orgId: string, jobIds: readonly string[]) {
+  const { low, high, ids } = bounds(jobIds);
+  if (low === undefined || high === undefined) return [];
+  return tx
+    .select({
+      jobId: jobs.jobId,
+      createdAt: jobs.createdAt,
+      batchId: jobs.batchId,
+      queue: jobs.queue,
+      kind: jobs.kind,
+      project: jobs.project,
+      target: jobs.target,
+      labels: jobs.labels,
+      title: jobs.title,
+      externalId: jobs.externalId,
+    })
+    .from(jobs)
+    .where(and(eq(jobs.orgId, orgId), inArray(jobs.jobId, ids), gte(jobs.jobId, low), lte(jobs.jobId, high)));
+}
+
+/** A job as its events tell it. */
+export type EventJob = Awaited<ReturnType<typeof readEventJobs>>[number];
+
+/** How attempts of jobs ended: more than were asked for, where jobs have several. */
+export async function readEventAttempts(
+  tx: Tx,
+  orgId: string,
+  of: readonly { readonly jobId: string; readonly attempt: number }[],
+) {
+  const { low, high, ids } = bounds(of.map(({ jobId }) => jobId));
+  if (low === undefined || high === undefined) return [];
+  return tx
+    .select({
+      jobId: attempts.jobId,
+      attempt: attempts.attempt,
+      outcome: attempts.outcome,
+      workerId: attempts.workerId,
+      errorCode: attempts.errorCode,
+      errorMessage: attempts.errorMessage,
+      reason: attempts.reason,
+      prUrl: attempts.prUrl,
+      sessionId: attempts.sessionId,
+    })
+    .from(attempts)
+    .where(
+      and(
+        eq(attempts.orgId, orgId),
+        inArray(attempts.jobId, ids),
+        gte(attempts.jobId, low),
+        lte(attempts.jobId, high),
+        inArray(attempts.attempt, [...new Set(of.map(({ attempt }) => attempt))]),
+      ),
+    );
+}
+
+/** How an attempt ended, as events tell it. */
+export type EventAttempt = Awaited<ReturnType<typeof readEventAttempts>>[number];
+
+/** Whether a place comes after another. */
+export function isAfter(one: FeedPlace, other: FeedPlace): boolean {
+  if (one.xid !== other.xid) return one.xid > other.xid;
+  if (one.n !== other.n) return one.n > other.n;
+  return one.element > other.element;
+}
+
+// Numbers of rows begin with 1.
+function beforeAll(xid: bigint): FeedPlace {
+  return { xid, n: 0, element: 0 };
+}
+
+function bounds(jobIds: readonly string[]) {
+  const ids = [...new Set(jobIds)].sort();
+  return { ids, low: ids.at(0), high: ids.at(-1) };
+}
