@@ -149,6 +149,12 @@ export const nouns: readonly (readonly [heading: string, nouns: readonly Noun[]]
         load: () => import("./commands/find.ts").then((one) => one.registerFind),
       },
       {
+        name: "events",
+        aliases: ["event"],
+        description: "See what happens, event by event, as other services are told.",
+        load: () => import("./commands/events.ts").then((one) => one.registerEvents),
+      },
+      {
         name: "audit",
         description: "See who changed what, when and why.",
         load: () => import("./commands/audit.ts").then((one) => one.registerAudit),
