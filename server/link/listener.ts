@@ -15,6 +15,7 @@ import { HalfSentWatch, type RequestPace } from "../rpc/half-sent.ts";
 import { type HealthState, healthService } from "../rpc/health.ts";
 import { type EdgeOptions, frontOptions, listen } from "../rpc/listener.ts";
 import { type ReflectedSchema, reflectionAlphaService, reflectionService } from "../rpc/reflection.ts";
+import { checkedService } from "../rpc/request-checks.ts";
 import { guardSession, http2Limits } from "../rpc/session-guard.ts";
 import { FrameDecoder } from "./frame-decoder.ts";
 import { FrameEncoder } from "./frame-encoder.ts";
@@ -56,7 +57,8 @@ export async function startWorkerListener(options: WorkerListenerOptions): Promi
     "grpc.keepalive_timeout_ms": 10_000,
   });
   const services: DescService[] = [WorkerService, Health];
-  addGrpcJsService(server, WorkerService, options.worker, options, { connect: linkCodec() });
+  const worker = checkedService(WorkerService, options.worker);
+  addGrpcJsService(server, WorkerService, worker, options, { connect: linkCodec() });
   addGrpcJsService(server, Health, healthService(options.health), options);
   if (options.schema) {
     const [now, alpha] = [reflectionService(options.schema), reflectionAlphaService(options.schema)];

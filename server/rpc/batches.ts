@@ -58,9 +58,6 @@ export function batchService(parts: ApiParts): ServiceImpl<typeof BatchService> 
   };
 }
 
-/** Jobs of a batch at most. */
-const maxJobs = 10_000;
-
 /** How often a batch that is waited for is counted at most: its jobs end in bursts. */
 const countPauseMs = 100;
 
@@ -68,10 +65,6 @@ function readSubmission(request: SubmitBatchRequest, limits: JobLimits): Submitt
   const problems: Problems = [];
   const { jobs } = request;
   if (jobs.length === 0) problems.push({ field: "jobs", message: "must have at least one job" });
-  if (jobs.length > maxJobs) {
-    problems.push({ field: "jobs", message: `must have at most ${maxJobs} jobs, and has ${jobs.length}` });
-    refuseProblems(problems);
-  }
   problems.push(...textViolations("title", request.title, { min: 0, max: 200 }));
   const idempotencyKey = readIdempotencyKey(problems, request.idempotencyKey);
   const parent = readLease(problems, "parent", request.parent);

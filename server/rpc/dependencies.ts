@@ -52,8 +52,7 @@ function unread(index: number): string {
 }
 
 /** What becomes of a job when one that it depends on dies. */
-export function readPolicy(problems: Problems, field: string, policy: Policy): DependencyPolicy {
-  if (Policy[policy] === undefined) problems.push({ field, message: "is not a policy" });
+export function readPolicy(policy: Policy): DependencyPolicy {
   return policy === Policy.RELEASE ? "release" : "cancel";
 }
 

@@ -54,7 +54,7 @@ export function readJobSpec(problems: Problems, path: string, spec: JobSpec, lim
     pool: orNull(spec.pool),
     ...readTarget(problems, `${path}.target`, spec.target),
     dependsOn: readDependencies(problems, `${path}.dependsOn`, spec.dependsOn),
-    dependencyPolicy: readPolicy(problems, `${path}.dependencyPolicy`, spec.dependencyPolicy),
+    dependencyPolicy: readPolicy(spec.dependencyPolicy),
     ref: orNull(spec.ref),
     ...readSettings(problems, path, spec),
   };

@@ -69,7 +69,6 @@ export function jobService(parts: ApiParts): ServiceImpl<typeof JobService> {
       const problems: Problems = [];
       const jobId = readOptionalId(problems, "job", request.jobId, "jobId");
       checkOneOf(problems, request);
-      if (View[request.view] === undefined) problems.push({ field: "view", message: "is not a view" });
       refuseProblems(problems);
       const externalId = orNull(request.externalId);
       const isFull = request.view !== View.BASIC;

@@ -121,7 +121,8 @@ function expectedOfLeaf(field: DescField): string {
   }
 }
 
-function enumNames(desc: DescEnum): string {
+/** The values of an enum that may be given, for people. */
+export function enumNames(desc: DescEnum): string {
   const names = desc.values.filter((value) => value.number !== 0).map((value) => value.name);
   return names.join(", ");
 }

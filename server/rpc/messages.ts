@@ -112,11 +112,14 @@ export function readDuration(
   duration: Duration | undefined,
 ): number | null {
   if (duration === undefined) return null;
-  const ms = Math.round(durationMs(duration));
-  // The range of google.protobuf.Duration, about 10,000 years; Number.MAX_SAFE_INTEGER is far beyond it.
-  if (Math.abs(ms) <= 315_576_000_000_000 && Math.abs(duration.nanos) < 1e9) return ms;
+  if (isDuration(duration)) return Math.round(durationMs(duration));
   problems.push({ field, message: "is not a valid duration" });
   return null;
+}
+
+/** Whether a duration is in the range of its message, about 10,000 years. */
+export function isDuration({ seconds, nanos }: Duration): boolean {
+  return seconds <= 315_576_000_000n && seconds >= -315_576_000_000n && Math.abs(nanos) < 1e9;
 }
 
 /** A duration within bounds, or what it is when absent. */
@@ -139,10 +142,14 @@ export function readDurationIn(
 /** A time from 1970 to 9999, in milliseconds; null when absent, and with a problem when it is out of range. */
 export function readTime(problems: Problems, field: string, time: Timestamp | undefined): Date | null {
   if (time === undefined) return null;
-  const isInRange = time.seconds >= 0n && time.seconds <= 253_402_300_799n;
-  if (isInRange && time.nanos >= 0 && time.nanos < 1e9) return timestampDate(time);
+  if (isTime(time)) return timestampDate(time);
   problems.push({ field, message: "must be a time from 1970 to 9999" });
   return null;
+}
+
+/** Whether a time is from 1970 to 9999. */
+export function isTime({ seconds, nanos }: Timestamp): boolean {
+  return seconds >= 0n && seconds <= 253_402_300_799n && nanos >= 0 && nanos < 1e9;
 }
 
 /** A time as a message; absent for null. */

@@ -40,6 +40,7 @@ import { personService } from "./people.ts";
 import { projectService } from "./projects.ts";
 import { queueService } from "./queues.ts";
 import { type ReflectedSchema, reflectionAlphaService, reflectionService } from "./reflection.ts";
+import { checkedService } from "./request-checks.ts";
 import { sessionService } from "./sessions.ts";
 import { settingsService } from "./settings.ts";
 import { statusService } from "./status.ts";
@@ -81,7 +82,11 @@ export interface ApiRouteParts extends ApiParts {
 
 /** Registers every service of the API port. */
 export function apiRoutes(parts: ApiRouteParts): (router: ConnectRouter) => void {
-  return (router) => {
+  return (unchecked) => {
+    const router = {
+      service: <Service extends DescService>(service: Service, own: ServiceImpl<Service>) =>
+        unchecked.service(service, checkedService(service, own)),
+    };
     router.service(ArtifactService, artifactService(parts));
     router.service(AuditService, auditService(parts));
     router.service(BatchService, batchService(parts));

@@ -28,11 +28,11 @@ export function listWatches({
 }: ApiParts): Pick<ServiceImpl<typeof WatchService>, "watchJobs" | "watchWorkers" | "listEvents"> {
   return {
     async *watchJobs(request, context) {
-      const { orgId } = callerOf(context);
       const problems: Problems = [];
       const intervalMs = readDurationIn(problems, "interval", request.interval, jobsInterval);
       const list = readWatchedList(problems, request);
       refuseProblems(problems);
+      const { orgId } = callerOf(context);
       const listing = listingOf(orgId, list);
       const isCounted = request.list?.counted ?? false;
       const { resumeRevision } = request;
@@ -48,11 +48,11 @@ export function listWatches({
     },
 
     async *watchWorkers(request, context) {
-      const { orgId } = callerOf(context);
       const problems: Problems = [];
       const intervalMs = readDurationIn(problems, "interval", request.interval, workersInterval);
       checkPageSize(problems, "pageSize", request.pageSize);
       refuseProblems(problems);
+      const { orgId } = callerOf(context);
       const named = { isOnline: false, text: request.filter, field: "filter" };
       const listing = workerListingOf(orgId, { ...pageOf(request), ...named });
       const { resumeRevision } = request;
@@ -68,12 +68,12 @@ export function listWatches({
     },
 
     async listEvents(request, context) {
-      const { orgId } = callerOf(context);
       const problems: Problems = [];
       const waitMs = readDurationIn(problems, "wait", request.wait, waitBounds);
       const since = readFeedRevision(request.sinceRevision);
       if (since === null) problems.push({ field: "sinceRevision", message: "is not one that was answered" });
       refuseProblems(problems);
+      const { orgId } = callerOf(context);
       const filter = { ...anyJob, terms: readJobFilterText(request.filter, "filter") };
       const asked = { orgId, filter, since: since ?? "", waitMs };
       const events = await listEvents(watches, asked, context.signal);

@@ -45,7 +45,7 @@ describe("submitting a batch", () => {
     const many = Array.from({ length: 10_000 }, () => ({ kind: "a" }));
     expect((await service.submitBatch({ jobs: many })).jobIds).toHaveLength(10_000);
     const error = await failure(service.submitBatch({ jobs: [...many, { kind: "a" }] }));
-    expect(violationsOf(error)).toEqual(["jobs must have at most 10000 jobs, and has 10001"]);
+    expect(violationsOf(error)).toEqual(["jobs must have at most 10000 entries, and has 10001"]);
     expect(violationsOf(await failure(service.submitBatch({})))).toEqual(["jobs must have at least one job"]);
   });
 

@@ -114,7 +114,7 @@ describe("wrong dependencies are told all at once, each by its place", () => {
         expect.stringMatching(/^jobs\[3\].dependsOn\[3\].jobId /),
         "jobs[3].dependsOn[4].jobId is required",
         "jobs[3].dependsOn[6] is the same job as dependsOn[5]",
-        "jobs[4].dependencyPolicy is not a policy",
+        "jobs[4].dependencyPolicy must be one of DEPENDENCY_POLICY_CANCEL, DEPENDENCY_POLICY_RELEASE",
       ]),
     );
   });

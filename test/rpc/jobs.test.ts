@@ -229,7 +229,7 @@ describe("reading jobs", () => {
     ]);
     expect(violationsOf(await failure(service.getJob({ jobId, externalId: "x" })))).toHaveLength(1);
     expect(violationsOf(await failure(service.getJob({ jobId, view: unknownNumber(9) })))).toEqual([
-      "view is not a view",
+      "view must be one of JOB_VIEW_BASIC, JOB_VIEW_FULL",
     ]);
   });
 

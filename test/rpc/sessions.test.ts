@@ -113,7 +113,7 @@ describe("sessions", () => {
     });
     const wrong = await failure(sessions.archiveSession({ sessionId: "", reason: "x".repeat(501) }));
     expect(violationsOf(wrong)).toEqual(["reason must have at most 500 characters", "sessionId is required"]);
-    const unknown = await failure(sessions.getSession({ sessionId: "a\0" }));
+    const unknown = await failure(sessions.getSession({ sessionId: "a b" }));
     expect(unknown).toMatchObject({ code: Code.NotFound, detail: { reason: "SESSION_NOT_FOUND" } });
     expect((await failure(sessions.listSessions({ worker: "wrk_1" }))).code).toBe(Code.InvalidArgument);
     expect((await failure(sessions.listSessions({ worker: "nobody" }))).code).toBe(Code.NotFound);
