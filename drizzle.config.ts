@@ -7,6 +7,7 @@ export default defineConfig({
     "./server/store/schema-fleet.ts",
     "./server/store/schema-routing.ts",
     "./server/store/schema-people.ts",
+    "./server/store/schema-stats.ts",
   ],
   out: "./server/store/migrations",
   schemaFilter: ["muster"],

@@ -165,6 +165,9 @@ export const configFields = {
     "365d",
     "How long a result that came after its lease was lost is kept, for people.",
   ),
+  statsMinutesMs: duration("stats-minutes", "6h", "1h", "30d", "How long statistics are kept by the minute."),
+  statsHoursMs: duration("stats-hours", "30d", "1d", "365d", "How long they are kept by the hour."),
+  statsDaysMs: duration("stats-days", "400d", "1d", "3650d", "How long they are kept by the day."),
   hotConnections: whole("hot-connections", 6, 1, 64, "Database connections that claim and finish jobs."),
   appConnections: whole("app-connections", 10, 1, 200, "Database connections that answer calls."),
   databaseTimeoutMs: duration(

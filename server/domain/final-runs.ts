@@ -42,6 +42,7 @@ export async function finalsOf(tx: OrgTx, jobIds: readonly string[]): Promise<Ma
         target: shapeTarget(row["target"] === null ? null : String(row["target"])),
         avoid: [],
         isAlone: false,
+        accountedTo: row["opens"] === true ? null : row["project"] === null ? null : String(row["project"]),
       },
     });
   }

@@ -301,6 +301,7 @@ async function templateOf(
       target,
       avoid: [],
       isAlone: false,
+      accountedTo: job.opensPullRequest ? null : job.project,
     }),
     project: job.project,
     priority: job.priority,

@@ -18,6 +18,8 @@ export interface LockedJob extends JobFacts {
   /** Its deadline has passed. */
   readonly isOverdue: boolean;
   readonly grantedAtSeconds: number | null;
+  /** From ready to granted; null: it is not leased, or that is not known. */
+  readonly waitedSeconds: number | null;
   readonly reason: string | null;
   readonly kind: string;
   readonly project: string | null;
@@ -52,6 +54,7 @@ export function lockedJob(row: Row): LockedJob {
     readAtMs: Number(row["read_at"]),
     isOverdue: row["overdue"] === true,
     grantedAtSeconds: row["granted"] === null ? null : Number(row["granted"]),
+    waitedSeconds: row["waited"] === null ? null : Number(row["waited"]),
     reason: text(row["reason"]),
     kind: String(row["kind"]),
     project: text(row["project"]),
@@ -71,6 +74,7 @@ export function lockedJob(row: Row): LockedJob {
       target: shapeTarget(text(row["target"])),
       avoid: texts(row["avoid"]),
       isAlone: row["alone"] === true,
+      accountedTo: row["opens"] === true ? null : text(row["project"]),
     },
     failures: Number(row["failures"]),
     losses: Number(row["losses"]),

@@ -83,6 +83,7 @@ export function settle(job: LockedJob, event: JobEvent, remains: Remains, random
             attempt,
             outcome: decision.outcome,
             grantedAtSeconds: isHeld ? job.grantedAtSeconds : null,
+            waitedSeconds: isHeld ? job.waitedSeconds : null,
             workerId: isHeld ? job.workerId : null,
             leaseId: isHeld ? job.leaseId : null,
             resultId: remains.resultId,

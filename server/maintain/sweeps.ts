@@ -29,6 +29,7 @@ import { Lookout, type Sweep, where } from "./lookout.ts";
 import type { Loop } from "./loop.ts";
 import type { ReleaseSweep } from "./releases.ts";
 import { isStandingOld, refreshStandingOf } from "./standing.ts";
+import { foldFlushes, keepStats } from "./stats.ts";
 
 /** What the sweeps work with. */
 export interface SweepParts {
@@ -126,6 +127,12 @@ export function orgSweeps(parts: SweepParts): Sweep[] {
       spacingMs: eachSecondMs,
       orgs: where((work) => work.isOverdue),
       pass: (orgId) => cancelOverdue(c, orgId),
+    },
+    {
+      name: "stats",
+      spacingMs: eachFiveSecondsMs,
+      orgs: where((work) => work.hasStats),
+      pass: (orgId, signal) => foldFlushes(c, orgId, signal),
     },
     {
       name: "commands",
@@ -275,6 +282,7 @@ async function dropOld(c: Coordinator, orgId: string, signal: AbortSignal): Prom
     ...drops.map((one) => upTo(dropRows, one)),
     call(foldTallies, { org: orgId, tally: c.newId() }),
     call(dropLosses, { org: orgId, window: lossWindowMs }),
+    ...keepStats(c, orgId),
   ]);
   const many = drops.filter((_, index) => dropped[index]?.length === dropRows);
   for (const one of many) await dropAll(c, orgId, one, signal);

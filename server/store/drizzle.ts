@@ -45,6 +45,7 @@ export const {
   PgTable,
   pgSchema,
   primaryKey,
+  real,
   smallint,
   text,
   timestamp,

@@ -17,6 +17,7 @@ import {
 import { attempts, batches, changes, jobQueue, jobs, progress, shapes } from "./schema.ts";
 import { stateNumber, stateNumbers } from "./state-numbers.ts";
 import { names, param, statement } from "./statement.ts";
+import { stated } from "./stats.ts";
 import { ofShapes, tallied } from "./tallies.ts";
 
 const pr = names(progress);
@@ -78,7 +79,7 @@ export const finishLeases = statement(sql`
       and not x.${q.hasDependants}
     returning x.${q.orgId}, x.${q.jobId}, x.${q.attempt}, x.${q.generation}, x.${q.grantedAt}, x.${q.workerId},
       x.${q.leaseId}, x.${q.failures}, x.${q.losses}, x.${q.releases}, x.${q.cancelRequestedAt}, x.${q.sessionId},
-      x.${q.batchId}, x.${q.shapeId}, x.${q.state}, f.result, f.result_id, f.last_sequence
+      x.${q.batchId}, x.${q.shapeId}, x.${q.readyAt}, x.${q.state}, f.result, f.result_id, f.last_sequence
   ), kept as (
     insert into ${attempts} (${a.orgId}, ${a.jobId}, ${a.attempt}, ${a.generation}, ${a.grantedAt}, ${a.workerId},
       ${a.leaseId}, ${a.resultId}, ${a.outcome}, ${a.state}, ${a.failures}, ${a.losses}, ${a.releases}, ${a.final},
@@ -106,7 +107,9 @@ export const finishLeases = statement(sql`
     )}
   ), tallied as (
     ${tallied(sql`ends`, { succeeded: sql`d.n`, running: sql`-d.running`, offered: sql`d.running - d.n` })}
-  ), ${givenBack(sql`ends`)}, changed as (
+  ), ${givenBack(sql`ends`)}, stated as (
+    ${stated(sql`ended`)}
+  ), changed as (
     insert into ${changes} (${ch.orgId}, ${ch.n}, ${ch.jobIds}, ${ch.states}, ${ch.attempts}, ${ch.workerIds})
     select ${param("org")}::uuid, ${param("n")}::smallint, array_agg(${q.jobId}),
       array_agg(${succeeded}::smallint), array_agg(${q.attempt}), array_agg(${q.workerId})
@@ -128,7 +131,8 @@ const decisionColumns = sql`x.${q.jobId} as job, x.${q.attempt} as attempt, x.${
   x.${q.leaseId} as lease, x.${q.workerId} as worker, x.${q.shapeId} as shape, x.${q.state} as state,
   x.${q.failures} as failures, x.${q.losses} as losses, x.${q.releases} as releases, x.${q.batchId} as batch,
   x.${q.cancelRequestedAt} is not null as cancelling, x.${q.waitingOn} as waiting, x.${q.reason} as reason,
-  extract(epoch from x.${q.grantedAt})::float8 as granted, ${readyIn} as ready_in,
+  extract(epoch from x.${q.grantedAt})::float8 as granted,
+  date_part('epoch', x.${q.grantedAt} - x.${q.readyAt}) as waited, ${readyIn} as ready_in,
   coalesce(x.${q.deadline} <= ${clock}, false) as overdue, (extract(epoch from ${clock}) * 1000)::float8 as read_at,
   d.${j.maxAttempts} as tries, d.${j.backoffInitialMs} as backoff_initial, d.${j.backoffMaxMs} as backoff_max,
   d.${j.backoffFactor} as backoff_factor, d.${j.atMostOnce} as at_most_once, d.${j.kind} as kind,

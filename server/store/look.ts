@@ -23,6 +23,8 @@ export interface OrgWork {
   readonly hasCommands: boolean;
   /** Leases of such workers that somebody wants cancelled. */
   readonly hasCancels: boolean;
+  /** Ends of attempts that are yet to be folded into statistics. */
+  readonly hasStats: boolean;
   /** Such workers that are disabled. */
   readonly disabled: readonly string[];
   /** Such workers that get no offers for another reason: see `readStanding`. */
@@ -77,6 +79,7 @@ function workOf(row: Record<string, unknown>): OrgWork {
     isReady: is("is_ready"),
     hasCommands: is("has_commands"),
     hasCancels: is("has_cancels"),
+    hasStats: is("has_stats"),
     disabled: ids("disabled"),
     heldBack: ids("held_back"),
   };

@@ -283,6 +283,8 @@ export const pullRequests = muster.table(
     saidAt: at("said_at"),
     /** The worker whose result named it; null: not known. */
     workerId: uuid("worker_id"),
+    /** The login at GitHub of who opened it; null: nobody said so yet. */
+    author: text("author"),
   },
   (t) => [
     primaryKey({ columns: [t.orgId, t.url] }),

@@ -145,6 +145,8 @@ export const attempts = muster.table(
     lastSequence: bigint("last_sequence", { mode: "number" }),
     /** What its programs ran under; null when it started none, or its worker did not say. */
     isolation: smallint("isolation"),
+    /** Where its time went, as JSON; null: its handler marked nothing. */
+    profile: bytea("profile"),
   },
   (t) => [
     primaryKey({ columns: [t.orgId, t.jobId, t.attempt] }),
@@ -241,6 +243,8 @@ export const shapes = muster.table(
     target: text("target"),
     avoid: uuid("avoid").array().notNull(),
     alone: boolean("alone").notNull(),
+    /** The project of a job that no cap counts: for statistics alone. */
+    accountedTo: text("accounted_to"),
     createdAt: at("created_at").notNull().default(now),
   },
   (t) => [primaryKey({ columns: [t.orgId, t.shapeId] })],

@@ -116,13 +116,13 @@ const insertJobs = statement(sql`
 
 const insertShapes = statement(sql`
   insert into ${shapes} (${s.orgId}, ${s.shapeId}, ${s.kind}, ${s.queue}, ${s.skills}, ${s.points}, ${s.pool},
-    ${s.project}, ${s.target}, ${s.avoid}, ${s.alone})
+    ${s.project}, ${s.target}, ${s.avoid}, ${s.alone}, ${s.accountedTo})
   select ${param("org")}::uuid, shape_id, kind, queue, string_to_array(skills, ','), points, pool, project, target,
-    string_to_array(avoid, ',')::uuid[], alone
+    string_to_array(avoid, ',')::uuid[], alone, accounted_to
   from unnest(${param("ids")}::bigint[], ${param("kinds")}::text[], ${param("queues")}::text[], ${param("skills")}::text[],
     ${param("points")}::int[], ${param("pools")}::text[], ${param("projects")}::text[], ${param("targets")}::text[],
-    ${param("avoids")}::text[], ${param("alones")}::boolean[])
-    as d(shape_id, kind, queue, skills, points, pool, project, target, avoid, alone)
+    ${param("avoids")}::text[], ${param("alones")}::boolean[], ${param("accounts")}::text[])
+    as d(shape_id, kind, queue, skills, points, pool, project, target, avoid, alone, accounted_to)
   on conflict do nothing`);
 
 const insertBatch = statement(sql`
@@ -244,6 +244,7 @@ export function insertNewShapes(org: string, rows: readonly InternedShape[]): Ca
     targets: sorted.map((row) => row.target),
     avoids: sorted.map((row) => row.avoid.join(",")),
     alones: sorted.map((row) => row.isAlone),
+    accounts: sorted.map((row) => row.accountedTo ?? null),
   });
 }
 

@@ -15,6 +15,8 @@ export interface EndedAttempt {
   readonly outcome: Outcome;
   /** Seconds since the epoch, by the database's clock; null without a lease. */
   readonly grantedAtSeconds: number | null;
+  /** From ready to granted; null: not known. */
+  readonly waitedSeconds: number | null;
   readonly workerId: string | null;
   readonly leaseId: string | null;
   readonly resultId: string | null;

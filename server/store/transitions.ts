@@ -12,6 +12,7 @@ import {
 import { attempts, batches, changes, deadLetters, jobQueue, progress } from "./schema.ts";
 import { stateNumber } from "./state-numbers.ts";
 import { type Call, call, names, param, statement } from "./statement.ts";
+import { appendStats } from "./stats.ts";
 import { addTally, appendTallies, type TallyDelta, tallyOf } from "./tallies.ts";
 import type { Transition } from "./transition.ts";
 
@@ -106,7 +107,7 @@ export function writeTransitions(
   const kept = transitions.flatMap((one) => (one.ended ? [{ ...one, ended: one.ended }] : []));
   if (live.length > 0) calls.push(moveLive(org, live));
   if (ended.length > 0) calls.push(call(removeJobs, { org, jobs: ended.map((one) => one.jobId) }));
-  if (kept.length > 0) calls.push(keepHistory(org, kept));
+  if (kept.length > 0) calls.push(keepHistory(org, kept), countAttempts(org, options.tally, kept));
   const dead = ended.filter((one) => one.dead !== null);
   if (dead.length > 0) {
     calls.push(
@@ -159,10 +160,19 @@ function moveLive(org: string, live: readonly Transition[]): Call {
   });
 }
 
-function keepHistory(
-  org: string,
-  kept: readonly (Transition & { readonly ended: NonNullable<Transition["ended"]> })[],
-): Call {
+/** A transition that ends an attempt. */
+type Ending = Transition & { readonly ended: NonNullable<Transition["ended"]> };
+
+function countAttempts(org: string, delta: string, kept: readonly Ending[]): Call {
+  const attempts = kept.map(({ shapeId, state, ended }) => ({
+    ...ended,
+    shapeId,
+    state: isTerminal(state) ? state : null,
+  }));
+  return appendStats(org, delta, attempts);
+}
+
+function keepHistory(org: string, kept: readonly Ending[]): Call {
   return call(keepAttempts, {
     org,
     jobs: kept.map((one) => one.jobId),

@@ -14,6 +14,7 @@ const nothing: OrgWork = {
   isReady: false,
   hasCommands: false,
   hasCancels: false,
+  hasStats: false,
   disabled: [],
   heldBack: [],
 };

@@ -270,6 +270,8 @@ describe("S19 work over all orgs has its own role", () => {
       ["ended_keys", "muster_sweep"],
       ["ended_logins", "muster_sweep"],
       ["gets_nothing", all],
+      ["histogram_bucket", all],
+      ["histogram_sum", all],
       ["is_off_hours", all],
       ["look", "muster_sweep"],
       ["muster_clock", all],

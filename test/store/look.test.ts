@@ -85,6 +85,12 @@ describe("a look", () => {
     expect(await work()).toEqual(["hasReleases"]);
   });
 
+  test("sees ends of attempts that are yet to be folded", async () => {
+    await db.admin`insert into muster.stat_deltas (org_id, delta_id, shape_ids, worker_ids, waits, runs)
+      values (${org}, ${db.newId()}, '{1}', '{null}', '{0}', '{0}')`;
+    expect(await work()).toEqual(["hasStats"]);
+  });
+
   test("sees ready jobs, and those that may avoid workers", async () => {
     const { jobId } = await job({});
     expect(await work()).toEqual(["isReady"]);

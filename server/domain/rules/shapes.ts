@@ -16,6 +16,8 @@ export interface Shape {
   readonly avoid: readonly string[];
   /** The worker must hold nothing else. */
   readonly isAlone: boolean;
+  /** The project of a job that no cap counts: for statistics alone. Absent: none. */
+  readonly accountedTo?: string | null;
 }
 
 /** Who alone may run a job: a worker, the owner of a session, or of a session of a project. */
@@ -31,8 +33,9 @@ export const maxAvoided = 4;
 
 /** Interns a shape: equal shapes have the same id, on every coordinator, without asking the database. */
 export function internShape(shape: Shape): InternedShape {
-  const { kind, queue, skills, points, pool, project, target, avoid, isAlone } = shape;
-  const canonical = JSON.stringify([kind, queue, skills, points, pool, project, target, avoid, isAlone]);
+  const { kind, queue, skills, points, pool, project, target, avoid, isAlone, accountedTo = null } = shape;
+  const parts = [kind, queue, skills, points, pool, project, target, avoid, isAlone];
+  const canonical = JSON.stringify(accountedTo === null ? parts : [...parts, accountedTo]);
   const digest = createHash("sha256").update(canonical).digest();
   return { ...shape, shapeId: BigInt.asIntN(63, digest.readBigInt64BE()) };
 }
