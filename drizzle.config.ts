@@ -8,6 +8,7 @@ export default defineConfig({
     "./server/store/schema-routing.ts",
     "./server/store/schema-people.ts",
     "./server/store/schema-stats.ts",
+    "./server/store/schema-schedules.ts",
   ],
   out: "./server/store/migrations",
   schemaFilter: ["muster"],

@@ -97,6 +97,12 @@ export const nouns: readonly (readonly [heading: string, nouns: readonly Noun[]]
         load: queues,
       },
       {
+        name: "schedule",
+        aliases: ["schedules", "cron"],
+        description: "Keep schedules: what creates jobs by cron.",
+        load: () => import("./commands/schedule.ts").then((one) => one.registerSchedule),
+      },
+      {
         name: "settings",
         description:
           "Read and change what jobs get that say nothing themselves: of the org, a queue or a kind.",

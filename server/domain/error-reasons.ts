@@ -43,6 +43,11 @@ export const errorReasons = {
     "There is no such project.",
     "List those that there are with `muster project list`.",
   ),
+  SCHEDULE_NOT_FOUND: r(
+    "not_found",
+    "There is no such schedule.",
+    "List those that there are with `muster schedule list`.",
+  ),
   SESSION_NOT_FOUND: r("not_found", "There is no such session.", checkId),
   PULL_REQUEST_NOT_FOUND: r(
     "not_found",
@@ -77,6 +82,11 @@ export const errorReasons = {
     "already_exists",
     "The idempotency key was used with other content.",
     "Use a new key for other content, or send the first content again.",
+  ),
+  SCHEDULE_EXISTS: r(
+    "already_exists",
+    "There is a schedule of this name.",
+    "Change it with `muster schedule edit`, or choose another name.",
   ),
   EXTERNAL_ID_CONFLICT: r(
     "already_exists",

@@ -16,6 +16,7 @@ import { OrgService } from "@muster/client/v1/org_service";
 import { PersonService } from "@muster/client/v1/person_service";
 import { ProjectService } from "@muster/client/v1/project_service";
 import { QueueService } from "@muster/client/v1/queue_service";
+import { ScheduleService } from "@muster/client/v1/schedule_service";
 import { SessionService } from "@muster/client/v1/session_service";
 import { SettingsService } from "@muster/client/v1/settings_service";
 import { StatusService } from "@muster/client/v1/status_service";
@@ -41,6 +42,7 @@ import { projectService } from "./projects.ts";
 import { queueService } from "./queues.ts";
 import { type ReflectedSchema, reflectionAlphaService, reflectionService } from "./reflection.ts";
 import { checkedService } from "./request-checks.ts";
+import { scheduleService } from "./schedules.ts";
 import { sessionService } from "./sessions.ts";
 import { settingsService } from "./settings.ts";
 import { statusService } from "./status.ts";
@@ -62,6 +64,7 @@ export const apiServices: readonly DescService[] = [
   PersonService,
   ProjectService,
   QueueService,
+  ScheduleService,
   SessionService,
   SettingsService,
   StatusService,
@@ -100,6 +103,7 @@ export function apiRoutes(parts: ApiRouteParts): (router: ConnectRouter) => void
     router.service(PersonService, personService(parts));
     router.service(ProjectService, projectService(parts));
     router.service(QueueService, queueService(parts));
+    router.service(ScheduleService, scheduleService(parts));
     router.service(SessionService, sessionService(parts));
     router.service(SettingsService, settingsService(parts));
     router.service(StatusService, statusService(parts));

@@ -29,13 +29,15 @@ export interface OrgWork {
   readonly disabled: readonly string[];
   /** Such workers that get no offers for another reason: see `readStanding`. */
   readonly heldBack: readonly string[];
+  /** Schedules whose time has come. */
+  readonly hasDueSchedules: boolean;
 }
 
 /** What one look saw. */
 export interface Seen {
   /** Orgs that have something to be done, or links. */
   readonly orgs: ReadonlyMap<string, OrgWork>;
-  /** In how many milliseconds a job or a gate is due that is not yet, by the database's clock; null: not soon. */
+  /** In how many milliseconds a job, a gate or a schedule is due, by the database's clock; null: not soon. */
   readonly wakesInMs: number | null;
 }
 
@@ -82,5 +84,6 @@ function workOf(row: Record<string, unknown>): OrgWork {
     hasStats: is("has_stats"),
     disabled: ids("disabled"),
     heldBack: ids("held_back"),
+    hasDueSchedules: is("has_due_schedules"),
   };
 }

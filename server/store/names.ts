@@ -2,6 +2,7 @@ import { sql } from "./drizzle.ts";
 import { attempts, batches, changes, jobKeys, jobQueue, jobs, shapes, tallies } from "./schema.ts";
 import { links, orgs } from "./schema-fleet.ts";
 import { edges, gates, sessions } from "./schema-routing.ts";
+import { scheduleFires, schedules } from "./schema-schedules.ts";
 import { names } from "./statement.ts";
 
 /** Bare column names of the tables in hot statements. */
@@ -18,6 +19,8 @@ export const orgNames = names(orgs);
 export const gateNames = names(gates);
 export const edgeNames = names(edges);
 export const sessionNames = names(sessions);
+export const scheduleNames = names(schedules);
+export const fireNames = names(scheduleFires);
 
 /** The database's clock. */
 export const clock = sql`muster.muster_clock()`;

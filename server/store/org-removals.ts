@@ -10,6 +10,7 @@ import * as fleetTables from "./schema-fleet.ts";
 import { orgs } from "./schema-fleet.ts";
 import * as peopleTables from "./schema-people.ts";
 import * as routingTables from "./schema-routing.ts";
+import * as scheduleTables from "./schema-schedules.ts";
 import * as statsTables from "./schema-stats.ts";
 
 /** How long a deleted org waits for what its callers had begun: more than a key is believed and a use may take. */
@@ -19,7 +20,14 @@ const restMs = 15_000;
 const stepRows = 2_000;
 
 /** Tables whose rows go with their org, the audit log last. */
-export const orgTables: readonly Table[] = [tables, fleetTables, routingTables, peopleTables, statsTables]
+export const orgTables: readonly Table[] = [
+  tables,
+  fleetTables,
+  routingTables,
+  peopleTables,
+  statsTables,
+  scheduleTables,
+]
   .flatMap((module): unknown[] => Object.values(module))
   .filter((one): one is Table => is(one, PgTable) && "orgId" in getTableColumns(one))
   .filter((table) => table !== orgs)

@@ -17,6 +17,7 @@ const nothing: OrgWork = {
   hasStats: false,
   disabled: [],
   heldBack: [],
+  hasDueSchedules: false,
 };
 const signal = new AbortController().signal;
 const due = where((work) => work.isDue);

@@ -12,6 +12,7 @@ import { OrgService } from "@muster/client/v1/org_service";
 import { PersonService, Role } from "@muster/client/v1/person_service";
 import { ProjectService, PullRequestState } from "@muster/client/v1/project_service";
 import { QueueService, QueueType } from "@muster/client/v1/queue_service";
+import { ScheduleService } from "@muster/client/v1/schedule_service";
 import { SessionService } from "@muster/client/v1/session_service";
 import { SettingsService } from "@muster/client/v1/settings_service";
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
@@ -20,6 +21,7 @@ import { decodeId } from "../../server/domain/ids.ts";
 import { insertAnything } from "../support/any-row.ts";
 import { startTestServer, type TestServer } from "../support/coordinator.ts";
 import { apiServices } from "../support/services.ts";
+import { scheduleActs } from "./support/schedule-acts.ts";
 
 /** What changes something and writes no row of its own: what else tells of it. */
 const unaudited: Readonly<Record<string, string>> = {
@@ -146,6 +148,8 @@ describe("S43 an operator's act and its audit row are one commit", () => {
         settings: { retry: { maxAttempts: 1 } },
       }),
     );
+
+    await scheduleActs(of(ScheduleService), act);
 
     for (const sessionId of ["s1"]) {
       await insertAnything(muster.database, "sessions", orgId, {

@@ -193,7 +193,8 @@ function targetOfOptions({ worker, session, projectSession, project }: SubmitOpt
   return { target: { target: { case: "projectSession", value: true } } };
 }
 
-function jobOfOptions(kind: string, options: SubmitOptions): MessageInitShape<typeof JobSpecSchema> {
+/** The job that options ask for, without its payload. */
+export function jobOfOptions(kind: string, options: SubmitOptions): MessageInitShape<typeof JobSpecSchema> {
   return {
     kind,
     title: options.title ?? "",

@@ -12,6 +12,7 @@ import { OrgService } from "@muster/client/v1/org_service";
 import { PersonService } from "@muster/client/v1/person_service";
 import { ProjectService } from "@muster/client/v1/project_service";
 import { QueueService } from "@muster/client/v1/queue_service";
+import { ScheduleService } from "@muster/client/v1/schedule_service";
 import { SessionService } from "@muster/client/v1/session_service";
 import { SettingsService } from "@muster/client/v1/settings_service";
 import { StatusService } from "@muster/client/v1/status_service";
@@ -37,6 +38,7 @@ export const services: readonly DescService[] = [
   PersonService,
   ProjectService,
   QueueService,
+  ScheduleService,
   SessionService,
   SettingsService,
   StatusService,
