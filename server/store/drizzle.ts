@@ -36,6 +36,7 @@ export const {
   PgDialect,
   bigint,
   boolean,
+  check,
   customType,
   date,
   doublePrecision,

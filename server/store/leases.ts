@@ -83,9 +83,9 @@ export const finishLeases = statement(sql`
   ), kept as (
     insert into ${attempts} (${a.orgId}, ${a.jobId}, ${a.attempt}, ${a.generation}, ${a.grantedAt}, ${a.workerId},
       ${a.leaseId}, ${a.resultId}, ${a.outcome}, ${a.state}, ${a.failures}, ${a.losses}, ${a.releases}, ${a.final},
-      ${a.result}, ${a.reason}, ${a.sessionId}, ${a.lastSequence})
+      ${a.ordinal}, ${a.result}, ${a.reason}, ${a.sessionId}, ${a.lastSequence})
     select ${q.orgId}, ${q.jobId}, ${q.attempt}, ${q.generation}, ${q.grantedAt}, ${q.workerId}, ${q.leaseId}, result_id,
-      ${sql.raw(String(Outcome.succeeded))}, ${succeeded}, ${q.failures}, ${q.losses}, ${q.releases}, true,
+      ${sql.raw(String(Outcome.succeeded))}, ${succeeded}, ${q.failures}, ${q.losses}, ${q.releases}, true, 0,
       convert_to(result, 'UTF8'),
       case when ${q.cancelRequestedAt} is not null then ${sql.raw(`'${succeededAnyway}'`)} end, ${q.sessionId}, last_sequence
     from ended

@@ -2,6 +2,7 @@ import { at, bytea, muster, now, orgId, xid8 } from "./columns.ts";
 import {
   bigint,
   boolean,
+  check,
   date,
   doublePrecision,
   index,
@@ -11,7 +12,6 @@ import {
   smallint,
   sql,
   text,
-  uniqueIndex,
   uuid,
 } from "./drizzle.ts";
 
@@ -135,6 +135,8 @@ export const attempts = muster.table(
     losses: smallint("losses").notNull(),
     releases: smallint("releases").notNull(),
     final: boolean("final").notNull(),
+    /** 0 of the final one, else the attempt: so the key holds one end a generation, and no second index is needed. */
+    ordinal: integer("ordinal").notNull(),
     result: bytea("result"),
     errorCode: text("error_code"),
     errorMessage: text("error_message"),
@@ -149,8 +151,8 @@ export const attempts = muster.table(
     profile: bytea("profile"),
   },
   (t) => [
-    primaryKey({ columns: [t.orgId, t.jobId, t.attempt] }),
-    uniqueIndex("attempts_final").on(t.orgId, t.jobId, t.generation).where(sql`final`),
+    primaryKey({ columns: [t.orgId, t.jobId, t.generation, t.ordinal] }),
+    check("attempts_ordinal", sql`ordinal = case when final then 0 else attempt end`),
   ],
 );
 

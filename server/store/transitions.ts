@@ -50,10 +50,11 @@ const removeJobs = statement(sql`
 const keepAttempts = statement(sql`
   insert into ${attempts} (${a.orgId}, ${a.jobId}, ${a.attempt}, ${a.generation}, ${a.grantedAt}, ${a.workerId},
     ${a.leaseId}, ${a.resultId}, ${a.outcome}, ${a.state}, ${a.failures}, ${a.losses}, ${a.releases}, ${a.final},
-    ${a.result}, ${a.errorCode}, ${a.errorMessage}, ${a.errorDetail}, ${a.prUrl}, ${a.reason}, ${a.sessionId}, ${a.lastSequence},
+    ${a.ordinal}, ${a.result}, ${a.errorCode}, ${a.errorMessage}, ${a.errorDetail}, ${a.prUrl}, ${a.reason}, ${a.sessionId}, ${a.lastSequence},
     ${a.isolation})
   select ${param("org")}::uuid, d.job_id, d.attempt, d.generation, to_timestamp(d.granted), d.worker_id, d.lease_id,
-    d.result_id, d.outcome, d.state, d.failures, d.losses, d.releases, d.state is not null, convert_to(d.result, 'UTF8'),
+    d.result_id, d.outcome, d.state, d.failures, d.losses, d.releases, d.state is not null,
+    case when d.state is null then d.attempt else 0 end, convert_to(d.result, 'UTF8'),
     d.code, d.message, d.detail, d.pr_url, d.reason, d.session, d.last_sequence, d.isolation
   from unnest(${param("jobs")}::uuid[], ${param("attempts")}::int[], ${param("generations")}::int[],
     ${param("granted")}::float8[], ${param("workers")}::uuid[], ${param("leases")}::uuid[], ${param("ids")}::uuid[],

@@ -224,7 +224,8 @@ describe("a job that has ended", () => {
     const workerId = await insertWorkerRow(db, orgId, { name: "box" });
     const { jobId } = await insertJob(db, orgId, { attempt: 3, generation: 2 });
     await db.admin`insert into muster.attempts (org_id, job_id, attempt, generation, worker_id, outcome, state, failures,
-      losses, releases, final, error_message) values (${orgId}, ${jobId}, 3, 1, ${workerId}, 2, 9, 3, 0, 0, true, 'old')`;
+      losses, releases, final, ordinal, error_message)
+      values (${orgId}, ${jobId}, 3, 1, ${workerId}, 2, 9, 3, 0, 0, true, 0, 'old')`;
     expect(await read(orgId, jobId)).toMatchObject({
       state: JobState.ready,
       generation: 2,

@@ -103,10 +103,11 @@ export async function insertAttempt(
   const leaseId = rows.workerId === undefined ? null : db.newId();
   await db.admin`
     insert into muster.attempts (org_id, job_id, attempt, generation, granted_at, worker_id, lease_id, outcome, state,
-      failures, losses, releases, final, result, error_code, error_message, error_detail, pr_url, reason, last_sequence)
+      failures, losses, releases, final, ordinal, result, error_code, error_message, error_detail, pr_url, reason, last_sequence)
     values (${orgId}, ${jobId}, ${rows.attempt ?? 1}, ${rows.generation ?? 1},
       ${leaseId === null ? null : db.admin`muster.muster_clock()`}, ${rows.workerId ?? null}, ${leaseId},
       ${rows.outcome}, ${rows.state ?? null}, ${rows.failures ?? 0}, 0, 0, ${isFinal},
+      ${isFinal ? 0 : (rows.attempt ?? 1)},
       ${rows.result === undefined ? null : Buffer.from(rows.result)}, ${rows.error?.code ?? null},
       ${rows.error?.message ?? null}, ${rows.error === undefined ? null : ""}, ${rows.prUrl ?? null},
       ${rows.reason ?? null}, ${rows.lastSequence ?? null})`;
