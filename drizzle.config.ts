@@ -9,6 +9,7 @@ export default defineConfig({
     "./server/store/schema-people.ts",
     "./server/store/schema-stats.ts",
     "./server/store/schema-schedules.ts",
+    "./server/store/schema-templates.ts",
   ],
   out: "./server/store/migrations",
   schemaFilter: ["muster"],

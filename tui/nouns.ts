@@ -103,6 +103,12 @@ export const nouns: readonly (readonly [heading: string, nouns: readonly Noun[]]
         load: () => import("./commands/schedule.ts").then((one) => one.registerSchedule),
       },
       {
+        name: "template",
+        aliases: ["templates"],
+        description: "Keep templates, jobs with parameters, and run them.",
+        load: () => import("./commands/template.ts").then((one) => one.registerTemplate),
+      },
+      {
         name: "settings",
         description:
           "Read and change what jobs get that say nothing themselves: of the org, a queue or a kind.",

@@ -48,6 +48,11 @@ export const errorReasons = {
     "There is no such schedule.",
     "List those that there are with `muster schedule list`.",
   ),
+  TEMPLATE_NOT_FOUND: r(
+    "not_found",
+    "There is no such template.",
+    "List those that there are with `muster template list`.",
+  ),
   SESSION_NOT_FOUND: r("not_found", "There is no such session.", checkId),
   PULL_REQUEST_NOT_FOUND: r(
     "not_found",

@@ -21,6 +21,7 @@ import { SessionService } from "@muster/client/v1/session_service";
 import { SettingsService } from "@muster/client/v1/settings_service";
 import { StatusService } from "@muster/client/v1/status_service";
 import { SystemService } from "@muster/client/v1/system_service";
+import { TemplateService } from "@muster/client/v1/template_service";
 import { WatchService } from "@muster/client/v1/watch_service";
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
 import { WorkerService } from "@muster/client/v1/worker_service";
@@ -47,6 +48,7 @@ import { sessionService } from "./sessions.ts";
 import { settingsService } from "./settings.ts";
 import { statusService } from "./status.ts";
 import { systemService } from "./system.ts";
+import { templateService } from "./templates.ts";
 import { workerAdminService } from "./workers.ts";
 
 /** Every service of the API port, for health and reflection. */
@@ -69,6 +71,7 @@ export const apiServices: readonly DescService[] = [
   SettingsService,
   StatusService,
   SystemService,
+  TemplateService,
   WatchService,
   WorkerAdminService,
   WorkerService,
@@ -108,6 +111,7 @@ export function apiRoutes(parts: ApiRouteParts): (router: ConnectRouter) => void
     router.service(SettingsService, settingsService(parts));
     router.service(StatusService, statusService(parts));
     router.service(SystemService, systemService(parts));
+    router.service(TemplateService, templateService(parts));
     router.service(WatchService, watchService(parts));
     router.service(WorkerAdminService, workerAdminService(parts));
     router.service(WorkerService, parts.worker);

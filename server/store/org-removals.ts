@@ -12,6 +12,7 @@ import * as peopleTables from "./schema-people.ts";
 import * as routingTables from "./schema-routing.ts";
 import * as scheduleTables from "./schema-schedules.ts";
 import * as statsTables from "./schema-stats.ts";
+import * as templateTables from "./schema-templates.ts";
 
 /** How long a deleted org waits for what its callers had begun: more than a key is believed and a use may take. */
 const restMs = 15_000;
@@ -27,6 +28,7 @@ export const orgTables: readonly Table[] = [
   peopleTables,
   statsTables,
   scheduleTables,
+  templateTables,
 ]
   .flatMap((module): unknown[] => Object.values(module))
   .filter((one): one is Table => is(one, PgTable) && "orgId" in getTableColumns(one))

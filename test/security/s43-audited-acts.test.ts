@@ -22,6 +22,7 @@ import { insertAnything } from "../support/any-row.ts";
 import { startTestServer, type TestServer } from "../support/coordinator.ts";
 import { apiServices } from "../support/services.ts";
 import { scheduleActs } from "./support/schedule-acts.ts";
+import { actOnTemplates } from "./support/template-acts.ts";
 
 /** What changes something and writes no row of its own: what else tells of it. */
 const unaudited: Readonly<Record<string, string>> = {
@@ -241,6 +242,8 @@ describe("S43 an operator's act and its audit row are one commit", () => {
     await act("PersonService.SetRole", () => people.setRole({ person, role: Role.OPERATOR }));
     await act("PersonService.SetDisabled", () => people.setDisabled({ person, disabled: true }));
     await act("PersonService.RemovePerson", () => people.removePerson({ person }));
+
+    await actOnTemplates(of, act);
 
     // The last, since a sweep removes what is deleted.
     const orgs = of(OrgService);

@@ -71,6 +71,11 @@ const noKey: Readonly<Record<string, string>> = {
   "SessionService.UnarchiveSession": "the key of ArchiveSession, on a session that is archived",
   "KeyService.RegisterKey": "its hash comes from another system's table: typed by nobody",
   "SettingsService.PutSettings": "defaults are set once, by whoever sets up an org: not from a screen",
+  ...Object.fromEntries(
+    "PutTemplate RunTemplate RateTemplate DeleteTemplate"
+      .split(" ")
+      .map((method) => [`TemplateService.${method}`, "the console has no list of templates"]),
+  ),
   "WorkerAdminService.EnableWorker": "the key of DisableWorker, on a worker that is disabled",
   "WorkerAdminService.CreateWorker": "its key goes into a file of the machine that it is for",
 };

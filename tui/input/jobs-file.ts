@@ -2,7 +2,8 @@ import type { JobSpec } from "@muster/client/v1/job";
 import { type Document, isMap, isNode, isScalar, isSeq, LineCounter, parseAllDocuments } from "yaml";
 import type { Violation } from "../errors.ts";
 import { usageError } from "../errors.ts";
-import { type Path, readJobSpec, type SpecProblem, showPath } from "./job-spec.ts";
+import { readJobSpec } from "./job-spec.ts";
+import { type Path, type SpecProblem, showPath } from "./message-document.ts";
 import { didYouMean } from "./suggest.ts";
 
 /** Jobs that a file asked for. */

@@ -1,8 +1,8 @@
 import type { LinkedProject, OwnSession, Publication, SessionActivity } from "@muster/worker/published";
 import { LineCounter, parseDocument } from "yaml";
 import { usageError, type Violation } from "../errors.ts";
-import { type Path, type SpecProblem, showPath } from "./job-spec.ts";
 import { offsetOf } from "./jobs-file.ts";
+import { type Path, type SpecProblem, showPath } from "./message-document.ts";
 import { didYouMean } from "./suggest.ts";
 import { quote } from "./values.ts";
 

@@ -17,6 +17,7 @@ import { SessionService } from "@muster/client/v1/session_service";
 import { SettingsService } from "@muster/client/v1/settings_service";
 import { StatusService } from "@muster/client/v1/status_service";
 import { SystemService } from "@muster/client/v1/system_service";
+import { TemplateService } from "@muster/client/v1/template_service";
 import { WatchService } from "@muster/client/v1/watch_service";
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
 import { WorkerService } from "@muster/client/v1/worker_service";
@@ -43,6 +44,7 @@ export const services: readonly DescService[] = [
   SettingsService,
   StatusService,
   SystemService,
+  TemplateService,
   WatchService,
   WorkerAdminService,
   WorkerService,
