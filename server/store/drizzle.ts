@@ -40,6 +40,7 @@ export const {
   customType,
   date,
   doublePrecision,
+  getTableConfig,
   index,
   integer,
   jsonb,

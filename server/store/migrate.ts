@@ -102,6 +102,11 @@ export const migrationsFolder = ["./migrations", "../../store/migrations"]
   .map((path) => fileURLToPath(new URL(path, import.meta.url)))
   .find((path) => existsSync(path)) as string;
 
+/** The schema that this version of Muster works with: how many migrations there are. */
+export function schemaVersion(): number {
+  return readMigrationFiles({ migrationsFolder }).length;
+}
+
 /** The URL of a role: the given one with its user and derived password. */
 export function roleUrl(url: string, role: Role, secret: string): string {
   const result = new URL(url);
@@ -202,7 +207,7 @@ async function refuseNewerSchema(client: Sql): Promise<void> {
   const [table] = await client`select to_regclass('muster.migrations') as name`;
   if (!table?.["name"]) return;
   const [row] = await client`select count(*)::int as applied from muster.migrations`;
-  const known = readMigrationFiles({ migrationsFolder }).length;
+  const known = schemaVersion();
   const applied = Number(row?.["applied"]);
   if (applied > known) {
     throw new SchemaTooNewError(`the database has ${applied} migrations and this version knows ${known}`);

@@ -18,28 +18,59 @@ export async function ensurePartitions(client: Sql, nowMs: number): Promise<void
   const existing = new Set(rows.map((row) => String(row["name"])));
   const today = Math.floor(nowMs / dayMs);
   for (let day = today - 1; day <= today + partitionsAheadDays; day++) {
-    const from = new Date(day * dayMs);
-    const to = new Date((day + 1) * dayMs);
-    const label = from.toISOString().slice(0, 10).replaceAll("-", "");
-    for (const table of ["jobs", "attempts"]) {
-      if (existing.has(`${table}_${label}`)) continue;
-      await attach(client, table, label, `from ('${lowestUuid(from)}') to ('${lowestUuid(to)}')`);
-    }
-    if (!existing.has(`log_chunks_${label}`)) {
-      const [a, b] = [from, to].map((date) => date.toISOString().slice(0, 10));
-      await attach(client, "log_chunks", label, `from ('${a}') to ('${b}')`);
+    const label = dayLabel(new Date(day * dayMs));
+    for (const table of ["jobs", "attempts", "log_chunks"]) {
+      if (!existing.has(`${table}_${label}`)) await attach(client, table, label);
     }
   }
 }
 
+/** The day of a partition as its name has it: YYYYMMDD, UTC. */
+export function dayLabel(time: Date): string {
+  return time.toISOString().slice(0, 10).replaceAll("-", "");
+}
+
+/** The statement that makes the partition of a day, if it is absent: for a restore. `label`: YYYYMMDD. */
+export function partitionOf(table: string, label: string): string {
+  return `create table if not exists muster.${table}_${label} partition of muster.${table} for values ${boundsOf(table, label)}`;
+}
+
+function boundsOf(table: string, label: string): string {
+  const from = new Date(`${label.slice(0, 4)}-${label.slice(4, 6)}-${label.slice(6)}T00:00:00Z`);
+  const to = new Date(from.getTime() + dayMs);
+  const written = (time: Date) =>
+    table === "log_chunks" ? time.toISOString().slice(0, 10) : lowestUuid(time);
+  return `from ('${written(from)}') to ('${written(to)}')`;
+}
+
 /** Makes the missing partitions on a connection of its own, as the owner: for the sweep. */
 export async function addPartitions(url: string, nowMs: number): Promise<void> {
+  await asOwner(url, (sql) => ensurePartitions(sql, nowMs));
+}
+
+/** Makes those that are missing of some days (YYYYMMDD), by table: for what comes from another database. */
+export async function addPartitionsOf(
+  url: string,
+  days: Readonly<Record<string, readonly string[]>>,
+): Promise<void> {
+  await asOwner(url, async (sql) => {
+    const rows = await sql`select c.relname::text as name from pg_class c
+      where c.relnamespace = 'muster'::regnamespace and c.relispartition`;
+    const existing = new Set(rows.map((row) => String(row["name"])));
+    for (const [table, labels] of Object.entries(days)) {
+      for (const label of labels) if (!existing.has(`${table}_${label}`)) await attach(sql, table, label);
+    }
+  });
+}
+
+/** Runs something on a connection of its own, as the owner of the tables. */
+async function asOwner(url: string, body: (sql: Sql) => Promise<void>): Promise<void> {
   const pool = new HotPool({ url, name: "muster partitions", timeoutMs: 10_000, size: 1, isDrizzle: false });
   try {
     await pool.use(async ({ sql }) => {
       await sql.unsafe("set role muster_owner");
       await sql.unsafe("set search_path to muster");
-      await ensurePartitions(sql, nowMs);
+      await body(sql);
     });
   } finally {
     await pool.end(5);
@@ -52,11 +83,11 @@ export function lowestUuid(time: Date): string {
   return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;
 }
 
-async function attach(client: Sql, table: string, label: string, bounds: string): Promise<void> {
+async function attach(client: Sql, table: string, label: string): Promise<void> {
   const name = `muster.${table}_${label}`;
   // One message is one transaction.
   await client.unsafe(
     `create table ${name} (like muster.${table} including defaults including constraints);
-     alter table muster.${table} attach partition ${name} for values ${bounds}`,
+     alter table muster.${table} attach partition ${name} for values ${boundsOf(table, label)}`,
   );
 }
