@@ -1,7 +1,6 @@
 import {
   address,
   afterKillGrace,
-  baseUrl,
   besideDataDir,
   choice,
   databaseUrl,
@@ -18,9 +17,9 @@ import {
   size,
   stateDir,
   toggle,
-  tokenText,
   whole,
 } from "./config-forms.ts";
+import { kindsFields } from "./config-kinds.ts";
 import { outboundFields } from "./config-outbound.ts";
 import { peopleFields } from "./config-people.ts";
 
@@ -177,20 +176,9 @@ export const configFields = {
     "10m",
     "Time for one use of a database connection; then it is cut and the call fails.",
   ),
-  artifactsDir: besideDataDir("artifacts-dir", "Directory of the artifacts."),
+  artifactsDir: besideDataDir("artifacts-dir", "Directory of the artifacts.", "artifacts"),
 
-  kinds: toggle(
-    "kinds",
-    true,
-    "Whether a worker of the coordinator's own runs the built-in kinds (github.sync).",
-  ),
-  githubApiUrl: baseUrl(
-    "github-api-url",
-    "https://api.github.com",
-    "REST API of the GitHub that github.sync asks; of a server of your own https://HOST/api/v3.",
-  ),
-  githubToken: tokenText("github-token", "Token that github.sync reads pull requests with."),
-
+  ...kindsFields,
   ...peopleFields,
   ...outboundFields,
 

@@ -256,13 +256,13 @@ export function stateDir(key: string, description: string): Field<string> {
 }
 
 /** A directory beside the data directory. */
-export function besideDataDir(key: string, description: string): Field<string> {
+export function besideDataDir(key: string, description: string, name: string): Field<string> {
   const fallback = ({ settled }: DefaultInput): Reading<string> =>
-    valid(join(dirname(String(settled["dataDir"])), "artifacts"));
+    valid(join(dirname(String(settled["dataDir"])), name));
   return {
     ...field(key, "path", description, "", readPath),
     fallback,
-    fallbackText: "artifacts beside the data directory",
+    fallbackText: `${name} beside the data directory`,
   };
 }
 

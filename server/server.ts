@@ -12,6 +12,7 @@ import type { Coordinator, Log } from "./domain/context.ts";
 import { Counters } from "./domain/counters.ts";
 import { createIdGenerator } from "./domain/ids.ts";
 import { createJobToken } from "./domain/job-tokens.ts";
+import { createMaintenance, type Maintenance } from "./domain/maintenance.ts";
 import { type OwnWorker, registerOwnWorker } from "./domain/own-workers.ts";
 import { createProjectNames } from "./domain/project-names.ts";
 import { createSettingsCache } from "./domain/settings.ts";
@@ -72,7 +73,7 @@ export interface RunningServer {
   /** Where it is kept, mode 0600; null with a database of your own. */
   readonly adminKeyFile: string | null;
   /** Registers the worker of its own that runs the built-in kinds, and tells where it is served. */
-  registerOwnWorker(): Promise<OwnWorker & OwnAddresses>;
+  registerOwnWorker(): Promise<OwnWorker & OwnAddresses & { readonly maintenance: Maintenance }>;
   /** Reads the certificates again, changed or not; what cannot be used is logged, and the old ones stay. */
   reload(): void;
   /** Takes nothing new, tells workers to go elsewhere, lets calls end, closes all. Safe to call again. */
@@ -340,6 +341,7 @@ async function start(
     listen: () => listen({ host: "127.0.0.1", port: 0, signal: new AbortController().signal }),
     opened: (listener) => void cleanups.push(() => listener.stop({ graceMs: 0 })),
   });
+  const maintenance = createMaintenance({ config, ownerUrl: url, sweepUrl: urls.muster_sweep });
   let stopped: Promise<void> | undefined;
   const stop = async (graceMs: number): Promise<void> => {
     health.setServing(false);
@@ -360,7 +362,11 @@ async function start(
     adminKeyFile,
     failed: failed.promise,
     reload: () => void tls?.reload(),
-    registerOwnWorker: async () => ({ ...(await registerOwnWorker(keys)), ...(await ownAddresses()) }),
+    registerOwnWorker: async () => ({
+      ...(await registerOwnWorker(keys)),
+      ...(await ownAddresses()),
+      maintenance,
+    }),
     stop({ graceMs = config.shutdownGraceMs } = {}) {
       stopped ??= stop(graceMs);
       return stopped;

@@ -200,6 +200,12 @@ export const nouns: readonly (readonly [heading: string, nouns: readonly Noun[]]
         load: () => import("./commands/system.ts").then((one) => one.registerSystem),
       },
       {
+        name: "backup",
+        aliases: ["backups"],
+        description: "Keep the database in files, look after them, and restore from them.",
+        load: () => import("./commands/backup.ts").then((one) => one.registerBackup),
+      },
+      {
         name: "doctor",
         description: "Check what Muster needs, thing by thing, each with what to do about it.",
         load: () => import("./commands/doctor.ts").then((one) => one.registerDoctor),

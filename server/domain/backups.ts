@@ -1,11 +1,10 @@
-import { createHash, randomBytes } from "node:crypto";
-import { pipeline, Readable, type Transform } from "node:stream";
-import { constants, createGunzip, createGzip } from "node:zlib";
-import { type BackupPlace, backupNameForm, manifestFile } from "../outbound/backup-place.ts";
+import { randomBytes } from "node:crypto";
+import { type BackupPlace, backupNameForm } from "../outbound/backup-place.ts";
 import { type BackupTable, backupTables, openSnapshot, type Snapshot } from "../store/backups.ts";
 import { schemaVersion } from "../store/migrate.ts";
 import { beginRestore, copyStatement, headOfSql, linesIn, tailOfSql } from "../store/restores.ts";
 import { version } from "../version.ts";
+import { broken, lookAt, manifestOf, readFile, writeFile } from "./backup-files.ts";
 import { DomainError, invalidArgument } from "./errors.ts";
 import {
   type BackedTable,
@@ -14,7 +13,6 @@ import {
   type Keeping,
   type Manifest,
   type NamedBackup,
-  readManifest,
 } from "./rules/backups.ts";
 
 /** What a backup is asked to be. */
@@ -277,87 +275,6 @@ function withoutDoubling(chunk: Buffer): Buffer {
   return chunk.includes("\\\\") ? Buffer.from(chunk.toString("utf8").replaceAll("\\\\", "\\")) : chunk;
 }
 
-async function writeFile(
-  place: BackupPlace,
-  name: string,
-  file: string,
-  body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  signal: AbortSignal,
-): Promise<{ readonly sizeBytes: number; readonly sha256: string }> {
-  const hash = createHash("sha256");
-  const packed = through(
-    Readable.from(body, { objectMode: false }),
-    createGzip({ level: constants.Z_BEST_SPEED }),
-  );
-  async function* hashed() {
-    for await (const chunk of packed) {
-      hash.update(chunk);
-      yield chunk;
-    }
-  }
-  const { sizeBytes } = await place.write(name, file, hashed(), signal);
-  return { sizeBytes, sha256: hash.digest("hex") };
-}
-
-// A stream behind another one, which fails with it. Its reader hears of that; a failure that comes when nobody reads
-// any more must not be nobody's.
-function through(source: Readable, next: Transform): AsyncIterable<Buffer> {
-  for (const stream of [source, next]) stream.on("error", () => {});
-  return pipeline(source, next, () => {});
-}
-
-async function manifestOf(place: BackupPlace, name: string, signal: AbortSignal): Promise<Manifest> {
-  if (!backupNameForm.test(name)) {
-    throw invalidArgument([{ field: "name", message: "must be the name of a backup, as the list shows it" }]);
-  }
-  const body = await place.read(name, manifestFile, signal);
-  if (body === null) {
-    throw new DomainError("VALIDATION_FAILED", {
-      message: `there is no backup ${name} at ${place.shown}`,
-      suggestion: "See those that there are with: muster backup list.",
-    });
-  }
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of body) chunks.push(chunk);
-  try {
-    return readManifest(Buffer.concat(chunks));
-  } catch (cause) {
-    throw broken(name, cause instanceof Error ? cause.message : String(cause));
-  }
-}
-
-async function readFile(place: BackupPlace, name: string, file: string, signal: AbortSignal) {
-  const body = await place.read(name, file, signal);
-  if (body === null) return null;
-  const hash = createHash("sha256");
-  async function* hashed(packed: AsyncIterable<Uint8Array>) {
-    for await (const chunk of packed) {
-      hash.update(chunk);
-      yield chunk;
-    }
-  }
-  const text = through(Readable.from(hashed(body), { objectMode: false }), createGunzip());
-  return { text, sha256: () => hash.digest("hex") };
-}
-
-async function lookAt(place: BackupPlace, name: string, file: string, signal: AbortSignal) {
-  const read = await readFile(place, name, file, signal);
-  if (read === null) return null;
-  let lines = 0;
-  try {
-    for await (const chunk of read.text) lines += linesIn(chunk);
-  } catch (error) {
-    signal.throwIfAborted();
-    if (!isZlibError(error)) throw error;
-    return { lines, sha256: "" };
-  }
-  return { lines, sha256: read.sha256() };
-}
-
-function isZlibError(error: unknown): boolean {
-  return error instanceof Error && "code" in error && String(error.code).startsWith("Z_");
-}
-
 // The statement before the rows, and the end of them, are lines too.
 function linesOf(format: BackupFormat, rows: number): number {
   return format === "sql" ? rows + 2 : rows;
@@ -397,11 +314,4 @@ function totalsOf({ tables, frames }: Manifest): { readonly rows: number; readon
     rows: tables.reduce((sum, { rows }) => sum + rows, 0),
     sizeBytes: sizes.reduce((sum, one) => sum + one, 0),
   };
-}
-
-function broken(name: string, why: string): DomainError {
-  return new DomainError("VALIDATION_FAILED", {
-    message: `the backup ${name} cannot be used: ${why}`,
-    suggestion: "Nothing was restored. See what is wrong with: muster backup verify; use another backup.",
-  });
 }

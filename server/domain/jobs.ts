@@ -12,6 +12,7 @@ import { encodeId } from "./ids.ts";
 import { auditRow, lockOne, takeRequest, writeSettled } from "./job-rows.ts";
 import { leaseOfCall } from "./job-tokens.ts";
 import { countJobs } from "./key-counts.ts";
+import { requireKindScopes } from "./kind-scopes.ts";
 import type { LockedJob } from "./locked-job.ts";
 import { type NamedProject, requireProjects } from "./project-names.ts";
 import { changeNumbers } from "./rules/event-types.ts";
@@ -50,6 +51,7 @@ export async function submitJob(
   caller: Caller,
   { job, idempotencyKey, parent: asked }: SubmitJobRequest,
 ): Promise<{ readonly jobId: string; readonly isReplayed: boolean }> {
+  requireKindScopes(caller, [job.kind]);
   const parent = leaseOfCall(caller, asked);
   const named = projectsOf([job], () => "job");
   const taken = keysOf([job], idempotencyKey);
@@ -75,6 +77,7 @@ export async function submitBatch(
   caller: Caller,
   { jobs, title, idempotencyKey, parent: asked }: SubmitBatchRequest,
 ): Promise<{ readonly batchId: string; readonly jobIds: readonly string[]; readonly isReplayed: boolean }> {
+  requireKindScopes(caller, new Set(jobs.map((job) => job.kind)));
   const parent = leaseOfCall(caller, asked);
   const named = projectsOf(jobs, (index) => `jobs[${index}]`);
   const taken = keysOf(jobs, idempotencyKey);

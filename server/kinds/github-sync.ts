@@ -1,25 +1,16 @@
 import { type Client, Code, ConnectError } from "@connectrpc/connect";
 import { type ProjectService, type PullRequest, PullRequestState } from "@muster/client/v1/project_service";
+import { githubSyncPayload, readPayload } from "../domain/built-in-kinds.ts";
 import { type GithubPullRequest, githubHost, githubPullRequest } from "../domain/rules/pull-requests.ts";
+import type { KindContext, KindParts } from "./context.ts";
 import { type Github, GithubLimited, GithubRefused } from "./github.ts";
 
-/** What the handler gets of its attempt: a part of the worker's own context. */
-export interface SyncContext {
-  readonly payload: unknown;
-  readonly signal: AbortSignal;
-  readonly log: (level: "info" | "warn", text: string) => void;
-  progress(fraction?: number, message?: string): void;
-  park(options: { readonly reason: string; readonly wakeAfterMs?: number }): never;
-}
-
 /** What the handler works with. */
-export interface SyncParts {
+export interface SyncParts extends KindParts {
   readonly github: Github;
   /** Base of its REST API: pull requests of other hosts are left alone. */
   readonly apiUrl: string;
   readonly projects: Pick<Client<typeof ProjectService>, "listPullRequests" | "setPullRequestState">;
-  /** Makes the error that ends a job for good. */
-  readonly failure: (message: string, code: string) => Error;
 }
 
 /** What a `github.sync` job came to. */
@@ -41,10 +32,10 @@ export interface SyncResult {
  * that is open here and not there. When the rate is spent the job parks until GitHub takes calls again; what it has
  * said by then stays said.
  */
-export function githubSync(parts: SyncParts): (ctx: SyncContext) => Promise<SyncResult> {
+export function githubSync(parts: SyncParts): (ctx: KindContext) => Promise<SyncResult> {
   const host = githubHost(parts.apiUrl);
   return async (ctx) => {
-    const project = readProject(parts, ctx.payload);
+    const { project } = readPayload("github.sync", githubSyncPayload, ctx.payload, parts.failure);
     const repositories = byRepository(await knownPulls(parts, project, ctx.signal), host);
     const counts = { closed: 0, merged: 0, reopened: 0 };
     const unreadable: string[] = [];
@@ -119,7 +110,7 @@ async function newsOf(
   github: Github,
   pulls: readonly KnownPull[],
   unreadable: string[],
-  ctx: SyncContext,
+  ctx: KindContext,
 ): Promise<News[]> {
   const [first] = pulls;
   if (first === undefined) return [];
@@ -156,24 +147,4 @@ async function say({ projects }: SyncParts, { url, word }: News, signal: AbortSi
     if (ConnectError.from(error).code === Code.NotFound) return false;
     throw error;
   }
-}
-
-function readProject({ failure }: SyncParts, payload: unknown): string {
-  const code = "PAYLOAD_INVALID";
-  if (payload === null || payload === undefined) return "";
-  if (typeof payload !== "object" || Array.isArray(payload)) {
-    throw failure('the payload of github.sync must be an object like {"project": "acme/web"}', code);
-  }
-  const unknown = Object.keys(payload).find((name) => name !== "project");
-  if (unknown !== undefined) {
-    throw failure(
-      `the payload of github.sync has no field ${JSON.stringify(unknown)}; known is project`,
-      code,
-    );
-  }
-  const project: unknown = Reflect.get(payload, "project");
-  if (project !== undefined && typeof project !== "string") {
-    throw failure("the payload of github.sync: project must be the name of one", code);
-  }
-  return project ?? "";
 }

@@ -8,8 +8,9 @@ import {
   SetPullRequestStateResponseSchema,
 } from "@muster/client/v1/project_service";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { KindContext } from "../../server/kinds/context.ts";
 import { createGithub } from "../../server/kinds/github.ts";
-import { githubSync, type SyncContext, type SyncParts } from "../../server/kinds/github-sync.ts";
+import { githubSync, type SyncParts } from "../../server/kinds/github-sync.ts";
 import { type GithubPeer, startGithubPeer } from "../support/github.ts";
 
 let peer: GithubPeer;
@@ -69,7 +70,7 @@ function known(states: Record<string, PullRequestState>, token?: string) {
   });
   const warned: string[] = [];
   const run = (payload: unknown = {}, signal = new AbortController().signal) => {
-    const ctx: SyncContext = {
+    const ctx: KindContext = {
       payload,
       signal,
       log: (_, text) => void warned.push(text),

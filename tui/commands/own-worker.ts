@@ -65,7 +65,7 @@ async function runOnce({ coordinator, config, surroundings, signal }: Run): Prom
   ]);
   const own = await coordinator.registerOwnWorker();
   const stateDir = await mkdtemp(join(tmpdir(), "muster-own-worker-"));
-  const { address, apiAddress, key, name } = own;
+  const { address, apiAddress, key, name, maintenance } = own;
   const failure = (message: string, code: string) => new JobFailure(message, { code, retryable: false });
   const worker = new Worker({
     address,
@@ -73,7 +73,7 @@ async function runOnce({ coordinator, config, surroundings, signal }: Run): Prom
     key,
     name,
     stateDir,
-    handlers: coordinatorKinds({ address: apiAddress, key, config, failure }),
+    handlers: coordinatorKinds({ address: apiAddress, key, config, maintenance, failure }),
     slots: 2,
     linkThread: false,
     logger: workerLogger(surroundings, true),

@@ -1,0 +1,14 @@
+/** What a handler gets of its attempt: a part of the worker's own context. */
+export interface KindContext {
+  readonly payload: unknown;
+  readonly signal: AbortSignal;
+  readonly log: (level: "info" | "warn", text: string) => void;
+  progress(fraction?: number, message?: string): void;
+  park(options: { readonly reason: string; readonly wakeAfterMs?: number }): never;
+}
+
+/** What every handler needs of who runs it. */
+export interface KindParts {
+  /** Makes the error that ends a job for good. */
+  readonly failure: (message: string, code: string) => Error;
+}
