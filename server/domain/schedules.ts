@@ -14,6 +14,7 @@ import type { Caller, Coordinator } from "./context.ts";
 import { alreadyExists, DomainError, invalidArgument, notFound, scopeMissing } from "./errors.ts";
 import { encodeId } from "./ids.ts";
 import { takeRequest } from "./job-rows.ts";
+import { requireKindScopes } from "./kind-scopes.ts";
 import { type ListIdentity, type Page, type PageRequest, pageOf, pageRows, readPageToken } from "./pages.ts";
 import { requireProjects } from "./project-names.ts";
 import { dueTime, fireTimesOf } from "./rules/fire-times.ts";
@@ -62,6 +63,7 @@ export async function putSchedule(
   if (violations.length > 0) throw invalidArgument(violations);
   // Who may not submit jobs does not get to by way of a schedule.
   if (!["submit", "admin"].some((scope) => caller.scopes.includes(scope))) throw scopeMissing("submit");
+  requireKindScopes(caller, [spec.job.kind]);
   const { job } = spec;
   const named = job.project === null ? [] : [{ field: "schedule.job.project", name: job.project }];
   await requireProjects(c, caller, named, []);
