@@ -164,6 +164,13 @@ export const configFields = {
     "365d",
     "How long a result that came after its lease was lost is kept, for people.",
   ),
+  scheduleHistoryMs: duration(
+    "schedule-history",
+    "30d",
+    "1h",
+    "3650d",
+    "How long it is kept what became of the fire times of schedules.",
+  ),
   statsMinutesMs: duration("stats-minutes", "6h", "1h", "30d", "How long statistics are kept by the minute."),
   statsHoursMs: duration("stats-hours", "30d", "1d", "365d", "How long they are kept by the hour."),
   statsDaysMs: duration("stats-days", "400d", "1d", "3650d", "How long they are kept by the day."),

@@ -2,6 +2,7 @@ import { readAudited, readContestedSessions, readLeasesBy, readTroubledJobs } fr
 import type { Tx } from "../store/database.ts";
 import { existingProjects } from "../store/explain.ts";
 import { countReady, firstReady, oldestReady } from "../store/ready-lines.ts";
+import { readFailingSchedules } from "../store/schedules.ts";
 import { readOrgByIndex } from "../store/snapshot.ts";
 import {
   contestedItems,
@@ -13,6 +14,7 @@ import {
   workerItems,
 } from "./attention-items.ts";
 import { missingSessionItems, noRouteItems } from "./attention-routes.ts";
+import { failingScheduleItems } from "./attention-schedules.ts";
 import { createCache } from "./cache.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { readLines } from "./routing.ts";
@@ -93,6 +95,7 @@ function readAttention(
       ...(await withJobs(tx, orgId, ofLines)),
       ...troubleItems(await readTroubledJobs(tx, orgId, mostItems + 1)),
       ...workerItems(routing, leases),
+      ...failingScheduleItems(await readFailingSchedules(tx, orgId, mostItems + 1)),
       ...contestedItems(routing, await readContestedSessions(tx, orgId, contestedMs, mostItems + 1)),
     ];
     return items.sort(worstFirst);

@@ -10,6 +10,7 @@ const counterHelp = {
   muster_suspects_total: "Links that left a cancel without an answer.",
   muster_mailbox_overflows_total: "Links closed because their worker read too slowly.",
   muster_deferred_hellos_total: "Hellos that were told to wait.",
+  muster_schedule_fires_total: "Fire times of schedules, by what became of them.",
   muster_unread_responses_total: "Responses cut off because their caller did not read.",
   muster_turned_away_total: "Connections and requests that were closed for what they did, by why.",
 } as const;

@@ -285,7 +285,8 @@ function templateKey(job: JobRequest): string {
   return JSON.stringify(shared);
 }
 
-async function templateOf(
+/** What the jobs that are asked for so have in common. */
+export async function templateOf(
   c: Coordinator,
   caller: Caller,
   job: JobRequest,

@@ -74,8 +74,8 @@ export function specOf(row: ScheduleRow): ScheduleSpec {
   };
 }
 
-// What a put wrote: a job request whose times are null, so that JSON keeps all of it.
-function readJob(text: string): JobRequest {
+/** The job of a schedule. What a put wrote has no times, so that JSON keeps all of it. */
+export function readJob(text: string): JobRequest {
   const job: unknown = JSON.parse(text);
   return job as JobRequest;
 }

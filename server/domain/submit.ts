@@ -47,7 +47,8 @@ export interface Submission {
   readonly keys: readonly SubmitKey[];
   /** The lease under which child jobs are submitted, with the worker that must hold it. */
   readonly parent: (Lease & { readonly workerId: string }) | null;
-  readonly audit: AuditRow;
+  /** Null: what submits it is evidence enough. */
+  readonly audit: AuditRow | null;
   /** What the jobs wait for, job by job; null: nothing. */
   readonly dependencies: readonly (readonly Parent[])[] | null;
 }
@@ -118,8 +119,8 @@ async function flushSubmissions(
   return answers;
 }
 
-// What is submitted joins the end of its line.
-function countShapes(submissions: readonly Submission[]): ReadyCount[] {
+/** The jobs of submissions that wait for nothing, by shape: what is submitted joins the end of its line. */
+export function countShapes(submissions: readonly Pick<Submission, "jobs">[]): ReadyCount[] {
   const counts = new Map<bigint, { readonly shape: InternedShape; count: number; priority: number }>();
   for (const { jobs } of submissions) {
     for (const { template, waitingOn } of jobs) {
@@ -163,7 +164,7 @@ function insertions(
     ),
     insertAuditRows(
       orgId,
-      submissions.map((one) => one.audit),
+      submissions.flatMap((one) => one.audit ?? []),
     ),
   ];
 }

@@ -1,6 +1,7 @@
 import type { Dispatcher } from "../dispatch/dispatcher.ts";
 import type { Held } from "../dispatch/link.ts";
 import type { Coordinator } from "../domain/context.ts";
+import { fireDueSchedules } from "../domain/fire-schedules.ts";
 import { cancelOverdueJob } from "../domain/jobs.ts";
 import { systemCaller } from "../domain/keys.ts";
 import { coordinatorLifeMs, lossWindowMs } from "../domain/rules/liveness.ts";
@@ -11,6 +12,7 @@ import { inOrg } from "../store/database.ts";
 import { cancelsOf, leasesOf } from "../store/held-leases.ts";
 import { look } from "../store/look.ts";
 import { listOrgs } from "../store/orgs.ts";
+import { dropFires } from "../store/schedule-fires.ts";
 import { call, runInOrg } from "../store/statement.ts";
 import {
   dropChanges,
@@ -86,6 +88,12 @@ export function orgSweeps(parts: SweepParts): Sweep[] {
       spacingMs: 0,
       orgs: where((work) => work.isDue),
       pass: (orgId, signal) => promoteDueJobs(c, orgId, signal),
+    },
+    {
+      name: "schedules",
+      spacingMs: 0,
+      orgs: where((work) => work.hasDueSchedules),
+      pass: (orgId, signal) => fireDueSchedules(c, orgId, signal),
     },
     {
       name: "pauses",
@@ -277,6 +285,7 @@ async function dropOld(c: Coordinator, orgId: string, signal: AbortSignal): Prom
     call(dropChanges, { org: orgId, keep: keepChangesMs }),
     call(dropExpiredKeys, { org: orgId }),
     call(dropLateResults, { org: orgId, keep: c.config.lateResultTtlMs }),
+    call(dropFires, { org: orgId, keep: c.config.scheduleHistoryMs }),
   ];
   const dropped = await runInOrg(c.db.sweepClient, orgId, [
     ...drops.map((one) => upTo(dropRows, one)),

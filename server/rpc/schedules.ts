@@ -1,6 +1,6 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { ScheduleService } from "@muster/client/v1/schedule_service";
-import { listFires } from "../domain/fires.ts";
+import { backfillSchedule, listFires, triggerSchedule } from "../domain/fires.ts";
 import { previewSchedule } from "../domain/schedule-previews.ts";
 import {
   deleteSchedule,
@@ -25,6 +25,7 @@ import {
   fireMessage,
   previewMessage,
   readOutcome,
+  readOverlap,
   readScheduleSpec,
   readState,
   readTiming,
@@ -76,6 +77,32 @@ export function scheduleService({ coordinator: c }: ApiParts): ServiceImpl<typeo
 
     async resumeSchedule({ name, reason }, context) {
       return { schedule: scheduleMessage(await resumeSchedule(c, callerOf(context), { name, reason })) };
+    },
+
+    async triggerSchedule({ name, ...request }, context) {
+      const problems: Problems = [];
+      const overlap = readOverlap(problems, "overlap", request.overlap);
+      const reason = readReason(problems, request.reason);
+      const requestId = readRequestId(problems, request.requestId);
+      refuseProblems(problems);
+      const asked = { name, overlap, reason, requestId };
+      return { fire: fireMessage(await triggerSchedule(c, callerOf(context), asked)) };
+    },
+
+    async backfillSchedule({ name, validateOnly, ...request }, context) {
+      const problems: Problems = [];
+      const startAt = readTime(problems, "startTime", request.startTime);
+      const endAt = readTime(problems, "endTime", request.endTime);
+      required(problems, "startTime", request.startTime);
+      required(problems, "endTime", request.endTime);
+      const overlap = readOverlap(problems, "overlap", request.overlap) ?? "allow";
+      const reason = readReason(problems, request.reason);
+      refuseProblems(problems);
+      if (startAt === null || endAt === null) throw new Error("times without problems were read");
+      const { submitted, skipped, existing, fires } = await backfillSchedule(c, callerOf(context), {
+        ...{ name, startAt, endAt, overlap, isDryRun: validateOnly, reason },
+      });
+      return { submitted, skipped, existing, fires: fires.map(fireMessage) };
     },
 
     async previewSchedule({ of, count, fromTime }, context) {

@@ -178,3 +178,18 @@ export async function readJobStates(
     .where(and(eq(jobQueue.orgId, orgId), inArray(jobQueue.jobId, [...jobIds])));
   return new Map([...ended, ...live].map((row) => [row.jobId, row.state ?? 0]));
 }
+
+/** Schedules whose jobs cannot be submitted, the longest first. */
+export function readFailingSchedules(tx: Tx, orgId: string, limit: number) {
+  return tx
+    .select({
+      name: schedules.name,
+      failingAt: schedules.failingAt,
+      failureText: schedules.failureText,
+      failures: schedules.failures,
+    })
+    .from(schedules)
+    .where(and(eq(schedules.orgId, orgId), isNotNull(schedules.failingAt)))
+    .orderBy(asc(schedules.failingAt))
+    .limit(limit);
+}

@@ -149,6 +149,8 @@ describe("a schedule", () => {
       () => theirs.pauseSchedule({ name }),
       () => theirs.resumeSchedule({ name }),
       () => theirs.listFires({ name }),
+      () => theirs.triggerSchedule({ name }),
+      () => theirs.backfillSchedule({ name, startTime: { seconds: 1n }, endTime: { seconds: 2n } }),
       () => theirs.previewSchedule({ of: { case: "name", value: name } }),
       () => theirs.putSchedule({ schedule: { name, cron: "@daily", job } }),
     ]) {

@@ -112,6 +112,7 @@ describe("defaults", () => {
       maxPayloadBytes: 1_048_576,
       idempotencyTtlMs: 604_800_000,
       lateResultTtlMs: 604_800_000,
+      scheduleHistoryMs: 2_592_000_000,
       hotConnections: 6,
       appConnections: 10,
       databaseTimeoutMs: 6_000,

@@ -64,6 +64,28 @@ describe("a look", () => {
     expect(await work()).toEqual(["isDue"]);
   });
 
+  test("sees a schedule whose time has come, and when one will come; of an org that may do something", async () => {
+    const dueAt = new Date(db.nowMs() + 1_500);
+    await db.admin`insert into muster.schedules ${db.admin({
+      ...{ org_id: org, schedule_id: db.newId(), name: "s", cron: "@daily", zone: "UTC", jitter_ms: 0 },
+      ...{
+        overlap: "skip",
+        catch_up: "one",
+        catch_up_limit: 1,
+        kind: "k",
+        job: "{}",
+        labels: db.admin.json({}),
+      },
+      ...{ next_fire_at: dueAt, due_at: dueAt },
+    })}`;
+    expect(await work()).toEqual([]);
+    expect((await seen()).wakesInMs).toBeLessThanOrEqual(1_500);
+    await db.advanceClock(2_000);
+    expect(await work()).toEqual(["hasDueSchedules"]);
+    await db.admin`update muster.orgs set suspended_at = now() where org_id = ${org}`;
+    expect(await work()).toBeUndefined();
+  });
+
   test("sees gates: a pause that is over, one that holds nothing, and what is to be counted", async () => {
     const gate = (columns: Record<string, unknown>) => db.admin`
       insert into muster.gates ${db.admin({ org_id: org, key: randomUUID(), used: 0, ...columns })}`;

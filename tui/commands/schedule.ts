@@ -19,6 +19,7 @@ import { timeFromMs } from "../input/values.ts";
 import { sanitize } from "../output/sanitize.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
 import { registerScheduleEdit } from "./schedule-edit.ts";
+import { registerScheduleFires } from "./schedule-fire.ts";
 import {
   fireTable,
   previewLines,
@@ -52,6 +53,7 @@ export function registerSchedule(cli: Cli): void {
     .description("Keep schedules: what creates jobs by cron.");
   registerLooks(schedule, cli);
   registerScheduleEdit(schedule, cli);
+  registerScheduleFires(schedule, cli);
   registerStates(schedule, cli);
   registerDelete(schedule, cli);
   registerPreview(schedule, cli);

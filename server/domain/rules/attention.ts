@@ -12,6 +12,7 @@ export const AttentionCause = {
   queuePaused: 10,
   sessionConflict: 11,
   workerPending: 12,
+  scheduleFailing: 13,
 } as const;
 export type AttentionCause = (typeof AttentionCause)[keyof typeof AttentionCause];
 

@@ -680,6 +680,13 @@ export enum AttentionCause {
    * @generated from enum value: ATTENTION_CAUSE_WORKER_PENDING = 12;
    */
   WORKER_PENDING = 12,
+
+  /**
+   * A schedule whose jobs cannot be submitted.
+   *
+   * @generated from enum value: ATTENTION_CAUSE_SCHEDULE_FAILING = 13;
+   */
+  SCHEDULE_FAILING = 13,
 }
 
 /**

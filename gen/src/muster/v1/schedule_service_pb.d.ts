@@ -99,7 +99,8 @@ export declare type Schedule = Message<"muster.v1.Schedule"> & {
 
   /**
    * What each of its jobs is, with the server's defaults filled in; without
-   * run_time, deadline, external_id and ref, which are of single jobs.
+   * run_time, deadline, external_id and ref, which are of single jobs. Each
+   * gets the label `schedule`, its name, unless it has one.
    *
    * @generated from field: muster.v1.JobSpec job = 11;
    */
@@ -629,6 +630,164 @@ export declare type ResumeScheduleResponse = Message<"muster.v1.ResumeScheduleRe
  * Use `create(ResumeScheduleResponseSchema)` to create a new message.
  */
 export declare const ResumeScheduleResponseSchema: GenMessage<ResumeScheduleResponse>;
+
+/**
+ * TriggerScheduleRequest names a schedule.
+ *
+ * @generated from message muster.v1.TriggerScheduleRequest
+ */
+export declare type TriggerScheduleRequest = Message<"muster.v1.TriggerScheduleRequest"> & {
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Instead of its own policy. Unspecified: its own.
+   *
+   * @generated from field: muster.v1.OverlapPolicy overlap = 2;
+   */
+  overlap: OverlapPolicy;
+
+  /**
+   * For people; at most 500 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * The same id again makes no other job. At most 200 characters.
+   *
+   * @generated from field: string request_id = 4;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message muster.v1.TriggerScheduleRequest.
+ * Use `create(TriggerScheduleRequestSchema)` to create a new message.
+ */
+export declare const TriggerScheduleRequestSchema: GenMessage<TriggerScheduleRequest>;
+
+/**
+ * TriggerScheduleResponse says what became of it.
+ *
+ * @generated from message muster.v1.TriggerScheduleResponse
+ */
+export declare type TriggerScheduleResponse = Message<"muster.v1.TriggerScheduleResponse"> & {
+  /**
+   * Submitted, or skipped by the overlap policy.
+   *
+   * @generated from field: muster.v1.Fire fire = 1;
+   */
+  fire?: Fire | undefined;
+};
+
+/**
+ * Describes the message muster.v1.TriggerScheduleResponse.
+ * Use `create(TriggerScheduleResponseSchema)` to create a new message.
+ */
+export declare const TriggerScheduleResponseSchema: GenMessage<TriggerScheduleResponse>;
+
+/**
+ * BackfillScheduleRequest names a schedule and a time.
+ *
+ * @generated from message muster.v1.BackfillScheduleRequest
+ */
+export declare type BackfillScheduleRequest = Message<"muster.v1.BackfillScheduleRequest"> & {
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Fire times from this time on.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 2;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * And before this one, which must have passed: at most 1,000 of them.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 3;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * What becomes of one while jobs of others have not ended. Unspecified:
+   * ALLOW.
+   *
+   * @generated from field: muster.v1.OverlapPolicy overlap = 4;
+   */
+  overlap: OverlapPolicy;
+
+  /**
+   * Count, and change nothing.
+   *
+   * @generated from field: bool validate_only = 5;
+   */
+  validateOnly: boolean;
+
+  /**
+   * For people; at most 500 characters.
+   *
+   * @generated from field: string reason = 6;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message muster.v1.BackfillScheduleRequest.
+ * Use `create(BackfillScheduleRequestSchema)` to create a new message.
+ */
+export declare const BackfillScheduleRequestSchema: GenMessage<BackfillScheduleRequest>;
+
+/**
+ * BackfillScheduleResponse says what became of the times.
+ *
+ * @generated from message muster.v1.BackfillScheduleResponse
+ */
+export declare type BackfillScheduleResponse = Message<"muster.v1.BackfillScheduleResponse"> & {
+  /**
+   * Jobs that were submitted, or would be.
+   *
+   * @generated from field: int32 submitted = 1;
+   */
+  submitted: number;
+
+  /**
+   * Times that the overlap policy made no job of.
+   *
+   * @generated from field: int32 skipped = 2;
+   */
+  skipped: number;
+
+  /**
+   * Times that had made a job before.
+   *
+   * @generated from field: int32 existing = 3;
+   */
+  existing: number;
+
+  /**
+   * The entries that were written, oldest first; none for validate_only.
+   *
+   * @generated from field: repeated muster.v1.Fire fires = 4;
+   */
+  fires: Fire[];
+};
+
+/**
+ * Describes the message muster.v1.BackfillScheduleResponse.
+ * Use `create(BackfillScheduleResponseSchema)` to create a new message.
+ */
+export declare const BackfillScheduleResponseSchema: GenMessage<BackfillScheduleResponse>;
 
 /**
  * PreviewScheduleRequest asks when a schedule fires.
@@ -1179,6 +1338,27 @@ export declare const ScheduleService: GenService<{
     methodKind: "unary";
     input: typeof ResumeScheduleRequestSchema;
     output: typeof ResumeScheduleResponseSchema;
+  },
+  /**
+   * Makes a job of a schedule now, also of one that is paused.
+   *
+   * @generated from rpc muster.v1.ScheduleService.TriggerSchedule
+   */
+  triggerSchedule: {
+    methodKind: "unary";
+    input: typeof TriggerScheduleRequestSchema;
+    output: typeof TriggerScheduleResponseSchema;
+  },
+  /**
+   * Makes the jobs of past fire times that made none: while it was paused, or
+   * before it was there. A time that made a job makes no other.
+   *
+   * @generated from rpc muster.v1.ScheduleService.BackfillSchedule
+   */
+  backfillSchedule: {
+    methodKind: "unary";
+    input: typeof BackfillScheduleRequestSchema;
+    output: typeof BackfillScheduleResponseSchema;
   },
   /**
    * Tells when a schedule, saved or not, fires next, with what daylight saving
