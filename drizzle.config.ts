@@ -10,6 +10,7 @@ export default defineConfig({
     "./server/store/schema-stats.ts",
     "./server/store/schema-schedules.ts",
     "./server/store/schema-templates.ts",
+    "./server/store/schema-alerts.ts",
   ],
   out: "./server/store/migrations",
   schemaFilter: ["muster"],

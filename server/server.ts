@@ -6,6 +6,7 @@ import { Dispatcher } from "./dispatch/dispatcher.ts";
 import { Feed } from "./dispatch/feed.ts";
 import { PeerWakes } from "./dispatch/wakes.ts";
 import { createWatches } from "./dispatch/watches.ts";
+import { createAlertParts } from "./domain/alert-parts.ts";
 import { createAttentionReader } from "./domain/attention.ts";
 import { createChecker } from "./domain/checks.ts";
 import type { Coordinator, Log } from "./domain/context.ts";
@@ -243,6 +244,7 @@ async function start(
   const edge = { connectionsPerAddress: config.connectionsPerAddress, turnedAway };
   const webhookKey = deriveWebhookKey(secret);
   const watches = createWatches(coordinator, feed);
+  const alerts = createAlertParts(coordinator, [secret, ...olderSecrets]);
   const listen = (place: Pick<ApiListenerOptions, "host" | "port" | "tls" | "signal">) =>
     startApiListener({
       ...edge,
@@ -258,6 +260,7 @@ async function start(
         feed,
         watches,
         webhookKey,
+        alerts,
         withdrawOffers: (orgId) => withdrawOffers({ coordinator, sessions }, orgId),
         worker,
         health,

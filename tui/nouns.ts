@@ -15,6 +15,8 @@ export interface Noun {
 
 const queues = (): Promise<Register> => import("./commands/queue.ts").then((one) => one.registerQueues);
 
+const alerts = (): Promise<Register> => import("./commands/alert.ts").then((one) => one.registerAlerts);
+
 const login = (): Promise<Register> => import("./commands/login.ts").then((one) => one.registerLogin);
 
 /** Every noun, in the order of the help, below its heading. */
@@ -147,6 +149,18 @@ export const nouns: readonly (readonly [heading: string, nouns: readonly Noun[]]
         name: "attention",
         description: "See what needs a person.",
         load: () => import("./commands/attention.ts").then((one) => one.registerAttention),
+      },
+      {
+        name: "alert",
+        aliases: ["alerts"],
+        description: "Say when to tell whom that something is wrong, and look at what was told.",
+        load: alerts,
+      },
+      {
+        name: "channel",
+        aliases: ["channels"],
+        description: "Keep the channels that alerts go to: Slack, Discord, e-mail, webhooks.",
+        load: alerts,
       },
       {
         name: "top",

@@ -13,6 +13,9 @@ const counterHelp = {
   muster_schedule_fires_total: "Fire times of schedules, by what became of them.",
   muster_unread_responses_total: "Responses cut off because their caller did not read.",
   muster_turned_away_total: "Connections and requests that were closed for what they did, by why.",
+  muster_webhooks_blocked_total:
+    "Calls to addresses of users that were refused, because they are not public.",
+  muster_alert_deliveries_total: "Messages of alerts that were tried, by what became of them.",
 } as const;
 
 /** The name of a counter. */

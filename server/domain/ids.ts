@@ -20,6 +20,8 @@ export const idPrefixes = {
   request: "req",
   audit: "aud",
   person: "psn",
+  alert: "alr",
+  alertDelivery: "adl",
 } as const;
 
 /** A noun that has ids of its own. */

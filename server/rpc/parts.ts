@@ -1,5 +1,6 @@
 import type { Feed } from "../dispatch/feed.ts";
 import type { Watches } from "../dispatch/watches.ts";
+import type { ChannelParts } from "../domain/alert-channels.ts";
 import type { ArtifactContext } from "../domain/artifacts.ts";
 import type { AttentionReader } from "../domain/attention.ts";
 import type { Checker } from "../domain/checks.ts";
@@ -24,6 +25,7 @@ export interface ApiParts {
   readonly webhookKey: Uint8Array;
   readonly feed: Pick<Feed, "waitFor" | "waitForOrg" | "readSince">;
   readonly watches: Watches;
+  readonly alerts: ChannelParts;
   /** A clock that never goes back, in milliseconds. Default: that of the process. */
   readonly nowMs?: () => number;
 }

@@ -3,6 +3,7 @@ import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
 import { Health } from "@muster/client/grpc/health";
 import { ServerReflection } from "@muster/client/grpc/reflection";
 import { ServerReflection as ServerReflectionAlpha } from "@muster/client/grpc/reflection-v1alpha";
+import { AlertService } from "@muster/client/v1/alert_service";
 import { ArtifactService } from "@muster/client/v1/artifact_service";
 import { AuditService } from "@muster/client/v1/audit_service";
 import { BatchService } from "@muster/client/v1/batch_service";
@@ -25,6 +26,7 @@ import { TemplateService } from "@muster/client/v1/template_service";
 import { WatchService } from "@muster/client/v1/watch_service";
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
 import { WorkerService } from "@muster/client/v1/worker_service";
+import { alertService } from "./alerts.ts";
 import { artifactService } from "./artifacts.ts";
 import { auditService } from "./audit.ts";
 import { batchService } from "./batches.ts";
@@ -53,6 +55,7 @@ import { workerAdminService } from "./workers.ts";
 
 /** Every service of the API port, for health and reflection. */
 export const apiServices: readonly DescService[] = [
+  AlertService,
   ArtifactService,
   AuditService,
   BatchService,
@@ -93,6 +96,7 @@ export function apiRoutes(parts: ApiRouteParts): (router: ConnectRouter) => void
       service: <Service extends DescService>(service: Service, own: ServiceImpl<Service>) =>
         unchecked.service(service, checkedService(service, own)),
     };
+    router.service(AlertService, alertService(parts));
     router.service(ArtifactService, artifactService(parts));
     router.service(AuditService, auditService(parts));
     router.service(BatchService, batchService(parts));

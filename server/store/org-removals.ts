@@ -6,6 +6,7 @@ import { and, eq, getTableColumns, getTableName, inArray, is, PgTable, sql } fro
 import { orgNames as o } from "./names.ts";
 import * as tables from "./schema.ts";
 import { artifacts } from "./schema.ts";
+import * as alertTables from "./schema-alerts.ts";
 import * as fleetTables from "./schema-fleet.ts";
 import { orgs } from "./schema-fleet.ts";
 import * as peopleTables from "./schema-people.ts";
@@ -29,6 +30,7 @@ export const orgTables: readonly Table[] = [
   statsTables,
   scheduleTables,
   templateTables,
+  alertTables,
 ]
   .flatMap((module): unknown[] => Object.values(module))
   .filter((one): one is Table => is(one, PgTable) && "orgId" in getTableColumns(one))

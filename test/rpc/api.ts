@@ -4,6 +4,7 @@ import { createConnectTransport } from "@connectrpc/connect-node";
 import { type ApiError, readError } from "@muster/client/errors";
 import { Feed } from "../../server/dispatch/feed.ts";
 import { createWatches } from "../../server/dispatch/watches.ts";
+import { createAlertParts } from "../../server/domain/alert-parts.ts";
 import { createAttentionReader } from "../../server/domain/attention.ts";
 import { createChecker } from "../../server/domain/checks.ts";
 import type { Caller } from "../../server/domain/context.ts";
@@ -101,6 +102,7 @@ export async function openApi(db: TestDatabase, artifacts: ArtifactStore = noArt
     feed,
     withdrawOffers: async () => 0,
     webhookKey,
+    alerts: createAlertParts(coordinator, ["secret"]),
     watches: createWatches(coordinator, feed, nowMs),
     nowMs,
     worker: noWorkers(),

@@ -21,6 +21,7 @@ import { decodeId } from "../../server/domain/ids.ts";
 import { insertAnything } from "../support/any-row.ts";
 import { startTestServer, type TestServer } from "../support/coordinator.ts";
 import { apiServices } from "../support/services.ts";
+import { alertActs } from "./support/alert-acts.ts";
 import { scheduleActs } from "./support/schedule-acts.ts";
 import { actOnTemplates } from "./support/template-acts.ts";
 
@@ -112,6 +113,8 @@ describe("S43 an operator's act and its audit row are one commit", () => {
       }),
     );
     await act("KeyService.RevokeKey", () => keys.revokeKey({ keyId: rotated.key?.keyId ?? "" }));
+
+    await alertActs(of, act);
 
     const workers = of(WorkerAdminService);
     const name = "w";

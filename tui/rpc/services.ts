@@ -1,4 +1,5 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
+import { AlertService } from "@muster/client/v1/alert_service";
 import { ArtifactService } from "@muster/client/v1/artifact_service";
 import { AuditService } from "@muster/client/v1/audit_service";
 import { BatchService } from "@muster/client/v1/batch_service";
@@ -26,6 +27,7 @@ import { didYouMean } from "../input/suggest.ts";
 
 /** Every service of the API. */
 export const services: readonly DescService[] = [
+  AlertService,
   ArtifactService,
   AuditService,
   BatchService,
