@@ -146,6 +146,17 @@ export const nouns: readonly (readonly [heading: string, nouns: readonly Noun[]]
         load: () => import("./commands/status.ts").then((one) => one.registerStatus),
       },
       {
+        name: "stats",
+        description: "See how attempts ended, how long they waited and ran, and who did them.",
+        load: () => import("./commands/stats.ts").then((one) => one.registerStats),
+      },
+      {
+        name: "profile",
+        description:
+          "See where the time of a job went, or of all jobs of a kind, by the spans that handlers mark.",
+        load: () => import("./commands/profile.ts").then((one) => one.registerProfile),
+      },
+      {
         name: "attention",
         description: "See what needs a person.",
         load: () => import("./commands/attention.ts").then((one) => one.registerAttention),

@@ -19,7 +19,7 @@ import type {
   StoredArtifact,
   SubmittedJob,
 } from "./context.ts";
-import type { ReportBody } from "./engine/messages.ts";
+import type { JobProfile, ReportBody } from "./engine/messages.ts";
 import { ParkSignal, ReleaseSignal } from "./failure.ts";
 import type { IsolationLevel } from "./isolation.ts";
 import { jobLog } from "./job-log.ts";
@@ -27,8 +27,10 @@ import { decodePayload, encodeJson } from "./json.ts";
 import { MessageQueue } from "./message-queue.ts";
 import type { LinkedProject } from "./published.ts";
 import { Redaction } from "./redaction.ts";
+import { Spans } from "./spans.ts";
 import { Stop, type StopOrder } from "./stop.ts";
 import { clipBytes, clipText } from "./text.ts";
+import { type TraceSpan, type Tracing, traceLabel } from "./tracing.ts";
 
 const maxProgressChars = 200;
 const maxMessageBytes = 64 * 1024;
@@ -48,6 +50,8 @@ export interface AttemptOptions {
   readonly linkedProject: (project: string) => LinkedProject | undefined;
   /** Sends a report of the attempt. */
   readonly report: (leaseId: string, body: ReportBody) => void;
+  /** Makes spans of OpenTelemetry; absent: nobody wants them. */
+  readonly tracing?: Tracing;
 }
 
 const noPayload = Symbol("not parsed yet");
@@ -75,12 +79,16 @@ export class Attempt implements JobContext {
   #children = 0;
   #parents: Promise<readonly ParentResult[]> | undefined;
   #token: Promise<JobToken> | undefined;
+  #spans: Spans | undefined;
+  readonly #startMs = performance.now();
+  readonly #trace: TraceSpan | undefined;
   #isEnded = false;
 
   constructor(lease: LeaseRef, offer: OfferedLease, options: AttemptOptions) {
     this.lease = lease;
     this.#offer = offer;
     this.#options = options;
+    if (options.tracing !== undefined) this.#trace = this.#traced(options.tracing);
   }
 
   get job(): JobInfo {
@@ -183,7 +191,7 @@ export class Attempt implements JobContext {
   submit(job: ChildJob, options: { readonly idempotencyKey?: string } = {}): Promise<SubmittedJob> {
     this.#children += 1;
     const key = options.idempotencyKey ?? `child:${this.lease.jobId}:${this.#children}`;
-    return this.#options.api.submit(this.#caller(), job, key);
+    return this.#options.api.submit(this.#caller(), this.#inTrace(job), key);
   }
 
   artifact(
@@ -209,6 +217,12 @@ export class Attempt implements JobContext {
       throw error;
     });
     return ofType<R>(this.#parents);
+  }
+
+  span<T>(name: string, body: () => T): T {
+    if (this.#isEnded) return body();
+    this.#spans ??= new Spans(this.#startMs, this.#trace);
+    return this.#spans.run(name, body);
   }
 
   park({ reason, wakeAfterMs, until, pool, session }: ParkOptions): never {
@@ -244,6 +258,21 @@ export class Attempt implements JobContext {
     this.#messages.push(message);
   }
 
+  /** Runs the handler, as what its trace is about. */
+  within<T>(body: () => T): T {
+    return this.#trace === undefined ? body() : this.#trace.within(body);
+  }
+
+  /** Where the time went; undefined when the handler marked nothing. To be asked once, when it has ended. */
+  profile(): JobProfile | undefined {
+    return this.#spans?.finish();
+  }
+
+  /** Ends its trace. */
+  endTrace(failure?: { readonly thrown: unknown }): void {
+    this.#trace?.end(failure);
+  }
+
   /** The handler has ended: what it held back is sent, and what it still says is dropped. */
   end(): void {
     this.#log?.flush();
@@ -259,6 +288,19 @@ export class Attempt implements JobContext {
     const { parentCount, parentResults } = this.#offer;
     const isWhole = parentResults.length === parentCount;
     return (isWhole ? parentResults : await this.#options.api.parents(this.#caller())).map(parentOf);
+  }
+
+  // What it starts elsewhere is a part of the same trace.
+  #inTrace(job: ChildJob): ChildJob {
+    const traceparent = this.#trace?.traceparent;
+    if (traceparent === undefined || job.labels?.[traceLabel] !== undefined) return job;
+    return { ...job, labels: { ...job.labels, [traceLabel]: traceparent } };
+  }
+
+  #traced(tracing: Tracing): TraceSpan {
+    const { jobId, attempt } = this.lease;
+    const { kind, queue, labels } = this.#offer;
+    return tracing.attempt({ kind, jobId, attempt, queue, traceparent: labels[traceLabel] });
   }
 
   #caller(): Caller {

@@ -8,6 +8,7 @@ import { JobFailure } from "./failure.ts";
 import { encodeJson } from "./json.ts";
 import { thrownOutcome } from "./outcome.ts";
 import type { LinkedProject } from "./published.ts";
+import type { Tracing } from "./tracing.ts";
 
 /** What the attempts of a worker need. */
 export interface AttemptsOptions {
@@ -17,6 +18,8 @@ export interface AttemptsOptions {
   readonly api: Api;
   /** The working copy of a project that this machine has. */
   readonly linkedProject: (project: string) => LinkedProject | undefined;
+  /** Makes spans of OpenTelemetry; undefined: nobody wants them. */
+  readonly tracing: Tracing | undefined;
 }
 
 /** The attempts that run: starts handlers, tells them what the engine says, and tells the engine how they end. */
@@ -38,6 +41,7 @@ export class Attempts {
       payloadBytes: 1024 * 1024,
       logChunkBytes: 64 * 1024,
       report: (leaseId, body) => this.#port.post({ type: "report", leaseId, body }),
+      ...(options.tracing === undefined ? {} : { tracing: options.tracing }),
     };
   }
 
@@ -58,7 +62,7 @@ export class Attempts {
       const handler = this.#handlers.get(offer.kind);
       if (handler === undefined)
         throw new JobFailure(`there is no handler for ${offer.kind}`, { retryable: false });
-      value = handler(attempt);
+      value = attempt.within(() => handler(attempt));
       if (isThenable(value)) {
         value.then(
           (result) => this.#returned(attempt, result),
@@ -95,12 +99,16 @@ export class Attempts {
 
   #returned(attempt: Attempt, value: unknown): void {
     this.#end(attempt);
-    this.#settle(attempt, this.#success(attempt, value));
+    const outcome = this.#success(attempt, value);
+    attempt.endTrace();
+    this.#settle(attempt, outcome);
   }
 
   #threw(attempt: Attempt, thrown: unknown): void {
     this.#end(attempt);
-    this.#settle(attempt, thrownOutcome(thrown, attempt.isStopping, attempt.redaction));
+    const outcome = thrownOutcome(thrown, attempt.isStopping, attempt.redaction);
+    attempt.endTrace(outcome.kind === "failed" ? { thrown } : undefined);
+    this.#settle(attempt, outcome);
   }
 
   #success(attempt: Attempt, value: unknown): Outcome {
@@ -120,9 +128,14 @@ export class Attempts {
     attempt.end();
   }
 
-  #settle({ lease: { leaseId }, isolation }: Attempt, outcome: Outcome): void {
-    const isolated = isolation === undefined ? outcome : { ...outcome, isolation };
-    this.#port.post({ type: "settled", leaseId, outcome: isolated });
+  #settle(attempt: Attempt, ended: Outcome): void {
+    const { lease, isolation } = attempt;
+    const profile = attempt.profile();
+    const isPlain = isolation === undefined && profile === undefined;
+    const outcome: Outcome = isPlain
+      ? ended
+      : { ...ended, ...(isolation && { isolation }), ...(profile && { profile }) };
+    this.#port.post({ type: "settled", leaseId: lease.leaseId, outcome });
     if (this.#running.size === 0) this.#drained?.resolve();
   }
 }

@@ -14,6 +14,7 @@ import { LoopWatch } from "./loop-watch.ts";
 import { drainTimeMs, type ResolvedOptions, resolveOptions, type WorkerOptions } from "./options.ts";
 import { readHostBootId } from "./process-table.ts";
 import { linksOf, type Publication, type PublishConflict } from "./published.ts";
+import { openTracing } from "./tracing.ts";
 import {
   defaultApiAddress,
   defaultApiPort,
@@ -158,6 +159,7 @@ export class Worker implements AsyncDisposable {
         port,
         api: this.#api(),
         linkedProject: (project) => this.#published.linkedProjects.find((one) => one.project === project),
+        tracing: await openTracing(),
       });
       if (resolved.isThreaded) this.#loopWatch = new LoopWatch();
       port.listen((messages) => {

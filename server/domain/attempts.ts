@@ -9,6 +9,7 @@ import { requireOwnJob } from "./job-tokens.ts";
 import { storedError } from "./job-views.ts";
 import { type ListIdentity, type Page, type PageRequest, pageOf, pageRows, readPageToken } from "./pages.ts";
 import { type Isolation, readIsolation } from "./rules/isolations.ts";
+import { type Profile, readProfile } from "./rules/profiles.ts";
 import { Outcome } from "./rules/states.ts";
 
 /** One execution of a job. */
@@ -33,6 +34,8 @@ export interface AttemptView {
   readonly sessionId: string | null;
   /** What its programs ran under; null while it lasts, and when it started none. */
   readonly isolation: Isolation | null;
+  /** Where its time went; null while it lasts, and when its handler marked nothing. */
+  readonly profile: Profile | null;
 }
 
 /** Lists the executions of a job, oldest first; the present one is the last. */
@@ -72,6 +75,7 @@ function endedView({
   errorDetail,
   outcome,
   isolation,
+  profile,
   ...row
 }: AttemptRow): AttemptView {
   return {
@@ -79,13 +83,14 @@ function endedView({
     startedAt: grantedAt,
     outcome: checkedOutcome(outcome),
     isolation: readIsolation(isolation),
+    profile: readProfile(profile === null ? null : Buffer.from(profile).toString()),
     error: storedError({ errorCode, errorMessage, errorDetail }),
   };
 }
 
 function lastingView({ grantedAt, ...row }: LeaseRow): AttemptView {
   const open = { endedAt: null, outcome: null, error: null, isFinal: false, result: null, prUrl: null };
-  return { ...row, ...open, isolation: null, startedAt: grantedAt };
+  return { ...row, ...open, isolation: null, profile: null, startedAt: grantedAt };
 }
 
 /** A number of the store as an outcome. Throws on any other: the column holds nothing else. */

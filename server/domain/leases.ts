@@ -17,6 +17,7 @@ import { expectPoolPauses, type PoolPark, pausePools, resumeTime } from "./pools
 import { type Fence, isCurrentLease } from "./rules/fences.ts";
 import type { Isolation } from "./rules/isolations.ts";
 import type { JobEvent, LeftEvent } from "./rules/lifecycle.ts";
+import type { Profile } from "./rules/profiles.ts";
 import { pullRequestUrl } from "./rules/pull-requests.ts";
 import type { InternedShape } from "./rules/shapes.ts";
 import { isTerminal, JobState, Outcome } from "./rules/states.ts";
@@ -42,6 +43,8 @@ export interface LeaseResult {
   readonly reason: string | null;
   /** What its programs ran under; absent when it started none. */
   readonly isolation?: Isolation | null;
+  /** Where its time went; absent when its handler marked nothing. */
+  readonly profile?: Profile | null;
   /** The job has a row of progress. */
   readonly hasProgress: boolean;
 }
@@ -182,8 +185,8 @@ async function commitResults(
   // The common case in one round trip; a pull request needs the rest of the work. Who started programs spent more.
   const [simple, others] = [[] as LeaseResult[], new Set<LeaseResult>()];
   for (const result of unique) {
-    const { event, prUrl, isolation } = result;
-    if (event.type === "succeeded" && prUrl === null && !isolation) simple.push(result);
+    const { event, prUrl, isolation, profile } = result;
+    if (event.type === "succeeded" && prUrl === null && !isolation && !profile) simple.push(result);
     else others.add(result);
   }
   if (simple.length > 0) {

@@ -1,6 +1,7 @@
 import { inOrg } from "../store/database.ts";
 import {
   lockPullRequest,
+  noteAuthor,
   noteSaidAt,
   type PullRequestRow,
   readPullRequest,
@@ -33,6 +34,8 @@ export interface PullRequestView {
   readonly isCounted: boolean;
   readonly createdAt: Date;
   readonly changedAt: Date;
+  /** The login at GitHub of who opened it; null: nobody said so yet. */
+  readonly author: string | null;
 }
 
 /** The parts of a coordinator that verbs about pull requests need. */
@@ -77,33 +80,45 @@ export async function setPullRequestState(
     readonly state: PullRequestState;
     readonly reason: string;
     readonly saidAt?: Date | null;
+    /** Null: not said. What is known stays. */
+    readonly author?: string | null;
   },
 ): Promise<{ readonly pullRequest: PullRequestView; readonly isChanged: boolean }> {
-  const { url, state, reason, saidAt = null } = said;
+  const { url, state, reason, saidAt = null, author = null } = said;
   const form = pullRequestUrl(url);
   const violations = textViolations("reason", reason, { min: 0, max: 500, isMultiline: true });
+  if (author !== null) violations.push(...textViolations("author", author, { min: 1, max: 100 }));
   if (form === null) violations.unshift({ field: "url", message: "must be the URL of a pull request" });
   if (form === null || violations.length > 0) throw invalidArgument(violations);
   const { orgId } = caller;
   const { row, isChanged } = await inOrg(c.db.app, orgId, async (tx) => {
     const seen = await readPullRequest(tx, orgId, form);
     if (seen === null) throw notFound("PULL_REQUEST_NOT_FOUND", form);
-    if (stateOf(seen) === state && saidAt === null) return { row: seen, isChanged: false };
-    const before = await lockPullRequest(tx, orgId, seen);
-    if (before === null) throw notFound("PULL_REQUEST_NOT_FOUND", form);
+    const isSame = stateOf(seen) === state;
+    if (isSame && saidAt === null && (author === null || seen.author !== null)) {
+      return { row: seen, isChanged: false };
+    }
+    const locked = await lockPullRequest(tx, orgId, seen);
+    if (locked === null) throw notFound("PULL_REQUEST_NOT_FOUND", form);
+    const isNewAuthor = author !== null && (await noteAuthor(tx, orgId, form, author));
+    const before = isNewAuthor ? { ...locked, author } : locked;
     const isOld = saidAt !== null && before.saidAt !== null && saidAt < before.saidAt;
-    if (isOld) return { row: before, isChanged: false };
-    if (stateOf(before) === state) {
-      if (saidAt !== null) await noteSaidAt(tx, orgId, form, saidAt);
+    if (isOld || stateOf(before) === state) {
+      if (!isOld && saidAt !== null) await noteSaidAt(tx, orgId, form, saidAt);
+      if (isNewAuthor) {
+        const details = { project: before.project, author };
+        await audit(tx, c, caller, { action: "pull_request.set_author", target: form, reason, details });
+      }
       return { row: before, isChanged: false };
     }
     const places = before.isCounted ? Number(state === "open") - Number(before.isOpen) : 0;
     const after = await updatePullRequest(tx, orgId, before, { state, saidAt, places });
+    const { project } = before;
     await audit(tx, c, caller, {
       action: "pull_request.set_state",
       target: form,
       reason,
-      details: { project: before.project, before: stateOf(before), after: state },
+      details: { project, before: stateOf(before), after: state, ...(isNewAuthor ? { author } : {}) },
     });
     return { row: after, isChanged: true };
   });
@@ -119,6 +134,6 @@ function stateOf({ isOpen, isMerged }: Pick<PullRequestRow, "isOpen" | "isMerged
 }
 
 function pullRequestView(row: PullRequestRow): PullRequestView {
-  const { url, project, jobId, isCounted, createdAt, changedAt } = row;
-  return { url, project, jobId, isCounted, createdAt, changedAt, state: stateOf(row) };
+  const { url, project, jobId, isCounted, createdAt, changedAt, author } = row;
+  return { url, project, jobId, isCounted, createdAt, changedAt, author, state: stateOf(row) };
 }

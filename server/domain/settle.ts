@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
-import type { StoredError, Transition } from "../store/transition.ts";
+import type { EndedAttempt, StoredError, Transition } from "../store/transition.ts";
 import type { LockedJob } from "./locked-job.ts";
 import { errorPattern } from "./rules/fingerprints.ts";
 import type { Isolation } from "./rules/isolations.ts";
 import { isRefused, type JobEvent, transit } from "./rules/lifecycle.ts";
+import { type Profile, pathsOf, writeProfile } from "./rules/profiles.ts";
 import {
   avoidWorker,
   gateKeys,
@@ -26,6 +27,7 @@ export interface Remains {
   readonly prUrl: string | null;
   readonly lastSequence: number | null;
   readonly isolation?: Isolation | null;
+  readonly profile?: Profile | null;
   /** For people: why it was released, parked, declined or lost. */
   readonly reason: string | null;
 }
@@ -93,6 +95,7 @@ export function settle(job: LockedJob, event: JobEvent, remains: Remains, random
             sessionId: isHeld ? job.sessionId : null,
             lastSequence: remains.lastSequence,
             isolation: remains.isolation ?? null,
+            profile: profileOf(job.kind, remains),
           },
     dead:
       decision.deadCause === null
@@ -109,6 +112,11 @@ export function settle(job: LockedJob, event: JobEvent, remains: Remains, random
 /** True when `settle` decided. */
 export function isSettled(answer: Settled | Refusal): answer is Settled {
   return "transition" in answer;
+}
+
+function profileOf(kind: string, { profile = null }: Remains): EndedAttempt["profile"] {
+  if (profile === null) return null;
+  return { text: writeProfile(profile), sums: pathsOf(profile).map((one) => ({ kind, ...one })) };
 }
 
 function reasonOf(job: LockedJob, decision: Decision, remains: Remains): string | null {

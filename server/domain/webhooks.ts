@@ -76,6 +76,7 @@ interface Said {
   readonly url: string;
   readonly state: PullRequestState;
   readonly saidAt: Date | null;
+  readonly author: string | null;
 }
 
 function saidOfPullRequest(payload: unknown): Said | null {
@@ -85,9 +86,12 @@ function saidOfPullRequest(payload: unknown): Said | null {
   if (typeof url !== "string") return null;
   const updated = new Date(String(memberOf(pull, "updated_at")));
   const saidAt = Number.isNaN(updated.getTime()) ? null : updated;
-  if (action === "reopened") return { url, state: "open", saidAt };
+  const login = memberOf(memberOf(pull, "user"), "login");
+  const author = typeof login === "string" && /^[\w[\]-]{1,100}$/.test(login) ? login : null;
+  // The first event of all: it says who, and where it stands until a later one says otherwise.
+  if (action === "opened" || action === "reopened") return { url, state: "open", saidAt, author };
   if (action !== "closed") return null;
-  return { url, state: memberOf(pull, "merged") === true ? "merged" : "closed", saidAt };
+  return { url, state: memberOf(pull, "merged") === true ? "merged" : "closed", saidAt, author };
 }
 
 function memberOf(value: unknown, name: string): unknown {

@@ -46,7 +46,8 @@ export function githubSync(parts: SyncParts): (ctx: KindContext) => Promise<Sync
         ctx.progress(done / repositories.size, name);
         looked += pulls.length;
         for (const news of await newsOf(parts.github, pulls, unreadable, ctx)) {
-          if (await say(parts, news, ctx.signal)) counts[news.word]++;
+          const isSaid = await say(parts, news, ctx.signal);
+          if (isSaid && news.word !== "authored") counts[news.word]++;
         }
         done++;
       }
@@ -66,11 +67,14 @@ export function githubSync(parts: SyncParts): (ctx: KindContext) => Promise<Sync
 interface KnownPull extends GithubPullRequest {
   readonly url: string;
   readonly isOpen: boolean;
+  /** Empty: not known. */
+  readonly author: string;
 }
 
 interface News {
   readonly url: string;
-  readonly word: "closed" | "merged" | "reopened";
+  readonly word: "closed" | "merged" | "reopened" | "authored";
+  readonly author: string;
 }
 
 /** Closed ones may be opened again; those of long ago hardly ever are. */
@@ -80,6 +84,7 @@ const states = {
   closed: PullRequestState.CLOSED,
   merged: PullRequestState.MERGED,
   reopened: PullRequestState.OPEN,
+  authored: PullRequestState.OPEN,
 };
 
 async function knownPulls(parts: SyncParts, project: string, signal: AbortSignal): Promise<PullRequest[]> {
@@ -99,9 +104,9 @@ async function knownPulls(parts: SyncParts, project: string, signal: AbortSignal
 }
 
 function byRepository(pulls: readonly PullRequest[], host: string): ReadonlyMap<string, KnownPull[]> {
-  const known = pulls.flatMap(({ url, state }): KnownPull[] => {
+  const known = pulls.flatMap(({ url, state, author }): KnownPull[] => {
     const parsed = githubPullRequest(url, host);
-    return parsed === null ? [] : [{ ...parsed, url, isOpen: state === PullRequestState.OPEN }];
+    return parsed === null ? [] : [{ ...parsed, url, author, isOpen: state === PullRequestState.OPEN }];
   });
   return Map.groupBy(known, ({ owner, repository }) => `${owner}/${repository}`.toLowerCase());
 }
@@ -125,22 +130,31 @@ async function newsOf(
     return [];
   }
   const news: News[] = [];
-  for (const { url, number, isOpen } of pulls) {
-    if (isOpen === open.has(number)) continue;
-    if (!isOpen) {
-      news.push({ url, word: "reopened" });
+  for (const { url, number, isOpen, author: known } of pulls) {
+    const author = open.get(number) ?? "";
+    if (isOpen === open.has(number)) {
+      if (isOpen && known === "" && author !== "") news.push({ url, word: "authored", author });
       continue;
     }
-    const state = await github.pullRequest(repository, number, ctx.signal);
-    if (state === null) hide(url);
-    else if (state !== "open") news.push({ url, word: state });
+    if (!isOpen) {
+      news.push({ url, word: "reopened", author });
+      continue;
+    }
+    const found = await github.pullRequest(repository, number, ctx.signal);
+    if (found === null) hide(url);
+    else if (found.state !== "open") news.push({ url, word: found.state, author: found.author });
   }
   return news;
 }
 
-async function say({ projects }: SyncParts, { url, word }: News, signal: AbortSignal): Promise<boolean> {
+async function say(
+  { projects }: SyncParts,
+  { url, word, author }: News,
+  signal: AbortSignal,
+): Promise<boolean> {
   try {
-    await projects.setPullRequestState({ url, state: states[word], reason: "as GitHub says" }, { signal });
+    const said = { url, state: states[word], reason: "as GitHub says", author };
+    await projects.setPullRequestState(said, { signal });
     return true;
   } catch (error) {
     // Retention may have taken it since it was listed.

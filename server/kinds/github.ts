@@ -17,14 +17,17 @@ export interface Repository {
 
 /** What GitHub says of pull requests. */
 export interface Github {
-  /** Numbers of the open pull requests; null when GitHub does not show the repository to us. */
-  openPullRequests(repository: Repository, signal: AbortSignal): Promise<ReadonlySet<number> | null>;
-  /** Where one pull request stands; null when GitHub does not show it to us. */
+  /**
+   * The open pull requests: who opened them (empty: not said), by their numbers; null when GitHub does not show the
+   * repository to us.
+   */
+  openPullRequests(repository: Repository, signal: AbortSignal): Promise<ReadonlyMap<number, string> | null>;
+  /** Where one pull request stands, and who opened it; null when GitHub does not show it to us. */
   pullRequest(
     repository: Repository,
     number: number,
     signal: AbortSignal,
-  ): Promise<"open" | "closed" | "merged" | null>;
+  ): Promise<{ readonly state: "open" | "closed" | "merged"; readonly author: string } | null>;
 }
 
 /** GitHub takes no more calls of ours until `waitMs` from now. */
@@ -104,7 +107,7 @@ export function createGithub(
     if (answer.status >= 400) return null;
     const found: KeptPage = {
       etag: answer.headers["etag"] ?? "",
-      numbers: numbersOf(answer.data),
+      pulls: pullsOf(answer.data),
       isLast: !/;\s*rel="next"/.test(answer.headers["link"] ?? ""),
     };
     kept.delete(key);
@@ -115,11 +118,11 @@ export function createGithub(
 
   return {
     async openPullRequests(repository, signal) {
-      const open = new Set<number>();
+      const open = new Map<number, string>();
       for (let number = 1; ; number++) {
         const found = await page(repository, number, signal);
         if (found === null) return null;
-        for (const one of found.numbers) open.add(one);
+        for (const [one, author] of found.pulls) open.set(one, author);
         if (found.isLast) return open;
       }
     },
@@ -128,17 +131,18 @@ export function createGithub(
       const values = { ...repository, pull_number: number };
       const answer = await ask("GET /repos/{owner}/{repo}/pulls/{pull_number}", values, signal);
       if (answer.status >= 400) return null;
-      if (memberOf(answer.data, "state") === "open") return "open";
+      const author = authorOf(answer.data);
+      if (memberOf(answer.data, "state") === "open") return { state: "open", author };
       const isMerged =
         memberOf(answer.data, "merged") === true || typeof memberOf(answer.data, "merged_at") === "string";
-      return isMerged ? "merged" : "closed";
+      return { state: isMerged ? "merged" : "closed", author };
     },
   };
 }
 
 interface KeptPage {
   readonly etag: string;
-  readonly numbers: readonly number[];
+  readonly pulls: readonly (readonly [number: number, author: string])[];
   readonly isLast: boolean;
 }
 
@@ -209,9 +213,14 @@ function bounded(ms: number): number {
   return Math.min(Math.max(ms, 1_000), 2 * 3_600_000);
 }
 
-function numbersOf(data: unknown): number[] {
+function pullsOf(data: unknown): KeptPage["pulls"] {
   if (!Array.isArray(data)) throw new Error("GitHub answers a list of pull requests with something else");
-  return data.map((one: unknown) => Number(memberOf(one, "number")));
+  return data.map((one: unknown) => [Number(memberOf(one, "number")), authorOf(one)] as const);
+}
+
+function authorOf(pull: unknown): string {
+  const login = memberOf(memberOf(pull, "user"), "login");
+  return typeof login === "string" && /^[\w[\]-]{1,100}$/.test(login) ? login : "";
 }
 
 function headersOf(response: unknown): Answer["headers"] {

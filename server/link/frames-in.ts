@@ -1,5 +1,6 @@
 import { toJson } from "@bufbuild/protobuf";
 import { type Duration, durationMs, ValueSchema } from "@bufbuild/protobuf/wkt";
+import type { Profile as ProfileMessage } from "@muster/client/v1/job";
 import type { LeaseRef } from "@muster/client/v1/job_service";
 import type { Hello as HelloFrame, ReportItem, Result } from "@muster/client/v1/link";
 import type { Payload } from "@muster/client/v1/payload";
@@ -10,6 +11,7 @@ import type { Hello } from "../domain/links.ts";
 import { readIsolation } from "../domain/rules/isolations.ts";
 import { readJsonText, writeJsonText } from "../domain/rules/json-text.ts";
 import { longestPauseMs } from "../domain/rules/limits.ts";
+import { boundedProfile, maxSpans, type Profile } from "../domain/rules/profiles.ts";
 import type { Lease } from "../domain/submit.ts";
 import type { StoredEvent } from "../store/event-codec.ts";
 import { readPublished } from "./published.ts";
@@ -120,6 +122,7 @@ export function readResult(
     reason: null,
     hasProgress: true,
     isolation: readIsolation(result.isolation),
+    profile: readProfileMessage(result.profile),
   };
   const malformed = (why: string) => ({
     malformed: why,
@@ -270,4 +273,22 @@ function isCleanText(text: string): boolean {
 /** What a worker says is kept, not refused: NUL and lone surrogates become U+FFFD. */
 export function cleanText(text: string, maxLength: number): string {
   return text.slice(0, maxLength).replaceAll("\0", "\ufffd").toWellFormed();
+}
+
+// A malformed span is worth no result: what can be read of it is kept.
+function readProfileMessage(profile: ProfileMessage | undefined): Profile | null {
+  if (profile === undefined) return null;
+  const msOf = (duration: Duration | undefined) => (duration === undefined ? 0 : durationMs(duration));
+  return boundedProfile({
+    spans: profile.spans.slice(0, 2 * maxSpans).map((span) => ({
+      name: span.name,
+      parent: span.parent === 0 ? null : span.parent - 1,
+      count: Number(span.count),
+      failed: Number(span.failed),
+      totalMs: msOf(span.totalTime),
+      selfMs: msOf(span.selfTime),
+    })),
+    dropped: Number(profile.dropped),
+    runMs: msOf(profile.runTime),
+  });
 }

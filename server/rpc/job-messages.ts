@@ -1,13 +1,20 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { AttemptEventSchema } from "@muster/client/v1/event";
-import type { AttemptSchema, DeadLetterSchema, JobErrorSchema, JobSchema } from "@muster/client/v1/job";
+import type {
+  AttemptSchema,
+  DeadLetterSchema,
+  JobErrorSchema,
+  JobSchema,
+  ProfileSchema,
+} from "@muster/client/v1/job";
 import type { DeadLetterGroupSchema } from "@muster/client/v1/job_service";
 import type { AttemptView } from "../domain/attempts.ts";
 import type { DeadLetterGroup, DeadLetterView } from "../domain/dead-letters.ts";
 import type { JobView } from "../domain/job-views.ts";
 import type { RecordedEvent } from "../domain/rules/event-record.ts";
+import type { Profile } from "../domain/rules/profiles.ts";
 import { writeJobSpec } from "./job-specs.ts";
-import { writeId, writeTime } from "./messages.ts";
+import { fineDuration, writeId, writeTime } from "./messages.ts";
 import { writePayload } from "./payloads.ts";
 
 /** A job with its present state. */
@@ -67,6 +74,23 @@ export function attemptMessage(attempt: AttemptView): MessageInitShape<typeof At
     prUrl: attempt.prUrl ?? "",
     sessionId: attempt.sessionId ?? "",
     isolation: attempt.isolation ?? 0,
+    ...(attempt.profile === null ? {} : { profile: profileMessage(attempt.profile) }),
+  };
+}
+
+/** Where time went. */
+export function profileMessage({ spans, dropped, runMs }: Profile): MessageInitShape<typeof ProfileSchema> {
+  return {
+    spans: spans.map(({ name, parent, count, failed, totalMs, selfMs }) => ({
+      name,
+      parent: parent === null ? 0 : parent + 1,
+      count: BigInt(count),
+      failed: BigInt(failed),
+      totalTime: fineDuration(totalMs),
+      selfTime: fineDuration(selfMs),
+    })),
+    dropped: BigInt(dropped),
+    runTime: fineDuration(runMs),
   };
 }
 

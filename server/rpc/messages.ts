@@ -122,6 +122,12 @@ export function isDuration({ seconds, nanos }: Duration): boolean {
   return seconds <= 315_576_000_000n && seconds >= -315_576_000_000n && Math.abs(nanos) < 1e9;
 }
 
+/** A duration to the microsecond. */
+export function fineDuration(ms: number): { readonly seconds: bigint; readonly nanos: number } {
+  const micros = Math.round(ms * 1_000);
+  return { seconds: BigInt(Math.floor(micros / 1e6)), nanos: (micros % 1e6) * 1_000 };
+}
+
 /** A duration within bounds, or what it is when absent. */
 export function readDurationIn(
   problems: Problems,

@@ -45,12 +45,12 @@ export function projectService({ coordinator: c, webhookKey }: ApiParts): Servic
       return { pullRequests: items.map(pullRequestMessage), nextPageToken };
     },
 
-    async setPullRequestState({ url, state: wireState, reason }, context) {
+    async setPullRequestState({ url, state: wireState, reason, author }, context) {
       const problems: Problems = [];
       if (url === "") problems.push({ field: "url", message: "is required" });
       const state = readState(problems, wireState);
       refuseProblems(problems);
-      const said = { url, state: state ?? "open", reason };
+      const said = { url, state: state ?? "open", reason, author: orNull(author) };
       const { pullRequest } = await setPullRequestState(c, callerOf(context), said);
       return { pullRequest: pullRequestMessage(pullRequest) };
     },
@@ -91,5 +91,6 @@ function pullRequestMessage(pull: PullRequestView): MessageInitShape<typeof Pull
     createTime: writeTime(pull.createdAt),
     updateTime: writeTime(pull.changedAt),
     counted: pull.isCounted,
+    author: pull.author ?? "",
   };
 }

@@ -20,6 +20,7 @@ import { QueueService } from "@muster/client/v1/queue_service";
 import { ScheduleService } from "@muster/client/v1/schedule_service";
 import { SessionService } from "@muster/client/v1/session_service";
 import { SettingsService } from "@muster/client/v1/settings_service";
+import { StatsService } from "@muster/client/v1/stats_service";
 import { StatusService } from "@muster/client/v1/status_service";
 import { SystemService } from "@muster/client/v1/system_service";
 import { TemplateService } from "@muster/client/v1/template_service";
@@ -48,6 +49,7 @@ import { checkedService } from "./request-checks.ts";
 import { scheduleService } from "./schedules.ts";
 import { sessionService } from "./sessions.ts";
 import { settingsService } from "./settings.ts";
+import { statsService } from "./stats.ts";
 import { statusService } from "./status.ts";
 import { systemService } from "./system.ts";
 import { templateService } from "./templates.ts";
@@ -72,6 +74,7 @@ export const apiServices: readonly DescService[] = [
   ScheduleService,
   SessionService,
   SettingsService,
+  StatsService,
   StatusService,
   SystemService,
   TemplateService,
@@ -113,6 +116,7 @@ export function apiRoutes(parts: ApiRouteParts): (router: ConnectRouter) => void
     router.service(ScheduleService, scheduleService(parts));
     router.service(SessionService, sessionService(parts));
     router.service(SettingsService, settingsService(parts));
+    router.service(StatsService, statsService(parts));
     router.service(StatusService, statusService(parts));
     router.service(SystemService, systemService(parts));
     router.service(TemplateService, templateService(parts));

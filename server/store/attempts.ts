@@ -30,6 +30,7 @@ export function readAttempts(
       prUrl: attempts.prUrl,
       sessionId: attempts.sessionId,
       isolation: attempts.isolation,
+      profile: attempts.profile,
     })
     .from(attempts)
     .leftJoin(workers, and(eq(workers.orgId, orgId), eq(workers.workerId, attempts.workerId)))

@@ -1,7 +1,7 @@
 import type { PullRequestState } from "../domain/rules/pull-requests.ts";
 import { now } from "./columns.ts";
 import type { Tx } from "./database.ts";
-import { and, desc, eq, sql } from "./drizzle.ts";
+import { and, desc, eq, isNull, sql } from "./drizzle.ts";
 import { orgs, pullRequests } from "./schema-fleet.ts";
 import { gates } from "./schema-routing.ts";
 import { type Call, call, names, param, statement } from "./statement.ts";
@@ -55,6 +55,7 @@ const columns = {
   createdAt: pullRequests.createdAt,
   changedAt: pullRequests.changedAt,
   saidAt: pullRequests.saidAt,
+  author: pullRequests.author,
 };
 
 /** A pull request as it is kept. */
@@ -69,6 +70,8 @@ export interface PullRequestRow {
   readonly changedAt: Date;
   /** When GitHub last said so in an event, by its clock; null: never. */
   readonly saidAt: Date | null;
+  /** The login at GitHub of who opened it; null: nobody said so yet. */
+  readonly author: string | null;
 }
 
 /** A pull request by its URL, without a lock; null when no result has named it. */
@@ -118,6 +121,16 @@ export async function updatePullRequest(
     .returning(columns);
   if (row === undefined) throw new Error("a locked pull request is gone");
   return row;
+}
+
+/** Notes who opened it, unless that is known; answers whether it was not. */
+export async function noteAuthor(tx: Tx, orgId: string, url: string, author: string): Promise<boolean> {
+  const rows = await tx
+    .update(pullRequests)
+    .set({ author })
+    .where(and(at(orgId, url), isNull(pullRequests.author)))
+    .returning({ url: pullRequests.url });
+  return rows.length > 0;
 }
 
 /** Notes when GitHub last said what is known. The row is locked. */

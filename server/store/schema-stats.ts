@@ -29,7 +29,7 @@ export const statDeltas = muster.table(
 /** What spans of one name and place took, of attempts of one kind. */
 export interface SpanSum {
   readonly kind: string;
-  /** Names from the outermost span on, joined by ` / `. */
+  /** Names from the outermost span on, joined by line breaks. */
   readonly path: string;
   readonly count: number;
   readonly totalMs: number;

@@ -1,6 +1,16 @@
 import type { SQL } from "drizzle-orm";
+import type { Row } from "postgres";
+import { histogramOf } from "../domain/rules/histograms.ts";
 import { JobState, Outcome } from "../domain/rules/states.ts";
-import { type StatsCounts, StatsDimension, statsCounts } from "../domain/rules/stats.ts";
+import {
+  outcomeOf,
+  runOutcomes,
+  type StatsCounts,
+  StatsDimension,
+  type StatsFigures,
+  statsCounts,
+} from "../domain/rules/stats.ts";
+import { readArray } from "./arrays.ts";
 import { sql } from "./drizzle.ts";
 import { clock, queueNames as q, shapeNames as s } from "./names.ts";
 import { shapes } from "./schema.ts";
@@ -52,7 +62,7 @@ const insertDelta = statement(sql`
   select ${param("org")}::uuid, ${param("delta")}::uuid, ${param("shapes")}::bigint[], ${param("workers")}::uuid[],
     ${param("outcomes")}::smallint[], ${param("states")}::smallint[], ${param("waits")}::real[],
     (select array_agg(date_part('epoch', ${clock} - to_timestamp(x.granted))::real order by x.n)
-      from unnest(${param("granted")}::float8[]) with ordinality as x(granted, n)), ${param("spans")}::jsonb`);
+      from unnest(${param("granted")}::float8[]) with ordinality as x(granted, n)), ${param("spans")}::text::jsonb`);
 
 /** The statement that appends attempts that ended, at least one, and where their time went. `delta` is a new id. */
 export function appendStats(
@@ -74,17 +84,20 @@ export function appendStats(
   });
 }
 
-const outcomesOf: Readonly<Record<Exclude<keyof StatsCounts, "dead">, Outcome>> = {
-  succeeded: Outcome.succeeded,
-  failed: Outcome.failed,
-  timedOut: Outcome.timedOut,
-  lost: Outcome.lost,
-  cancelled: Outcome.cancelled,
-  released: Outcome.released,
-  parked: Outcome.parked,
-  unanswered: Outcome.offerTimedOut,
-};
-const isOutcome = (...outcomes: readonly Outcome[]) => sql`l.outcome in (${list(outcomes.map(number))})`;
+/** Sums what is of the same kind and path. */
+export function sumSpans(all: readonly SpanSum[]): SpanSum[] {
+  return [...Map.groupBy(all, ({ kind, path }) => JSON.stringify([kind, path])).values()].flatMap((of) =>
+    of.slice(0, 1).map(({ kind, path }) => ({
+      kind,
+      path,
+      count: of.reduce((sum, one) => sum + one.count, 0),
+      totalMs: of.reduce((sum, one) => sum + one.totalMs, 0),
+      selfMs: of.reduce((sum, one) => sum + one.selfMs, 0),
+    })),
+  );
+}
+
+const isOutcome = (...outcomes: readonly number[]) => sql`l.outcome in (${list(outcomes.map(number))})`;
 
 /** The columns of what is counted, as they are named in every part. */
 const figures = [...statsCounts.map((name) => t[name]), t.runSeconds];
@@ -146,7 +159,7 @@ const mergedDeltas = (source: SQL) => sql`
     where v.value is not null and v.dimension = any(${param("dimensions")}::smallint[])
   ), summed as (
     select ${lineKeys}, ${list(
-      Object.entries(outcomesOf).map(
+      Object.entries(outcomeOf).map(
         ([name, outcome]) =>
           sql`coalesce(sum(l.n) filter (where ${isOutcome(outcome)}), 0)::bigint as ${t[columnOf(name)]}`,
       ),
@@ -157,7 +170,7 @@ const mergedDeltas = (source: SQL) => sql`
     select ${lineKeys}, 1 as histogram, l.wait::bigint as bucket, l.n from valued l
     where l.wait is not null and not ${isOutcome(Outcome.offerTimedOut)}
     union all select ${lineKeys}, 2, l.run::bigint, l.n from valued l
-    where l.run is not null and ${isOutcome(Outcome.succeeded, Outcome.failed, Outcome.timedOut)}
+    where l.run is not null and ${isOutcome(...runOutcomes)}
   ), ${packed(lineKeys)}`;
 
 function columnOf(name: string): keyof StatsCounts {
@@ -250,6 +263,36 @@ export const readStats = statement(sql`
     statsCounts.map((name) => sql`m.${t[name]}::float8 as ${sql.identifier(name.toLowerCase())}`),
   )}, m.${t.runSeconds} as seconds, m.${t.waits}::text as waits, m.${t.runs}::text as runs
   from merged m`);
+
+/** What a value of a dimension counts in one step. */
+export interface StatsRow extends StatsFigures {
+  readonly value: string;
+  readonly project: string;
+  /** From 0. */
+  readonly slot: number;
+}
+
+/** Reads a row of `readStats`. */
+export function statsRow(row: Row): StatsRow {
+  const pairsOf = (text: unknown) => histogramOf(readArray(String(text)).map(Number));
+  return {
+    value: String(row["value"]),
+    project: String(row["project"]),
+    slot: Number(row["slot"]),
+    succeeded: Number(row["succeeded"]),
+    failed: Number(row["failed"]),
+    timedOut: Number(row["timedout"]),
+    lost: Number(row["lost"]),
+    cancelled: Number(row["cancelled"]),
+    released: Number(row["released"]),
+    parked: Number(row["parked"]),
+    unanswered: Number(row["unanswered"]),
+    dead: Number(row["dead"]),
+    runSeconds: Number(row["seconds"]),
+    waits: pairsOf(row["waits"]),
+    runs: pairsOf(row["runs"]),
+  };
+}
 
 /** What became of the time of attempts of a kind, by span. Parameters: org, kind, from and until (seconds). */
 export const readSpanStats = statement(sql`

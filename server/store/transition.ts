@@ -1,6 +1,7 @@
 import type { Isolation } from "../domain/rules/isolations.ts";
 import type { JobState, Outcome } from "../domain/rules/states.ts";
 import type { DeadCause } from "../domain/rules/transitions.ts";
+import type { SpanSum } from "./schema-stats.ts";
 
 /** Why an attempt failed, as kept. */
 export interface StoredError {
@@ -28,6 +29,8 @@ export interface EndedAttempt {
   readonly lastSequence: number | null;
   /** What its programs ran under; null when it started none. */
   readonly isolation: Isolation | null;
+  /** Where its time went, as it is kept, and summed up; null: its handler marked nothing. */
+  readonly profile: { readonly text: string; readonly sums: readonly SpanSum[] } | null;
 }
 
 /** What is written about a job whose row is locked. */

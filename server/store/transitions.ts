@@ -12,7 +12,7 @@ import {
 import { attempts, batches, changes, deadLetters, jobQueue, progress } from "./schema.ts";
 import { stateNumber } from "./state-numbers.ts";
 import { type Call, call, names, param, statement } from "./statement.ts";
-import { appendStats } from "./stats.ts";
+import { appendStats, sumSpans } from "./stats.ts";
 import { addTally, appendTallies, type TallyDelta, tallyOf } from "./tallies.ts";
 import type { Transition } from "./transition.ts";
 
@@ -51,20 +51,21 @@ const keepAttempts = statement(sql`
   insert into ${attempts} (${a.orgId}, ${a.jobId}, ${a.attempt}, ${a.generation}, ${a.grantedAt}, ${a.workerId},
     ${a.leaseId}, ${a.resultId}, ${a.outcome}, ${a.state}, ${a.failures}, ${a.losses}, ${a.releases}, ${a.final},
     ${a.ordinal}, ${a.result}, ${a.errorCode}, ${a.errorMessage}, ${a.errorDetail}, ${a.prUrl}, ${a.reason}, ${a.sessionId}, ${a.lastSequence},
-    ${a.isolation})
+    ${a.isolation}, ${a.profile})
   select ${param("org")}::uuid, d.job_id, d.attempt, d.generation, to_timestamp(d.granted), d.worker_id, d.lease_id,
     d.result_id, d.outcome, d.state, d.failures, d.losses, d.releases, d.state is not null,
     case when d.state is null then d.attempt else 0 end, convert_to(d.result, 'UTF8'),
-    d.code, d.message, d.detail, d.pr_url, d.reason, d.session, d.last_sequence, d.isolation
+    d.code, d.message, d.detail, d.pr_url, d.reason, d.session, d.last_sequence, d.isolation,
+    convert_to(d.profile, 'UTF8')
   from unnest(${param("jobs")}::uuid[], ${param("attempts")}::int[], ${param("generations")}::int[],
     ${param("granted")}::float8[], ${param("workers")}::uuid[], ${param("leases")}::uuid[], ${param("ids")}::uuid[],
     ${param("outcomes")}::smallint[], ${param("states")}::smallint[], ${param("failures")}::smallint[],
     ${param("losses")}::smallint[], ${param("releases")}::smallint[], ${param("results")}::text[],
     ${param("codes")}::text[], ${param("messages")}::text[], ${param("details")}::text[], ${param("prUrls")}::text[],
     ${param("reasons")}::text[], ${param("sessions")}::text[], ${param("sequences")}::bigint[],
-    ${param("isolations")}::smallint[])
+    ${param("isolations")}::smallint[], ${param("profiles")}::text[])
     as d(job_id, attempt, generation, granted, worker_id, lease_id, result_id, outcome, state, failures, losses,
-      releases, result, code, message, detail, pr_url, reason, session, last_sequence, isolation)`);
+      releases, result, code, message, detail, pr_url, reason, session, last_sequence, isolation, profile)`);
 
 const keepDeadLetters = statement(sql`
   insert into ${deadLetters} (${dl.orgId}, ${dl.jobId}, ${dl.generation}, ${dl.cause}, ${dl.fingerprint}, ${dl.kind})
@@ -170,7 +171,7 @@ function countAttempts(org: string, delta: string, kept: readonly Ending[]): Cal
     shapeId,
     state: isTerminal(state) ? state : null,
   }));
-  return appendStats(org, delta, attempts);
+  return appendStats(org, delta, attempts, sumSpans(kept.flatMap(({ ended }) => ended.profile?.sums ?? [])));
 }
 
 function keepHistory(org: string, kept: readonly Ending[]): Call {
@@ -197,6 +198,7 @@ function keepHistory(org: string, kept: readonly Ending[]): Call {
     sessions: kept.map((one) => one.ended.sessionId),
     sequences: kept.map((one) => one.ended.lastSequence),
     isolations: kept.map((one) => one.ended.isolation),
+    profiles: kept.map((one) => one.ended.profile?.text ?? null),
   });
 }
 

@@ -29,10 +29,10 @@ class Parked extends Error {
 }
 
 /** The pull requests that are known here, and a handler over them. */
-function known(states: Record<string, PullRequestState>, token?: string) {
+function known(states: Record<string, PullRequestState>, token?: string, author = "octocat") {
   const pulls = new Map<string, PullRequest>();
   for (const [url, state] of Object.entries(states)) {
-    pulls.set(url, create(PullRequestSchema, { url, project: "acme/web", state, counted: true }));
+    pulls.set(url, create(PullRequestSchema, { url, project: "acme/web", state, counted: true, author }));
   }
   const said: string[] = [];
   const pauses: number[] = [];
@@ -48,10 +48,11 @@ function known(states: Record<string, PullRequestState>, token?: string) {
         nextPageToken: to < rows.length ? String(to) : "",
       });
     },
-    async setPullRequestState({ url = "", state = 0 }) {
+    async setPullRequestState({ url = "", state = 0, author: opener = "" }) {
       const pull = pulls.get(url);
       if (pull === undefined) throw new ConnectError("none", Code.NotFound);
       pull.state = state;
+      pull.author ||= opener;
       said.push(`${url.replace(/.*\/(?=[^/]+\/pull)/, "")} ${PullRequestState[state]}`);
       return create(SetPullRequestStateResponseSchema, { pullRequest: pull });
     },
@@ -92,6 +93,18 @@ const failed = (call: Promise<unknown>) =>
   );
 
 describe("github.sync", () => {
+  test("says who opened a pull request of which nobody knew, once", async () => {
+    const urls = [1, 2].map((number) => peer.open("acme/web", number));
+    const [one = "", two = ""] = urls;
+    const { run, said, pulls } = known({ [one]: OPEN, [two]: OPEN }, undefined, "");
+    peer.repositories.get("acme/web")?.set(2, { state: "closed", isMerged: true });
+    expect(await run()).toMatchObject({ merged: 1, reopened: 0 });
+    expect(said).toEqual(["web/pull/1 OPEN", "web/pull/2 MERGED"]);
+    expect([...pulls.values()].map(({ author }) => author)).toEqual(["octocat", "octocat"]);
+    await run();
+    expect(said.length).toBe(2);
+  });
+
   test("says what was closed, merged and opened again, and leaves the rest alone", async () => {
     const urls = [1, 2, 3, 4].map((number) => peer.open("acme/web", number));
     const [one = "", two = "", three = "", four = ""] = urls;

@@ -13,7 +13,28 @@ import type { StopOrder } from "../stop.ts";
 export type Outcome = HandlerEnd & {
   /** What its programs ran under; absent when it started none. */
   readonly isolation?: IsolationLevel;
+  /** Where its time went; absent when its handler marked no span. */
+  readonly profile?: JobProfile;
 };
+
+/** Where the time of an attempt went, by the spans that its handler marked. */
+export interface JobProfile {
+  /** A parent before what it holds; all of one name in one place are one of these. */
+  readonly spans: readonly {
+    readonly name: string;
+    /** The place in the list of the one that it is in; null: none. */
+    readonly parent: number | null;
+    readonly count: number;
+    /** How many threw. */
+    readonly failed: number;
+    readonly totalMs: number;
+    /** Without the time in which one inside of it was open. */
+    readonly selfMs: number;
+  }[];
+  /** Spans beyond the bounds. */
+  readonly dropped: number;
+  readonly runMs: number;
+}
 
 type HandlerEnd =
   | { readonly kind: "succeeded"; readonly result: Uint8Array; readonly prUrl: string }

@@ -15,8 +15,8 @@ export function encodeResult(prefix: Uint8Array, result: Result): Buffer {
 }
 
 function encodeSuccess(prefix: Uint8Array, result: Result): Buffer | undefined {
-  const { lease, resultId, outcome, usage, isolation } = result;
-  if (lease === undefined || outcome.case !== "success" || usage !== undefined || isolation !== 0)
+  const { lease, resultId, outcome, usage, isolation, profile } = result;
+  if (lease === undefined || outcome.case !== "success" || usage !== undefined || isolation !== 0 || profile)
     return undefined;
   const { result: payload, prUrl } = outcome.value;
   if (payload?.content.case !== "data" || prUrl !== "" || hasUnknown(result)) return undefined;

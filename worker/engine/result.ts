@@ -1,11 +1,11 @@
 import { randomUUID } from "node:crypto";
-import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { Isolation, type JobError } from "@muster/client/v1/job";
+import { type Duration, durationFromMs } from "@bufbuild/protobuf/wkt";
+import { Isolation, type JobError, type Profile } from "@muster/client/v1/job";
 import type { LeaseRef } from "@muster/client/v1/job_service";
 import type { Failure, Release, Result } from "@muster/client/v1/link";
 import type { StopKind } from "../stop.ts";
 import { durationText } from "../text.ts";
-import type { AttemptEnd, Outcome } from "./messages.ts";
+import type { AttemptEnd, JobProfile, Outcome } from "./messages.ts";
 
 /*
  * Messages are written as literals here: `create` costs as much as everything else that is done for a small
@@ -35,6 +35,7 @@ export function resultOf(ended: EndedAttempt): Result {
     outcome: wireOutcome(ended),
     lastSequence: BigInt(ended.lastSequence),
     isolation: wireIsolation[ended.outcome.isolation ?? ""] ?? Isolation.UNSPECIFIED,
+    ...(ended.outcome.profile === undefined ? {} : { profile: wireProfile(ended.outcome.profile) }),
   };
 }
 
@@ -72,6 +73,30 @@ const wireIsolation: Readonly<Partial<Record<string, Isolation>>> = {
   uid: Isolation.UID,
   bwrap: Isolation.BWRAP,
 };
+
+function wireProfile({ spans, dropped, runMs }: JobProfile): Profile {
+  return {
+    $typeName: "muster.v1.Profile",
+    spans: spans.map(({ name, parent, count, failed, totalMs, selfMs }) => ({
+      $typeName: "muster.v1.ProfileSpan",
+      name,
+      parent: parent === null ? 0 : parent + 1,
+      count: BigInt(count),
+      failed: BigInt(failed),
+      totalTime: fineDuration(totalMs),
+      selfTime: fineDuration(selfMs),
+    })),
+    dropped: BigInt(dropped),
+    runTime: fineDuration(runMs),
+  };
+}
+
+// To the microsecond: spans are short.
+function fineDuration(ms: number): Duration {
+  const micros = Math.max(0, Math.round(ms * 1_000));
+  const seconds = BigInt(Math.floor(micros / 1e6));
+  return { $typeName: "google.protobuf.Duration", seconds, nanos: (micros % 1e6) * 1_000 };
+}
 
 const rejectedCode = "RESULT_REJECTED";
 

@@ -1,4 +1,5 @@
 import { type Histogram, sumHistograms } from "./histograms.ts";
+import { Outcome } from "./states.ts";
 
 /** What attempts are counted by. The numbers are those of the store. */
 export const StatsDimension = { org: 1, kind: 2, queue: 3, project: 4, worker: 5, owner: 6 } as const;
@@ -44,6 +45,25 @@ export const statsCounts = [
   "unanswered",
   "dead",
 ] as const satisfies readonly (keyof StatsCounts)[];
+
+/** By which outcome each is counted. */
+export const outcomeOf: Readonly<Record<Exclude<keyof StatsCounts, "dead">, Outcome>> = {
+  succeeded: Outcome.succeeded,
+  failed: Outcome.failed,
+  timedOut: Outcome.timedOut,
+  lost: Outcome.lost,
+  cancelled: Outcome.cancelled,
+  released: Outcome.released,
+  parked: Outcome.parked,
+  unanswered: Outcome.offerTimedOut,
+};
+
+/** The outcomes of attempts that ran to an end of their own: how long they ran says how long a job takes. */
+export const runOutcomes: ReadonlySet<number> = new Set([
+  Outcome.succeeded,
+  Outcome.failed,
+  Outcome.timedOut,
+]);
 
 /** The sum of figures; of none, nothing. */
 export function sumStats(all: readonly StatsFigures[]): StatsFigures {

@@ -715,6 +715,14 @@ export declare type Attempt = Message<"muster.v1.Attempt"> & {
    * @generated from field: muster.v1.Isolation isolation = 15;
    */
   isolation: Isolation;
+
+  /**
+   * Where its time went; absent while it lasts, and when its handler marked no
+   * span.
+   *
+   * @generated from field: muster.v1.Profile profile = 16;
+   */
+  profile?: Profile | undefined;
 };
 
 /**
@@ -722,6 +730,97 @@ export declare type Attempt = Message<"muster.v1.Attempt"> & {
  * Use `create(AttemptSchema)` to create a new message.
  */
 export declare const AttemptSchema: GenMessage<Attempt>;
+
+/**
+ * Profile is where the time of an attempt went, by the spans that its handler
+ * marked: `ctx.span("db", …)`.
+ *
+ * @generated from message muster.v1.Profile
+ */
+export declare type Profile = Message<"muster.v1.Profile"> & {
+  /**
+   * At most 200, a parent before what it holds. Spans of one name in one place
+   * are one of these.
+   *
+   * @generated from field: repeated muster.v1.ProfileSpan spans = 1;
+   */
+  spans: ProfileSpan[];
+
+  /**
+   * Spans beyond the bounds: they are in none of these.
+   *
+   * @generated from field: int64 dropped = 2;
+   */
+  dropped: bigint;
+
+  /**
+   * How long the handler ran.
+   *
+   * @generated from field: google.protobuf.Duration run_time = 3;
+   */
+  runTime?: Duration | undefined;
+};
+
+/**
+ * Describes the message muster.v1.Profile.
+ * Use `create(ProfileSchema)` to create a new message.
+ */
+export declare const ProfileSchema: GenMessage<Profile>;
+
+/**
+ * ProfileSpan is what all spans of one name in one place took.
+ *
+ * @generated from message muster.v1.ProfileSpan
+ */
+export declare type ProfileSpan = Message<"muster.v1.ProfileSpan"> & {
+  /**
+   * At most 100 characters.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The span that it is in: its place in the list, from 1; 0: none.
+   *
+   * @generated from field: int32 parent = 2;
+   */
+  parent: number;
+
+  /**
+   * How many there were.
+   *
+   * @generated from field: int64 count = 3;
+   */
+  count: bigint;
+
+  /**
+   * How many of them threw.
+   *
+   * @generated from field: int64 failed = 4;
+   */
+  failed: bigint;
+
+  /**
+   * From beginning to end, added up.
+   *
+   * @generated from field: google.protobuf.Duration total_time = 5;
+   */
+  totalTime?: Duration | undefined;
+
+  /**
+   * The same, without the time in which a span inside of it was open.
+   *
+   * @generated from field: google.protobuf.Duration self_time = 6;
+   */
+  selfTime?: Duration | undefined;
+};
+
+/**
+ * Describes the message muster.v1.ProfileSpan.
+ * Use `create(ProfileSpanSchema)` to create a new message.
+ */
+export declare const ProfileSpanSchema: GenMessage<ProfileSpan>;
 
 /**
  * DeadLetter is a run that ended without success and waits for a decision.

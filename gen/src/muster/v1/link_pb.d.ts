@@ -8,7 +8,7 @@ import type { Capacity, Skill } from "./worker_pb.js";
 import type { LinkConflict, LinkedProject, Session } from "./session_pb.js";
 import type { LeaseRef } from "./job_service_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
-import type { Isolation, JobError, JobState, Progress } from "./job_pb.js";
+import type { Isolation, JobError, JobState, Profile, Progress } from "./job_pb.js";
 import type { LogGap, LogRecord } from "./event_pb.js";
 import type { Payload } from "./payload_pb.js";
 
@@ -834,6 +834,13 @@ export declare type Result = Message$1<"muster.v1.Result"> & {
    * @generated from field: muster.v1.Isolation isolation = 10;
    */
   isolation: Isolation;
+
+  /**
+   * Where its time went; absent when its handler marked no span.
+   *
+   * @generated from field: muster.v1.Profile profile = 11;
+   */
+  profile?: Profile | undefined;
 };
 
 /**

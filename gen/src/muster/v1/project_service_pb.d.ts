@@ -66,6 +66,13 @@ export declare type PullRequest = Message<"muster.v1.PullRequest"> & {
    * @generated from field: bool counted = 7;
    */
   counted: boolean;
+
+  /**
+   * The login at GitHub of who opened it; empty: nobody said so yet.
+   *
+   * @generated from field: string author = 8;
+   */
+  author: string;
 };
 
 /**
@@ -400,6 +407,14 @@ export declare type SetPullRequestStateRequest = Message<"muster.v1.SetPullReque
    * @generated from field: string reason = 3;
    */
   reason: string;
+
+  /**
+   * The login at GitHub of who opened it: at most 100 characters. Empty: not
+   * said. Once it is known it stays.
+   *
+   * @generated from field: string author = 4;
+   */
+  author: string;
 };
 
 /**
