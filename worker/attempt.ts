@@ -204,10 +204,16 @@ export class Attempt implements JobContext {
   }
 
   token(): Promise<JobToken> {
-    this.#token ??= this.#options.api.jobToken(this.#caller()).catch((error: unknown) => {
-      this.#token = undefined;
-      throw error;
-    });
+    this.#token ??= this.#options.api.jobToken(this.#caller()).then(
+      (token) => {
+        this.redaction.add(token.key);
+        return token;
+      },
+      (error: unknown) => {
+        this.#token = undefined;
+        throw error;
+      },
+    );
     return this.#token;
   }
 

@@ -160,7 +160,8 @@ export interface JobContext<P = unknown> {
   /**
    * What this attempt, or an agent that it runs, may call the API with: for its own job alone (read it, keep artifacts,
    * submit child jobs), and as long as the lease is current. `key` is sent like an API key; `MUSTER_ADDRESS` and
-   * `MUSTER_API_KEY` take both. Fetched at the first call. Rejects with a ConnectError.
+   * `MUSTER_API_KEY` take both. Fetched at the first call; from then on the key is a secret, as by `addSecret`.
+   * Rejects with a ConnectError.
    */
   token(): Promise<JobToken>;
   /**

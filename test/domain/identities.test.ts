@@ -121,6 +121,7 @@ describe("an account of GitHub", () => {
     );
     const c = { ...made.c, log: { ...made.c.log, ...log } };
     const { caller } = await made.logIn((await made.create()).email);
+    const before = await made.audited();
     const started = await startGithubLink(c, caller);
     expect(started).toMatchObject({ userCode: "WDJB-MJHT", intervalMs: 5_000, expiresInMs: 900_000 });
     github.answers.push(
@@ -132,7 +133,16 @@ describe("an account of GitHub", () => {
     expect(await finish()).toEqual({ state: "authorization_pending" });
     expect(await finish()).toEqual({ state: "slow_down", intervalMs: 10_000 });
     expect(await finish()).toEqual({ state: "expired_token" });
+    expect(await made.audited()).toEqual(before);
     expect(await finish()).toEqual({ state: "approved", id: "583231", login: "octocat" });
+    const linked = (await made.audited()).slice(before.length);
+    expect(linked).toEqual([
+      expect.objectContaining({
+        action: "identity.link",
+        actor: caller.actor,
+        details: { provider: "github", id: "583231", login: "octocat" },
+      }),
+    ]);
     expect(await readSelf(c, caller)).toMatchObject({ githubLogin: "octocat" });
     expect(github.seen.at(-1)).toMatchObject({ path: "/user", authorization: `Bearer ${githubUserToken}` });
     const tables =
@@ -146,7 +156,13 @@ describe("an account of GitHub", () => {
     expect(JSON.stringify(logged) + JSON.stringify(c.people)).not.toContain(githubUserToken);
     const other = await made.logIn((await made.create()).email);
     expect(await reasonOf(finishGithubLink(c, other.caller, started.deviceCode))).toBe("IDENTITY_TAKEN");
+    const left = await made.audited();
+    await unlinkGithub(c, caller);
+    // The second time there is nothing to unlink, and nothing to tell.
     await unlinkGithub(c, caller);
     expect(await readSelf(c, caller)).toMatchObject({ githubLogin: "" });
+    expect((await made.audited()).slice(left.length)).toEqual([
+      expect.objectContaining({ action: "identity.unlink", actor: caller.actor }),
+    ]);
   });
 });

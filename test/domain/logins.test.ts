@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { changePassword, logInByPassword } from "../../server/domain/accounts.ts";
+import { encodeId } from "../../server/domain/ids.ts";
 import { logOut, refreshLogin } from "../../server/domain/logins.ts";
 import { setDisabled, setRole } from "../../server/domain/people.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
@@ -177,15 +178,25 @@ describe("ending logins", () => {
   });
 
   test("another password ends the other logins alone", async () => {
-    const { c, create, logIn, authenticate } = await peopleBench(db);
-    const { email } = await create();
+    const { c, create, logIn, authenticate, audited } = await peopleBench(db);
+    const { email, personId } = await create();
     const [mine, other] = [await logIn(email), await logIn(email)];
+    const before = await audited();
     const change = (password: string, newPassword: string) =>
       changePassword(c, mine.caller, { password, newPassword });
     expect(await reasonOf(change("wrong", "another plain sentence"))).toBe("LOGIN_INVALID");
     expect(await reasonOf(change(goodPassword, email))).toBe("VALIDATION_FAILED");
     expect(await reasonOf(change(goodPassword, goodPassword))).toBe("VALIDATION_FAILED");
     expect(await change(goodPassword, "another plain sentence")).toBe(1);
+    // What was refused wrote none.
+    expect((await audited()).slice(before.length)).toEqual([
+      expect.objectContaining({
+        action: "password.change",
+        actor: `person:${email}`,
+        target: encodeId("person", personId),
+        details: { endedLogins: 1, hadPassword: true },
+      }),
+    ]);
     expect(await reasonOf(authenticate(other.accessToken))).toBe("KEY_INVALID");
     expect(await authenticate(mine.accessToken)).toMatchObject({ actor: `person:${email}` });
     expect(await reasonOf(logIn(email))).toBe("LOGIN_INVALID");

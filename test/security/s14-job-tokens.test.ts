@@ -2,7 +2,7 @@ import { Code } from "@connectrpc/connect";
 import { createMusterClient } from "@muster/client/node";
 import { ArtifactService } from "@muster/client/v1/artifact_service";
 import { JobState } from "@muster/client/v1/job";
-import { JobService } from "@muster/client/v1/job_service";
+import { JobService, JobView } from "@muster/client/v1/job_service";
 import { KeyService } from "@muster/client/v1/key_service";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parseKey, writeKey } from "../../server/domain/rules/keys.ts";
@@ -83,5 +83,32 @@ describe("S14 a job's token is for its own job, while its lease is current", () 
       const forged = createMusterClient(JobService, { ...options, key: writeKey({ ...parts, secret }) });
       expect((await failure(forged.getJob({ jobId }))).code).toBe(Code.Unauthenticated);
     }
+  }, 60_000);
+});
+
+describe("S37 secrets are redacted in logs: the token of a job", () => {
+  test("is a secret of its attempt as soon as its handler has it", async () => {
+    const given = Promise.withResolvers<string>();
+    await muster.startWorker({
+      handlers: {
+        "tells.token": async (ctx) => {
+          const { key } = await ctx.token();
+          given.resolve(key);
+          ctx.log(`calling with ${key}`);
+          return { key, encoded: Buffer.from(key).toString("base64") };
+        },
+      },
+    });
+    const { jobId } = await muster.client(JobService).submitJob({ job: { kind: "tells.token" } });
+    const key = await given.promise;
+    await muster.reach(jobId, JobState.SUCCEEDED);
+    const { job } = await muster.client(JobService).getJob({ jobId, view: JobView.FULL });
+    const { events } = await muster.client(JobService).listJobEvents({ jobId });
+    const result = job?.result?.content.value;
+    const said = Buffer.from(result instanceof Uint8Array ? result : []).toString();
+    expect(said).toBe('{"key":"***","encoded":"***"}');
+    const told = JSON.stringify(events, (_, value) => (typeof value === "bigint" ? String(value) : value));
+    expect(told).toContain("calling with ***");
+    expect(told).not.toContain(key);
   }, 60_000);
 });
