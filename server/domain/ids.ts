@@ -8,6 +8,7 @@ export const idPrefixes = {
   worker: "wrk",
   lease: "lse",
   org: "org",
+  invitation: "inv",
   result: "res",
   artifact: "art",
   project: "prj",

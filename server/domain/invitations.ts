@@ -1,12 +1,29 @@
 import { inOrg, type Tx } from "../store/database.ts";
-import { insertInvitation, lockInvitation, useInvitation } from "../store/invitations.ts";
+import {
+  deleteInvitation,
+  insertInvitation,
+  lockInvitation,
+  readInvitations,
+  useInvitation,
+} from "../store/invitations.ts";
+import { nilUuid } from "../store/names.ts";
 import { insertMember, readAccount } from "../store/people.ts";
+import { readOrg } from "../store/snapshot.ts";
 import { audit } from "./audit.ts";
 import type { Caller } from "./context.ts";
-import { alreadyExists, DomainError, invalidArgument, type Violation } from "./errors.ts";
+import { alreadyExists, DomainError, invalidArgument, notFound, type Violation } from "./errors.ts";
 import { encodeId } from "./ids.ts";
 import type { KeyContext } from "./keys.ts";
 import { requirePerson, requireWholeLogin } from "./logins.ts";
+import {
+  type ListIdentity,
+  type Page,
+  type PageRequest,
+  pageOf,
+  pageRows,
+  readPageToken,
+  uuidForm,
+} from "./pages.ts";
 import { hashKey } from "./rules/keys.ts";
 import { isRole, normalizeEmail, type Role } from "./rules/people.ts";
 import { readInvitation, writeInvitation } from "./rules/person-tokens.ts";
@@ -50,12 +67,58 @@ export async function createInvitation(
     const ends = await insertInvitation(tx, { orgId, invitationId, hash, email: email ?? "", role, ttlMs });
     await audit(tx, c, caller, {
       action: "invitation.create",
-      target: invitationId,
+      target: encodeId("invitation", invitationId),
       details: { email, role, expireTime: ends.toISOString() },
     });
     return ends;
   });
   return { code, expiresAt };
+}
+
+/** An invitation that can be used. */
+export interface InvitationView {
+  readonly invitationId: string;
+  /** Empty: whoever has the code. */
+  readonly email: string;
+  readonly role: string;
+  readonly createdAt: Date;
+  readonly expiresAt: Date;
+}
+
+/** Lists the invitations of the org that can be used, oldest first. */
+export async function listInvitations(
+  c: KeyContext,
+  { orgId }: Caller,
+  page: PageRequest,
+): Promise<Page<InvitationView>> {
+  const identity: ListIdentity = { list: "invitations", orgId };
+  const limit = pageRows(page);
+  const [after = nilUuid] = readPageToken(identity, page, [uuidForm]) ?? [];
+  const rows = await readOrg(c.db.app, orgId, (tx) =>
+    readInvitations(tx, orgId, { after, limit: limit + 1 }),
+  );
+  return pageOf(
+    rows,
+    limit,
+    identity,
+    ({ invitationId }) => [invitationId],
+    (row) => row,
+  );
+}
+
+/** Takes an invitation back; INVITATION_NOT_FOUND when it can no longer be used. */
+export async function revokeInvitation(
+  c: KeyContext,
+  caller: Caller,
+  { invitationId, reason }: { readonly invitationId: string; readonly reason: string },
+): Promise<void> {
+  const { orgId } = caller;
+  const target = encodeId("invitation", invitationId);
+  await inOrg(c.db.app, orgId, async (tx) => {
+    const gone = await deleteInvitation(tx, orgId, invitationId);
+    if (gone === null) throw notFound("INVITATION_NOT_FOUND", target);
+    await audit(tx, c, caller, { action: "invitation.revoke", target, reason, details: gone });
+  });
 }
 
 /** Uses an invitation within a transaction of its org; CODE_NOT_FOUND when it is not good, or not for this e-mail. */
@@ -99,7 +162,7 @@ export async function acceptInvitation(
         {
           action: "invitation.accept",
           target: encodeId("person", personId),
-          details: { email, role, invitationId: which.invitationId },
+          details: { email, role, invitationId: encodeId("invitation", which.invitationId) },
         },
       );
       return { orgId, role };

@@ -22,6 +22,16 @@ export const peopleReasons = {
     "The person is in the org.",
     "Change their role with `muster person role`.",
   ),
+  INVITATION_NOT_FOUND: r(
+    "not_found",
+    "There is no such invitation, or it can no longer be used.",
+    "List those that can with `muster person invitations`.",
+  ),
+  ACCOUNT_ELSEWHERE: r(
+    "failed_precondition",
+    "The account of the person is another org's.",
+    "Ask an admin of the org in which the account was made.",
+  ),
   ENROLMENT_NOT_FOUND: r("not_found", "There is no such enrolment.", checkId),
   ENROLMENT_CLOSED: r(
     "failed_precondition",

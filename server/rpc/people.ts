@@ -3,6 +3,7 @@ import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import {
   DeviceLoginState,
+  type InvitationSchema,
   type PersonSchema,
   type PersonService,
   Role,
@@ -11,8 +12,15 @@ import {
 import { changePassword, logInByPassword, register, type Stranger } from "../domain/accounts.ts";
 import { approveDeviceLogin, finishDeviceLogin, startDeviceLogin } from "../domain/device-logins.ts";
 import { finishGithubLink, logInByProvider, startGithubLink, unlinkGithub } from "../domain/identities.ts";
-import { acceptInvitation, createInvitation } from "../domain/invitations.ts";
+import {
+  acceptInvitation,
+  createInvitation,
+  type InvitationView,
+  listInvitations,
+  revokeInvitation,
+} from "../domain/invitations.ts";
 import { logOut, type PersonTokens, refreshLogin } from "../domain/logins.ts";
+import { createPasswordReset, resetPassword } from "../domain/password-resets.ts";
 import {
   createPerson,
   getPerson,
@@ -24,7 +32,16 @@ import {
 } from "../domain/people.ts";
 import { isRole, type Role as RoleName } from "../domain/rules/people.ts";
 import { addressKey, callerOf } from "./auth.ts";
-import { type Problems, pageOf, readDuration, refuseProblems, writeId, writeTime } from "./messages.ts";
+import {
+  type Problems,
+  pageOf,
+  readDuration,
+  readId,
+  readReason,
+  refuseProblems,
+  writeId,
+  writeTime,
+} from "./messages.ts";
 import type { ApiParts } from "./parts.ts";
 import { requestIdKey } from "./request-id.ts";
 
@@ -94,6 +111,32 @@ export function personService({ coordinator: c }: ApiParts): ServiceImpl<typeof 
       const { code, expiresAt } = await createInvitation(c, callerOf(context), asked);
       return { code, expireTime: timestampFromDate(expiresAt) };
     },
+    async listInvitations(request, context) {
+      const { items, nextPageToken } = await listInvitations(c, callerOf(context), pageOf(request));
+      return { invitations: items.map(invitationMessage), nextPageToken };
+    },
+    async revokeInvitation(request, context) {
+      const problems: Problems = [];
+      const invitationId = readId(problems, "invitation", request.invitationId, "invitationId") ?? "";
+      const reason = readReason(problems, request.reason);
+      refuseProblems(problems);
+      await revokeInvitation(c, callerOf(context), { invitationId, reason });
+      return {};
+    },
+    async createPasswordReset({ person, ttl, reason }, context) {
+      const problems: Problems = [];
+      const asked = {
+        person,
+        reason: readReason(problems, reason),
+        ttlMs: readDuration(problems, "ttl", ttl),
+      };
+      refuseProblems(problems);
+      const { code, expiresAt } = await createPasswordReset(c, callerOf(context), asked);
+      return { code, expireTime: timestampFromDate(expiresAt) };
+    },
+    async resetPassword({ code, newPassword }, context) {
+      return { ended: await resetPassword(c, { code, newPassword }, strangerOf(context)) };
+    },
     async acceptInvitation({ code }, context) {
       const { orgId, role } = await acceptInvitation(c, callerOf(context), code);
       return { orgId: writeId("org", orgId), role: roleNumbers[role] };
@@ -125,6 +168,17 @@ export function personService({ coordinator: c }: ApiParts): ServiceImpl<typeof 
       await removePerson(c, callerOf(context), { person, reason });
       return {};
     },
+  };
+}
+
+function invitationMessage(view: InvitationView): MessageInitShape<typeof InvitationSchema> {
+  const { invitationId, email, role, createdAt, expiresAt } = view;
+  return {
+    invitationId: writeId("invitation", invitationId),
+    email,
+    role: isRole(role) ? roleNumbers[role] : Role.UNSPECIFIED,
+    createTime: writeTime(createdAt),
+    expireTime: writeTime(expiresAt),
   };
 }
 

@@ -1,6 +1,6 @@
 import { now } from "./columns.ts";
 import type { Tx } from "./database.ts";
-import { and, eq, gt, isNull, sql } from "./drizzle.ts";
+import { and, asc, eq, gt, isNull, sql } from "./drizzle.ts";
 import { invitations } from "./schema-people.ts";
 
 /** A new invitation. */
@@ -39,6 +39,32 @@ export async function lockInvitation(tx: Tx, orgId: string, invitationId: string
     )
     .for("update");
   return row ?? null;
+}
+
+const isUsable = and(isNull(invitations.usedAt), gt(invitations.expiresAt, now));
+
+/** Invitations that can be used, by id, which is by age, after one. */
+export function readInvitations(
+  tx: Tx,
+  orgId: string,
+  { after, limit }: { readonly after: string; readonly limit: number },
+) {
+  const { invitationId, email, role, createdAt, expiresAt } = invitations;
+  return tx
+    .select({ invitationId, email, role, createdAt, expiresAt })
+    .from(invitations)
+    .where(and(eq(invitations.orgId, orgId), isUsable, gt(invitationId, after)))
+    .orderBy(asc(invitationId))
+    .limit(limit);
+}
+
+/** Takes an invitation away that can be used; null when there is none. */
+export async function deleteInvitation(tx: Tx, orgId: string, invitationId: string) {
+  const [gone] = await tx
+    .delete(invitations)
+    .where(and(eq(invitations.orgId, orgId), eq(invitations.invitationId, invitationId), isUsable))
+    .returning({ email: invitations.email, role: invitations.role });
+  return gone ?? null;
 }
 
 /** Keeps that an invitation was used. */

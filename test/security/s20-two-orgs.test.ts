@@ -9,6 +9,7 @@ import { JobService } from "@muster/client/v1/job_service";
 import { KeyService } from "@muster/client/v1/key_service";
 import { LeaseService } from "@muster/client/v1/lease_service";
 import { OrgService } from "@muster/client/v1/org_service";
+import { PersonService, Role } from "@muster/client/v1/person_service";
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
 import { WorkerService } from "@muster/client/v1/worker_service";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -78,6 +79,9 @@ async function tenant(name: string): Promise<Tenant> {
   const { batchId } = await of(BatchService).submitBatch({ jobs: [{ kind: "nobody" }] });
   const { jobId } = await of(JobService).submitJob({ job: { kind: "nobody", externalId: "order-1" } });
   const { keys } = await of(KeyService).listKeys({});
+  const people = of(PersonService);
+  await people.createInvitation({ role: Role.VIEWER });
+  const { invitations } = await people.listInvitations({});
   const [artifactId, sessionId] = [muster.database.newId(), `session-${randomUUID()}`];
   await insertAnything(muster.database, "artifacts", orgId, {
     artifact_id: `'${artifactId}'`,
@@ -91,6 +95,7 @@ async function tenant(name: string): Promise<Tenant> {
     leaseId: lease?.leaseId ?? "",
     artifactId: encodeId("artifact", artifactId),
     sessionId,
+    invitationId: invitations[0]?.invitationId ?? "",
     keyId: keys.find(({ type }) => type === "api")?.keyId ?? "",
   };
   return {

@@ -53,6 +53,7 @@ const elsewhere: Readonly<Record<string, readonly [file: string, action: string]
   "PersonService.LoginByProvider": ["test/domain/logins.test.ts", "login.create"],
   "PersonService.FinishDeviceLogin": ["test/domain/logins.test.ts", "login.create"],
   "PersonService.Logout": ["test/domain/logins.test.ts", "login.end"],
+  "PersonService.ResetPassword": ["test/domain/password-resets.test.ts", "password.reset"],
   "PersonService.ChangePassword": ["test/domain/logins.test.ts", "password.change"],
   "PersonService.FinishGithubLink": ["test/domain/identities.test.ts", "identity.link"],
   "PersonService.UnlinkGithub": ["test/domain/identities.test.ts", "identity.unlink"],
@@ -238,6 +239,10 @@ describe("S43 an operator's act and its audit row are one commit", () => {
     await act("PersonService.CreateInvitation", () =>
       people.createInvitation({ email: "bob@example.com", role: Role.VIEWER }),
     );
+    const { invitations } = await people.listInvitations({});
+    const invitationId = invitations[0]?.invitationId ?? "";
+    await act("PersonService.RevokeInvitation", () => people.revokeInvitation({ invitationId }));
+    await act("PersonService.CreatePasswordReset", () => people.createPasswordReset({ person }));
     await act("PersonService.SetRole", () => people.setRole({ person, role: Role.OPERATOR }));
     await act("PersonService.SetDisabled", () => people.setDisabled({ person, disabled: true }));
     await act("PersonService.RemovePerson", () => people.removePerson({ person }));

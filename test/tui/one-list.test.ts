@@ -60,13 +60,13 @@ const noKey: Readonly<Record<string, string>> = {
   "OrgService.DeleteOrg": "an installation's orgs are kept on the command line",
   ...Object.fromEntries(
     [
-      ..."Register Login LoginByProvider Refresh Logout ChangePassword".split(" "),
+      ..."Register Login LoginByProvider Refresh Logout ChangePassword ResetPassword".split(" "),
       ..."StartDeviceLogin FinishDeviceLogin ApproveDeviceLogin".split(" "),
       ..."StartGithubLink FinishGithubLink UnlinkGithub AcceptInvitation".split(" "),
     ].map((method) => [`PersonService.${method}`, "before the console opens, or of one's own account"]),
   ),
   ...Object.fromEntries(
-    "CreateInvitation CreatePerson SetRole SetDisabled RemovePerson"
+    "CreateInvitation ListInvitations RevokeInvitation CreatePasswordReset CreatePerson SetRole SetDisabled RemovePerson"
       .split(" ")
       .map((method) => [`PersonService.${method}`, "the console has no list of people"]),
   ),

@@ -1,4 +1,8 @@
-import { ChangePasswordResponseSchema, PersonService } from "@muster/client/v1/person_service";
+import {
+  ChangePasswordResponseSchema,
+  PersonService,
+  ResetPasswordResponseSchema,
+} from "@muster/client/v1/person_service";
 import type { Cli } from "../command.ts";
 import { CliError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
@@ -8,7 +12,7 @@ import { obtainPassword } from "./login-ways.ts";
 
 /** Registers `muster password`. */
 export function registerPassword(cli: Cli): void {
-  const password = cli.program.command("password").description("Change your password.");
+  const password = cli.program.command("password").description("Change or reset your password.");
   password
     .command("change")
     .description("Change your password. Your logins on other machines end.")
@@ -39,6 +43,25 @@ export function registerPassword(cli: Cli): void {
           schema: ChangePasswordResponseSchema,
           message: response,
           text: () => [`The password is changed; ${ended} other ${ended === 1 ? "login" : "logins"} ended.`],
+          names: () => [],
+        });
+        return exitCodes.done;
+      }),
+    );
+  password
+    .command("reset <code>")
+    .description("Set a new password by a code that an admin of your org has made. All your logins end.")
+    .examples("muster password reset CODE", "muster password reset CODE --password-stdin < password")
+    .option("--password-stdin", "read the password from the first line of stdin")
+    .action(
+      cli.action(async (call, code: string, options: { readonly passwordStdin?: boolean }) => {
+        const newPassword = await obtainPassword(call, options, "New password: ", true);
+        const response = await call.client(PersonService).resetPassword({ code, newPassword }, call.once());
+        const { ended } = response;
+        call.output.print({
+          schema: ResetPasswordResponseSchema,
+          message: response,
+          text: () => [`The password is set; ${ended} ${ended === 1 ? "login" : "logins"} ended.`],
           names: () => [],
         });
         return exitCodes.done;

@@ -1,8 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import {
-  AcceptInvitationResponseSchema,
-  CreateInvitationResponseSchema,
   ListPeopleResponseSchema,
   type Person,
   PersonSchema,
@@ -13,7 +10,6 @@ import type { Call } from "../call.ts";
 import type { Cli, MusterCommand } from "../command.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { confirmDanger, quote } from "../input/confirm.ts";
-import { durationOption } from "../input/options.ts";
 import type { Output } from "../output/output.ts";
 import { sanitize } from "../output/sanitize.ts";
 import { type Cell, layFacts, layTable } from "../output/table.ts";
@@ -21,6 +17,7 @@ import { showAge, showTimeAndAge } from "../output/time.ts";
 import { obtainPassword } from "./login-ways.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
 import { registerGithub } from "./person-github.ts";
+import { registerInvitations } from "./person-invitations.ts";
 import { readRole, roleWord } from "./person-roles.ts";
 
 interface CreateOptions {
@@ -43,7 +40,7 @@ export function registerPerson(cli: Cli): void {
     .alias("people")
     .description("Keep people: accounts, invitations, and what each may do in the org.");
   registerCreate(person, cli);
-  registerInvite(person, cli);
+  registerInvitations(person, cli);
   registerList(person, cli);
   registerGet(person, cli);
   registerRole(person, cli);
@@ -76,57 +73,6 @@ function registerCreate(person: MusterCommand, cli: Cli): void {
         const request = { email, name, role: wanted, password };
         const { person: made } = await call.client(PersonService).createPerson(request, call.once());
         printPerson(call, made);
-        return exitCodes.done;
-      }),
-    );
-}
-
-function registerInvite(person: MusterCommand, cli: Cli): void {
-  person
-    .command("invite [email]")
-    .description("Invite somebody to the org. The code is shown this once; stdout has nothing else.")
-    .examples(
-      "muster person invite ada@example.com --role operator",
-      "muster login -c prod --email ada@example.com --invitation CODE",
-    )
-    .option("--role <role>", "what they may do: viewer, operator, admin", "viewer")
-    .option("--expires <duration>", "how long it can be used (7d)", durationOption)
-    .notes("Without an e-mail it is for whoever has the code. It is used once: by login, or person accept.")
-    .action(
-      cli.action(
-        async (
-          call,
-          email: string | undefined,
-          options: { readonly role: string; readonly expires?: number },
-        ) => {
-          const { role, expires } = options;
-          const ttl = expires === undefined ? {} : { ttl: durationFromMs(expires) };
-          const request = { email: email ?? "", role: readRole(role), ...ttl };
-          const response = await call.client(PersonService).createInvitation(request, call.once());
-          call.output.print({
-            schema: CreateInvitationResponseSchema,
-            message: response,
-            text: () => [sanitize(response.code)],
-            names: () => [sanitize(response.code)],
-          });
-          call.output.note("This is the code; it is not shown again.");
-          return exitCodes.done;
-        },
-      ),
-    );
-  person
-    .command("accept <code>")
-    .description("Become a member of the org that has invited you.")
-    .examples("muster person accept CODE")
-    .action(
-      cli.action(async (call, code: string) => {
-        const response = await call.client(PersonService).acceptInvitation({ code }, call.once());
-        call.output.print({
-          schema: AcceptInvitationResponseSchema,
-          message: response,
-          text: () => [`You are ${roleWord(response.role)} of ${sanitize(response.orgId)}.`],
-          names: () => [response.orgId],
-        });
         return exitCodes.done;
       }),
     );

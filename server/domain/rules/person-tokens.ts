@@ -59,11 +59,63 @@ export function readInvitation(
   return bytes.length === 32 ? { orgId: uuidAt(bytes, 0), invitationId: uuidAt(bytes, 16) } : null;
 }
 
+/** What the code of a password is for. */
+export interface ResetParts {
+  readonly homeOrgId: string;
+  readonly personId: string;
+  /** When it ends, in seconds since 1970. */
+  readonly endsAtSeconds: number;
+}
+
+/**
+ * The code by which a person sets a password, `mk_reset.<what for>.<mac>`. Nothing of it is stored: it is the HMAC of
+ * what it is for and of the present password's hash, so it is good until the password is another.
+ */
+export function writeResetCode(
+  secret: Uint8Array,
+  passwordHash: string,
+  parts: ResetParts,
+  prefix: string,
+): string {
+  const ends = Buffer.alloc(4);
+  ends.writeUInt32BE(parts.endsAtSeconds);
+  const body = Buffer.concat([bytesOf(parts.homeOrgId), bytesOf(parts.personId), ends]).toString("base64url");
+  return `${prefix}_reset.${body}.${resetMac(secret, passwordHash, body).toString("base64url")}`;
+}
+
+/** What such a code says that it is for; null when it is none. Whether it is true, `isResetCode` tells. */
+export function readResetCode(text: string): ResetParts | null {
+  const [, body] = resetForm.exec(text.length > 200 ? "" : text) ?? [];
+  const bytes = Buffer.from(body ?? "", "base64url");
+  if (bytes.length !== 36) return null;
+  return { homeOrgId: uuidAt(bytes, 0), personId: uuidAt(bytes, 16), endsAtSeconds: bytes.readUInt32BE(32) };
+}
+
+/** Whether such a code was made for an account with this password, under one of `secrets`. */
+export function isResetCode(secrets: readonly Uint8Array[], passwordHash: string, text: string): boolean {
+  const [, body = "", given = ""] = resetForm.exec(text) ?? [];
+  const bytes = Buffer.from(given, "base64url");
+  return secrets.some((secret) => {
+    const right = resetMac(secret, passwordHash, body);
+    return bytes.length === right.length && timingSafeEqual(bytes, right);
+  });
+}
+
+const resetForm = /^[a-z]{2,8}_reset\.([\w-]{48})\.([\w-]{43})$/;
 const refreshForm = /^[a-z]{2,8}_refresh\.([\w-]{48})\.([\w-]{43})$/;
 const inviteForm = /^[a-z]{2,8}_invite\.([\w-]{43})\.[\w-]{32}$/;
 
 function mac(secret: Uint8Array, seed: Uint8Array, body: string): Buffer {
   return createHmac("sha256", secret).update("muster refresh ").update(seed).update(body).digest();
+}
+
+function resetMac(secret: Uint8Array, passwordHash: string, body: string): Buffer {
+  return createHmac("sha256", secret)
+    .update("muster reset ")
+    .update(body)
+    .update(" ")
+    .update(passwordHash)
+    .digest();
 }
 
 function bytesOf(uuid: string): Buffer {

@@ -758,6 +758,257 @@ export declare type CreateInvitationResponse = Message<"muster.v1.CreateInvitati
 export declare const CreateInvitationResponseSchema: GenMessage<CreateInvitationResponse>;
 
 /**
+ * Invitation is what somebody may become a member by.
+ *
+ * @generated from message muster.v1.Invitation
+ */
+export declare type Invitation = Message<"muster.v1.Invitation"> & {
+  /**
+   * `inv_…`.
+   *
+   * @generated from field: string invitation_id = 1;
+   */
+  invitationId: string;
+
+  /**
+   * Whom it is for; empty: whoever has the code.
+   *
+   * @generated from field: string email = 2;
+   */
+  email: string;
+
+  /**
+   * What they may do.
+   *
+   * @generated from field: muster.v1.Role role = 3;
+   */
+  role: Role;
+
+  /**
+   * When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 4;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When it ends.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 5;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message muster.v1.Invitation.
+ * Use `create(InvitationSchema)` to create a new message.
+ */
+export declare const InvitationSchema: GenMessage<Invitation>;
+
+/**
+ * ListInvitationsRequest asks for a page of invitations.
+ *
+ * @generated from message muster.v1.ListInvitationsRequest
+ */
+export declare type ListInvitationsRequest = Message<"muster.v1.ListInvitationsRequest"> & {
+  /**
+   * Rows a page: 0 means 50; more than 1,000 is taken as 1,000.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * From the previous answer.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message muster.v1.ListInvitationsRequest.
+ * Use `create(ListInvitationsRequestSchema)` to create a new message.
+ */
+export declare const ListInvitationsRequestSchema: GenMessage<ListInvitationsRequest>;
+
+/**
+ * ListInvitationsResponse is a page of invitations.
+ *
+ * @generated from message muster.v1.ListInvitationsResponse
+ */
+export declare type ListInvitationsResponse = Message<"muster.v1.ListInvitationsResponse"> & {
+  /**
+   * Those that can be used, oldest first.
+   *
+   * @generated from field: repeated muster.v1.Invitation invitations = 1;
+   */
+  invitations: Invitation[];
+
+  /**
+   * Empty at the end.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message muster.v1.ListInvitationsResponse.
+ * Use `create(ListInvitationsResponseSchema)` to create a new message.
+ */
+export declare const ListInvitationsResponseSchema: GenMessage<ListInvitationsResponse>;
+
+/**
+ * RevokeInvitationRequest names an invitation.
+ *
+ * @generated from message muster.v1.RevokeInvitationRequest
+ */
+export declare type RevokeInvitationRequest = Message<"muster.v1.RevokeInvitationRequest"> & {
+  /**
+   * `inv_…`.
+   *
+   * @generated from field: string invitation_id = 1;
+   */
+  invitationId: string;
+
+  /**
+   * For people; at most 500 characters.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message muster.v1.RevokeInvitationRequest.
+ * Use `create(RevokeInvitationRequestSchema)` to create a new message.
+ */
+export declare const RevokeInvitationRequestSchema: GenMessage<RevokeInvitationRequest>;
+
+/**
+ * RevokeInvitationResponse is empty.
+ *
+ * @generated from message muster.v1.RevokeInvitationResponse
+ */
+export declare type RevokeInvitationResponse = Message<"muster.v1.RevokeInvitationResponse"> & {
+};
+
+/**
+ * Describes the message muster.v1.RevokeInvitationResponse.
+ * Use `create(RevokeInvitationResponseSchema)` to create a new message.
+ */
+export declare const RevokeInvitationResponseSchema: GenMessage<RevokeInvitationResponse>;
+
+/**
+ * CreatePasswordResetRequest names a person who cannot log in.
+ *
+ * @generated from message muster.v1.CreatePasswordResetRequest
+ */
+export declare type CreatePasswordResetRequest = Message<"muster.v1.CreatePasswordResetRequest"> & {
+  /**
+   * Id or e-mail.
+   *
+   * @generated from field: string person = 1;
+   */
+  person: string;
+
+  /**
+   * How long the code can be used: 1 minute to 7 days. Absent: 1 day.
+   *
+   * @generated from field: google.protobuf.Duration ttl = 2;
+   */
+  ttl?: Duration | undefined;
+
+  /**
+   * For people; at most 500 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message muster.v1.CreatePasswordResetRequest.
+ * Use `create(CreatePasswordResetRequestSchema)` to create a new message.
+ */
+export declare const CreatePasswordResetRequestSchema: GenMessage<CreatePasswordResetRequest>;
+
+/**
+ * CreatePasswordResetResponse holds the code.
+ *
+ * @generated from message muster.v1.CreatePasswordResetResponse
+ */
+export declare type CreatePasswordResetResponse = Message<"muster.v1.CreatePasswordResetResponse"> & {
+  /**
+   * Used once, by ResetPassword: shown once, and not stored.
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+
+  /**
+   * When it ends.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 2;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message muster.v1.CreatePasswordResetResponse.
+ * Use `create(CreatePasswordResetResponseSchema)` to create a new message.
+ */
+export declare const CreatePasswordResetResponseSchema: GenMessage<CreatePasswordResetResponse>;
+
+/**
+ * ResetPasswordRequest sets a password.
+ *
+ * @generated from message muster.v1.ResetPasswordRequest
+ */
+export declare type ResetPasswordRequest = Message<"muster.v1.ResetPasswordRequest"> & {
+  /**
+   * The code.
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+
+  /**
+   * 12 to 256 characters.
+   *
+   * @generated from field: string new_password = 2;
+   */
+  newPassword: string;
+};
+
+/**
+ * Describes the message muster.v1.ResetPasswordRequest.
+ * Use `create(ResetPasswordRequestSchema)` to create a new message.
+ */
+export declare const ResetPasswordRequestSchema: GenMessage<ResetPasswordRequest>;
+
+/**
+ * ResetPasswordResponse tells what ended with the old password.
+ *
+ * @generated from message muster.v1.ResetPasswordResponse
+ */
+export declare type ResetPasswordResponse = Message<"muster.v1.ResetPasswordResponse"> & {
+  /**
+   * How many logins.
+   *
+   * @generated from field: int32 ended = 1;
+   */
+  ended: number;
+};
+
+/**
+ * Describes the message muster.v1.ResetPasswordResponse.
+ * Use `create(ResetPasswordResponseSchema)` to create a new message.
+ */
+export declare const ResetPasswordResponseSchema: GenMessage<ResetPasswordResponse>;
+
+/**
  * AcceptInvitationRequest holds a code.
  *
  * @generated from message muster.v1.AcceptInvitationRequest
@@ -1342,6 +1593,48 @@ export declare const PersonService: GenService<{
     methodKind: "unary";
     input: typeof CreateInvitationRequestSchema;
     output: typeof CreateInvitationResponseSchema;
+  },
+  /**
+   * Lists the invitations that can still be used, oldest first.
+   *
+   * @generated from rpc muster.v1.PersonService.ListInvitations
+   */
+  listInvitations: {
+    methodKind: "unary";
+    input: typeof ListInvitationsRequestSchema;
+    output: typeof ListInvitationsResponseSchema;
+  },
+  /**
+   * Takes an invitation back, so that its code is no longer good.
+   *
+   * @generated from rpc muster.v1.PersonService.RevokeInvitation
+   */
+  revokeInvitation: {
+    methodKind: "unary";
+    input: typeof RevokeInvitationRequestSchema;
+    output: typeof RevokeInvitationResponseSchema;
+  },
+  /**
+   * Makes a code by which a person sets a new password, without the present
+   * one. The code is in this answer alone, and good until the password is
+   * another. Only in the org that is the home of the account.
+   *
+   * @generated from rpc muster.v1.PersonService.CreatePasswordReset
+   */
+  createPasswordReset: {
+    methodKind: "unary";
+    input: typeof CreatePasswordResetRequestSchema;
+    output: typeof CreatePasswordResetResponseSchema;
+  },
+  /**
+   * Sets a new password by such a code. All logins of the person end.
+   *
+   * @generated from rpc muster.v1.PersonService.ResetPassword
+   */
+  resetPassword: {
+    methodKind: "unary";
+    input: typeof ResetPasswordRequestSchema;
+    output: typeof ResetPasswordResponseSchema;
   },
   /**
    * Makes the person who calls a member of the org that has invited them.
