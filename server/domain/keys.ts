@@ -1,6 +1,5 @@
 import { createHmac } from "node:crypto";
 import { inOrg, type Tx } from "../store/database.ts";
-import { readRegisteredPrefixes } from "../store/ended-keys.ts";
 import {
   type FoundKey,
   findKey,
@@ -13,6 +12,7 @@ import {
   widenKey,
 } from "../store/keys.ts";
 import { inNamedOrg, type OrgState } from "../store/orgs.ts";
+import { readRegisteredPrefixes } from "../store/registered-keys.ts";
 import { looksLikeAccessToken } from "./access-tokens.ts";
 import { audit } from "./audit.ts";
 import { BadKeys } from "./bad-keys.ts";

@@ -1,6 +1,6 @@
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
-import { readEndedKeys } from "../store/ended-keys.ts";
-import { readEndedLogins } from "../store/logins.ts";
+import { type EndedHolders, readEndedHolders } from "../store/ended-streams.ts";
+import type { HeldLogin } from "../store/logins.ts";
 import type { Caller } from "./context.ts";
 
 /** Whose streams end. Of an org those of workers stay, which bring back what runs, unless they are meant, too. */
@@ -20,8 +20,8 @@ const lookBackMs = 60_000;
 
 /**
  * The streams of this coordinator, by whoever holds them: watches, waits, links of workers. A key is looked at when a
- * call begins, and a stream may last for days: `poll` finds the keys that have ended since, whoever ended them, in one
- * statement for all of them.
+ * call begins, and a stream may last for days: `poll` finds what has ended since, whoever ended it, in one statement for
+ * all of them.
  */
 export class LiveStreams {
   readonly #streams = new Set<LiveStream>();
@@ -52,18 +52,35 @@ export class LiveStreams {
     return this.#end("key", ({ caller }) => caller.keyId === holder.keyId);
   }
 
-  /** Ends the streams whose keys have ended, wherever that was done. Called each 1.6 s. */
-  async poll(sweep: PostgresJsDatabase): Promise<void> {
-    const orgs = new Set([...this.#streams].map(({ caller }) => caller.keyOrgId ?? caller.orgId));
+  /**
+   * Ends the streams whose keys, logins or orgs have ended, wherever that was done; answers with the orgs that may do
+   * nothing. One statement, and none when nothing is open. Called each 1.2 s.
+   */
+  async poll(sweep: PostgresJsDatabase): Promise<EndedHolders["orgs"]> {
     const startedMs = this.#nowMs();
-    if (orgs.size > 0) {
-      const sinceMs = Math.ceil(startedMs - this.#polledMs + lookBackMs);
-      const ended = new Set((await readEndedKeys(sweep, [...orgs], sinceMs)).map(({ keyId }) => keyId));
-      if (ended.size > 0) this.#end("key", ({ caller }) => ended.has(caller.keyId));
+    const sinceMs = Math.ceil(startedMs - this.#polledMs + lookBackMs);
+    const orgIds = [...new Set([...this.#streams].map(({ caller }) => caller.keyOrgId ?? caller.orgId))];
+    if (orgIds.length === 0) {
+      this.#polledMs = startedMs;
+      return [];
     }
-    await this.#endLoggedOut(sweep);
+    const { keyIds, logins, orgs } = await readEndedHolders(sweep, {
+      orgIds,
+      sinceMs,
+      logins: this.#heldLogins(),
+    });
+    const gone = new Set(logins.map(({ loginId, orgId, role }) => `${loginId} ${orgId} ${role}`));
+    if (keyIds.size > 0 || gone.size > 0) {
+      this.#end(
+        "key",
+        ({ caller: { keyId, login, orgId } }) =>
+          keyIds.has(keyId) || gone.has(`${login?.loginId} ${orgId} ${login?.role}`),
+      );
+    }
+    for (const { orgId, isDeleted } of orgs) this.endStreamsOf({ orgId, withWorkers: isDeleted });
     // After an outage it looks back to before it.
     this.#polledMs = startedMs;
+    return orgs;
   }
 
   /** Their callers. */
@@ -77,7 +94,7 @@ export class LiveStreams {
   }
 
   // Those of people end with their login, and when they have another role than they began with.
-  async #endLoggedOut(sweep: PostgresJsDatabase): Promise<void> {
+  #heldLogins(): HeldLogin[] {
     const held = new Map(
       [...this.#streams].flatMap(({ caller: { login, orgId } }) => {
         if (login === undefined || login.role === null) return [];
@@ -85,11 +102,7 @@ export class LiveStreams {
         return [[`${loginId} ${orgId} ${role}`, { homeOrgId, loginId, orgId, role }]] as const;
       }),
     );
-    if (held.size === 0) return;
-    const ended = await readEndedLogins(sweep, [...held.values()]);
-    const gone = new Set(ended.map(({ loginId, orgId, role }) => `${loginId} ${orgId} ${role}`));
-    if (gone.size === 0) return;
-    this.#end("key", ({ caller: { login, orgId } }) => gone.has(`${login?.loginId} ${orgId} ${login?.role}`));
+    return [...held.values()];
   }
 
   #end(cause: "key" | "org", isMeant: (stream: LiveStream) => boolean): number {

@@ -1,5 +1,3 @@
-import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
-import { writeArray } from "./arrays.ts";
 import { now } from "./columns.ts";
 import type { Tx } from "./database.ts";
 import { and, eq, gt, isNull, ne, sql } from "./drizzle.ts";
@@ -119,23 +117,6 @@ export interface HeldLogin {
   readonly loginId: string;
   readonly orgId: string;
   readonly role: string;
-}
-
-/** Those that are no longer what they were: ended, or their person has another role in the org, or none. */
-export async function readEndedLogins(
-  sweep: PostgresJsDatabase,
-  held: readonly HeldLogin[],
-): Promise<Pick<HeldLogin, "loginId" | "orgId" | "role">[]> {
-  const column = (name: keyof HeldLogin) => writeArray(held.map((one) => one[name]));
-  const rows = await sweep.execute(
-    sql`select * from muster.ended_logins(${column("homeOrgId")}::uuid[], ${column("loginId")}::uuid[],
-      ${column("orgId")}::uuid[], ${column("role")}::text[])`,
-  );
-  return rows.map((row) => ({
-    loginId: String(row["login"]),
-    orgId: String(row["member_org"]),
-    role: String(row["held_role"]),
-  }));
 }
 
 function ahead(ms: number) {

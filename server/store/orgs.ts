@@ -1,7 +1,7 @@
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
 import { now } from "./columns.ts";
 import { type Database, inNewOrg, type Tx } from "./database.ts";
-import { and, asc, eq, gt, isNotNull, isNull, or, sql } from "./drizzle.ts";
+import { and, asc, eq, gt, isNull, sql } from "./drizzle.ts";
 import { orgs } from "./schema-fleet.ts";
 
 /** A tenant. */
@@ -58,15 +58,6 @@ export async function findOrg(
   const condition = "orgId" in of ? eq(orgs.orgId, of.orgId) : eq(orgs.name, of.name);
   const [row] = await sweep.select(columns).from(orgs).where(condition);
   return row ?? null;
-}
-
-/** Orgs that may do nothing: suspended, or being removed. For sweeps alone. */
-export function readHeldBackOrgs(sweep: PostgresJsDatabase): Promise<OrgState[]> {
-  return sweep
-    .select(columns)
-    .from(orgs)
-    .where(or(isNotNull(orgs.suspendedAt), isNotNull(orgs.deletedAt)))
-    .orderBy(asc(orgs.orgId));
 }
 
 /** The org of the transaction; null: it is gone. */

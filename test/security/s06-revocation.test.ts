@@ -20,8 +20,9 @@ beforeAll(async () => {
 });
 afterAll(() => muster?.close());
 
-/** Less than the 15 s after which a silent stream would look at its key by itself. On a machine at rest it is 1 s. */
-const soonMs = 8_000;
+/** What is promised. A machine that is busy with other things may need another try. */
+const soonMs = 2_000;
+const tries = { retry: 3, timeout: 60_000 };
 
 /** A watch that says nothing more; resolves with what ends it, and how long after `from` that was. */
 async function silentWatch(key: string, address: string) {
@@ -73,7 +74,7 @@ function attach(key: string, address: string) {
 }
 
 describe("S6 a revoked key's streams end within 2 s", () => {
-  test("a silent watch on another coordinator, which was told nothing", async () => {
+  test("a silent watch on another coordinator, which was told nothing", tries, async () => {
     const keys = muster.client(KeyService);
     const { key, text } = await keys.createKey({ name: "far", scopes: ["read"] });
     const ended = await silentWatch(text, peer.apiAddress);
@@ -81,9 +82,9 @@ describe("S6 a revoked key's streams end within 2 s", () => {
     const { error, tookMs } = await ended();
     expect(error).toMatch(/unauthenticated/);
     expect(tookMs).toBeLessThan(soonMs);
-  }, 60_000);
+  });
 
-  test("a silent watch whose key runs out", async () => {
+  test("a silent watch whose key runs out", tries, async () => {
     const keys = muster.client(KeyService);
     const expireTime = timestampFromMs(muster.database.nowMs() + 3_000);
     const { text } = await keys.createKey({ name: "short", scopes: ["read"], expireTime });
@@ -91,7 +92,7 @@ describe("S6 a revoked key's streams end within 2 s", () => {
     const { error, tookMs } = await ended();
     expect(error).toMatch(/unauthenticated/);
     expect(tookMs).toBeLessThan(3_000 + soonMs);
-  }, 60_000);
+  });
 
   test("a call that waits", async () => {
     const keys = muster.client(KeyService);

@@ -75,9 +75,9 @@ const raw =
 /** Functions of the store that take a pool and name no org. */
 const acrossOrgs: ReadonlySet<string> = new Set([
   // Orgs themselves, for sweeps and for platform keys.
-  ...["listOrgs", "readOrgs", "readHeldBackOrgs", "findOrg", "readOrgsToRemove", "inBothOrgs", "inNamedOrg"],
+  ...["listOrgs", "readOrgs", "findOrg", "readOrgsToRemove", "inBothOrgs", "inNamedOrg"],
   // What sweeps look for in all orgs at once: functions of the database that look at each as that org.
-  ...["look", "readUnsealedOrgs", "readRegisteredPrefixes"],
+  ...["look", "readEndedHolders", "readUnsealedOrgs", "readRegisteredPrefixes"],
   // A key, before its org is known: policies let no other row be seen.
   ...["findKey", "findRegisteredKey"],
   // A person, before an org of theirs is known: likewise. And the org that a provider's people belong to.
