@@ -25,7 +25,7 @@ try {
   const report: Report = JSON.parse(readFileSync(file, "utf8"));
   const tests = report.testResults.flatMap((result) => result.assertionResults);
   let isBroken = false;
-  for (const { id, words, notTried } of controls) {
+  for (const { id, words, notTried, short } of controls) {
     const own = tests.filter(({ ancestorTitles }) =>
       ancestorTitles.some((title) => title.split(" ")[0] === id),
     );
@@ -42,7 +42,8 @@ try {
     }
     function explanation(): string {
       if (failed.length > 0) return `: ${failed.map(({ title }) => title).join("; ")}`;
-      if (isHeld) return ` (${passed.length} ${passed.length === 1 ? "test" : "tests"})`;
+      const falls = short === undefined ? "" : `; short of the table: ${short}`;
+      if (isHeld) return ` (${passed.length} ${passed.length === 1 ? "test" : "tests"})${falls}`;
       return notTried === undefined ? "" : `: ${notTried}`;
     }
   }
