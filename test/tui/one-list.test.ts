@@ -66,7 +66,7 @@ const noKey: Readonly<Record<string, string>> = {
     ].map((method) => [`PersonService.${method}`, "before the console opens, or of one's own account"]),
   ),
   ...Object.fromEntries(
-    "CreateInvitation ListInvitations RevokeInvitation CreatePasswordReset CreatePerson SetRole SetDisabled RemovePerson"
+    "CreateInvitation RevokeInvitation CreatePasswordReset CreatePerson SetRole SetDisabled RemovePerson"
       .split(" ")
       .map((method) => [`PersonService.${method}`, "the console has no list of people"]),
   ),
