@@ -7,7 +7,6 @@ import { Feed } from "./dispatch/feed.ts";
 import { PeerWakes } from "./dispatch/wakes.ts";
 import { createWatches } from "./dispatch/watches.ts";
 import { createAlertParts } from "./domain/alert-parts.ts";
-import { createAttentionReader } from "./domain/attention.ts";
 import { createChecker } from "./domain/checks.ts";
 import type { Coordinator, Log } from "./domain/context.ts";
 import { Counters } from "./domain/counters.ts";
@@ -253,7 +252,7 @@ async function start(
         coordinator: { ...coordinator, ...keys },
         artifacts: { ...coordinator, artifacts },
         status: createStatusReader({ db, config }),
-        attention: createAttentionReader({ db, config }),
+        attention: alerts.attention,
         system: createSystemReader(system),
         checker: createChecker({ ...system, artifacts }),
         settings,
@@ -311,6 +310,7 @@ async function start(
         sessions,
         expiry,
         releases,
+        ...{ alerts, attempt },
         apiAddress: address.api,
         nowMs: steadyMs,
         checkPeers: () => peers.check(),

@@ -9,6 +9,7 @@ import {
   rulesOfChannel,
   upsertAlertChannel,
 } from "../store/alert-channels.ts";
+import { makeDue } from "../store/alert-work.ts";
 import { inOrg, type Tx } from "../store/database.ts";
 import { readOrg } from "../store/snapshot.ts";
 import { reasonViolations } from "./alert-rules.ts";
@@ -115,6 +116,7 @@ export async function putAlertChannel(
     }
     if (isDryRun) return { channel: viewOf({ ...(before ?? unsaved), ...row }), secret: "" };
     await upsertAlertChannel(tx, orgId, row);
+    await makeDue(tx, orgId, name, { inMs: isDisabled ? null : 0 });
     const details = {
       before: before === null ? null : { type: before.type, ...before.target },
       after: { type: row.type, ...row.target },
@@ -159,6 +161,7 @@ export async function setAlertChannelEnabled(
   return inOrg(c.db.app, orgId, async (tx) => {
     const { type, target, secret, secretHint } = await foundChannel(tx, orgId, name, { isLocked: true });
     await upsertAlertChannel(tx, orgId, { name, type, target, secret, secretHint, isDisabled: !isEnabled });
+    await makeDue(tx, orgId, name, { inMs: isEnabled ? 0 : null });
     const action = isEnabled ? "alert-channel.enable" : "alert-channel.disable";
     await audit(tx, c, caller, { action, target: name, reason });
     return viewOf(await foundChannel(tx, orgId, name, { isLocked: false }));

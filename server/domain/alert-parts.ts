@@ -1,16 +1,19 @@
 import { createMailer } from "../outbound/mail.ts";
 import { outboundHttp } from "../outbound/outbound-http.ts";
 import type { ChannelParts } from "./alert-channels.ts";
+import type { AlertSources } from "./alert-sources.ts";
+import { createAttentionReader } from "./attention.ts";
 import type { Coordinator } from "./context.ts";
 import { deriveSealKeys } from "./rules/sealed-secrets.ts";
 
 /** What alerts go out by: as the configuration says. `secrets` are those of the coordinator, newest first. */
 export function createAlertParts(
-  { config, counters, log }: Pick<Coordinator, "config" | "counters" | "log">,
+  { db, config, counters, log }: Pick<Coordinator, "db" | "config" | "counters" | "log">,
   secrets: readonly [string, ...string[]],
-): ChannelParts {
+): ChannelParts & AlertSources {
   const { outboundAllow, smtpUrl, sendgridKey, sendgridUrl, mailFrom } = config;
   return {
+    attention: createAttentionReader({ db, config }),
     http: outboundHttp({
       allow: outboundAllow,
       blocked(host, why) {

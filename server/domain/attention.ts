@@ -1,9 +1,11 @@
+import { readFailingChannels } from "../store/alert-channels.ts";
 import { readAudited, readContestedSessions, readLeasesBy, readTroubledJobs } from "../store/attention.ts";
 import type { Tx } from "../store/database.ts";
 import { existingProjects } from "../store/explain.ts";
 import { countReady, firstReady, oldestReady } from "../store/ready-lines.ts";
 import { readFailingSchedules } from "../store/schedules.ts";
 import { readOrgByIndex } from "../store/snapshot.ts";
+import { channelItems } from "./attention-channels.ts";
 import {
   contestedItems,
   heldGateItems,
@@ -96,6 +98,7 @@ function readAttention(
       ...troubleItems(await readTroubledJobs(tx, orgId, mostItems + 1)),
       ...workerItems(routing, leases),
       ...failingScheduleItems(await readFailingSchedules(tx, orgId, mostItems + 1)),
+      ...channelItems(await readFailingChannels(tx, orgId, mostItems)),
       ...contestedItems(routing, await readContestedSessions(tx, orgId, contestedMs, mostItems + 1)),
     ];
     return items.sort(worstFirst);

@@ -23,6 +23,7 @@ import {
   sweepRows,
 } from "../store/sweeps.ts";
 import { dropLosses } from "../store/worker-losses.ts";
+import { type AlertSweepParts, alertSweeps, forgetOldAlerts } from "./alerts.ts";
 import { pushCommands } from "./commands.ts";
 import { dropAll, dropRows, lapseAvoids, promoteDueJobs, upTo } from "./due.ts";
 import type { Expiry } from "./expiry.ts";
@@ -34,7 +35,7 @@ import { isStandingOld, refreshStandingOf } from "./standing.ts";
 import { foldFlushes, keepStats } from "./stats.ts";
 
 /** What the sweeps work with. */
-export interface SweepParts {
+export interface SweepParts extends AlertSweepParts {
   readonly coordinator: Coordinator;
   readonly dispatcher: Dispatcher;
   readonly sessions: ReadonlySet<LinkSession>;
@@ -183,6 +184,7 @@ export function orgSweeps(parts: SweepParts): Sweep[] {
       },
       pass: (orgId) => dispatcher.refresh(orgId),
     },
+    ...alertSweeps(parts),
   ];
 }
 
@@ -293,6 +295,7 @@ async function dropOld(c: Coordinator, orgId: string, signal: AbortSignal): Prom
     call(dropLosses, { org: orgId, window: lossWindowMs }),
     ...keepStats(c, orgId),
   ]);
+  await forgetOldAlerts(c, orgId);
   const many = drops.filter((_, index) => dropped[index]?.length === dropRows);
   for (const one of many) await dropAll(c, orgId, one, signal);
 }

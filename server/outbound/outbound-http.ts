@@ -113,9 +113,8 @@ function refusalOfAll(addresses: readonly ResolvedAddress[], url: URL, allowed: 
     if (refusal !== null) return refusal;
   }
   const isPlain = url.protocol === "http:";
-  return isPlain && !addresses.every(({ address }) => isInRanges(address, allowed))
-    ? "is not an https URL"
-    : null;
+  const isAllowed = addresses.length > 0 && addresses.every(({ address }) => isInRanges(address, allowed));
+  return isPlain && !isAllowed ? "is not an https URL" : null;
 }
 
 async function addressesOf(

@@ -31,6 +31,8 @@ export interface OrgWork {
   readonly heldBack: readonly string[];
   /** Schedules whose time has come. */
   readonly hasDueSchedules: boolean;
+  /** Alert rules that are to be looked at, or messages of alerts that are to be sent. */
+  readonly hasAlerts: boolean;
 }
 
 /** What one look saw. */
@@ -85,5 +87,6 @@ function workOf(row: Record<string, unknown>): OrgWork {
     disabled: ids("disabled"),
     heldBack: ids("held_back"),
     hasDueSchedules: is("has_due_schedules"),
+    hasAlerts: is("has_alerts"),
   };
 }

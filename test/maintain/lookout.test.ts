@@ -18,6 +18,7 @@ const nothing: OrgWork = {
   disabled: [],
   heldBack: [],
   hasDueSchedules: false,
+  hasAlerts: false,
 };
 const signal = new AbortController().signal;
 const due = where((work) => work.isDue);

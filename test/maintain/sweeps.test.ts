@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createAlertParts } from "../../server/domain/alert-parts.ts";
 import { getJob } from "../../server/domain/job-views.ts";
 import { submitJob } from "../../server/domain/jobs.ts";
 import { createAcceptBatcher, createResultBatcher, endLeases } from "../../server/domain/leases.ts";
@@ -214,6 +215,8 @@ describe("a deadline", () => {
       prunePolls: () => {},
       ensurePartitions: async () => {},
       sawEpoch: () => {},
+      alerts: createAlertParts(c, ["secret"]),
+      attempt: async () => {},
     };
     await orgSweeps(parts)
       .find(({ name }) => name === "deadlines")

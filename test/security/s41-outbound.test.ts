@@ -104,6 +104,9 @@ describe("S41 no call goes to a private address", () => {
   test("a check lets a name pass that cannot be resolved now, and a call to it fails as an outage", async () => {
     const http = outboundHttp(nowhere);
     await http.check("https://hooks.example/", signal);
+    expect(await failure(http.check("http://hooks.example/", signal))).toMatchObject({
+      reason: "WEBHOOK_BLOCKED",
+    });
     expect(await failure(http.request(call("https://hooks.example/")))).toMatchObject({
       reason: "OUTBOUND_FAILED",
     });

@@ -13,6 +13,7 @@ export const AttentionCause = {
   sessionConflict: 11,
   workerPending: 12,
   scheduleFailing: 13,
+  channelFailing: 14,
 } as const;
 export type AttentionCause = (typeof AttentionCause)[keyof typeof AttentionCause];
 

@@ -1483,8 +1483,7 @@ export enum AlertCondition {
 
   /**
    * A job that runs longer than this many times the 95th percentile of its kind,
-   * of the last 1,000 runs or so that succeeded while the rule was there, once
-   * `least` did. Default 3.
+   * over the last 24 h, once `least` of them ended. Default 3.
    *
    * @generated from enum value: ALERT_CONDITION_JOB_SLOW = 6;
    */

@@ -687,6 +687,13 @@ export enum AttentionCause {
    * @generated from enum value: ATTENTION_CAUSE_SCHEDULE_FAILING = 13;
    */
   SCHEDULE_FAILING = 13,
+
+  /**
+   * A channel of alerts that messages do not get through.
+   *
+   * @generated from enum value: ATTENTION_CAUSE_CHANNEL_FAILING = 14;
+   */
+  CHANNEL_FAILING = 14,
 }
 
 /**
