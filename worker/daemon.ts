@@ -6,6 +6,7 @@ import { shellRun } from "./kinds/shell-run.ts";
 import type { Logger } from "./logger.ts";
 import { WorkerOptionsError } from "./options.ts";
 import type { Publication } from "./published.ts";
+import { exportTraces } from "./tracing.ts";
 import type { TransportChoice } from "./transport/choose.ts";
 import { Worker, WorkerRefusedError } from "./worker.ts";
 
@@ -94,6 +95,10 @@ export const daemonExitCodes = {
  */
 export async function runDaemon(options: DaemonOptions): Promise<number> {
   const { logger } = options;
+  const exporting = await exportTraces(options.env).catch((error: unknown) => {
+    logger("warn", "spans are not exported", { why: error instanceof Error ? error.message : String(error) });
+    return undefined;
+  });
   let end: AttemptEnd | undefined;
   let forced: "SIGTERM" | "SIGINT" | undefined;
   let signalCount = 0;
@@ -140,6 +145,7 @@ export async function runDaemon(options: DaemonOptions): Promise<number> {
     });
   }
   const reason = await worker.closed;
+  await exporting?.close();
   if (forced !== undefined)
     return forced === "SIGINT" ? daemonExitCodes.interrupted : daemonExitCodes.terminated;
   if (isUnwanted(reason)) logger("error", reason.detail, { kind: reason.kind });

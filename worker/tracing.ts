@@ -1,4 +1,5 @@
 import type { Context, Span, Tracer } from "@opentelemetry/api";
+import { withinMs } from "./clock.ts";
 
 /** A span of OpenTelemetry. */
 export interface TraceSpan {
@@ -75,13 +76,14 @@ export async function openTracing(): Promise<Tracing | undefined> {
 
 /** Exports spans until it is closed. */
 export interface Exporting {
-  /** Sends what is left. Never rejects. */
+  /** Sends what is left, for 5 s at most. Never rejects. */
   close(): Promise<void>;
 }
 
 /**
  * Sets this process up to export spans by OTLP over HTTP, as the usual variables of OpenTelemetry say, when
- * `OTEL_EXPORTER_OTLP_ENDPOINT` or the one for traces is among them; undefined otherwise: then nothing is loaded.
+ * `OTEL_EXPORTER_OTLP_ENDPOINT` or the one for traces is among them; undefined otherwise: then nothing is loaded. To be
+ * called before `openTracing`. Throws when they make no sense.
  */
 export async function exportTraces(
   env: Readonly<Record<string, string | undefined>>,
@@ -89,8 +91,33 @@ export async function exportTraces(
   const base = env["OTEL_EXPORTER_OTLP_ENDPOINT"];
   const url = env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] ?? (base && `${base.replace(/\/+$/, "")}/v1/traces`);
   if (!url || env["OTEL_SDK_DISABLED"] === "true") return undefined;
-  return undefined;
+  if (!/^https?:$/.test(URL.parse(url)?.protocol ?? "")) {
+    throw new Error(`the endpoint of OpenTelemetry is no URL of HTTP: ${JSON.stringify(url)}`);
+  }
+  const [api, { BatchSpanProcessor, TracerProvider }, { OTLPTraceExporter }, resources] = await Promise.all([
+    import("@opentelemetry/api"),
+    import("@opentelemetry/sdk-trace"),
+    import("@opentelemetry/exporter-trace-otlp-http"),
+    import("@opentelemetry/resources"),
+  ]);
+  const service = env["OTEL_SERVICE_NAME"] || "muster-worker";
+  const resource = resources
+    .defaultResource()
+    .merge(resources.resourceFromAttributes({ "service.name": service }));
+  const provider = new TracerProvider({
+    resource,
+    spanProcessors: [new BatchSpanProcessor({ exporter: new OTLPTraceExporter({ url }) })],
+  });
+  api.trace.setGlobalTracerProvider(provider);
+  return {
+    async close() {
+      api.trace.disable();
+      await withinMs(lastExportMs, provider.shutdown(), undefined).catch(() => undefined);
+    },
+  };
 }
+
+const lastExportMs = 5_000;
 
 function startAttempt(
   tracer: Tracer,
