@@ -17,6 +17,7 @@ import { LeaseService } from "@muster/client/v1/lease_service";
 import { ProjectService, PullRequestState } from "@muster/client/v1/project_service";
 import { QueueService, QueueType } from "@muster/client/v1/queue_service";
 import { SessionService } from "@muster/client/v1/session_service";
+import { StatsService } from "@muster/client/v1/stats_service";
 import { StatusService } from "@muster/client/v1/status_service";
 import { SystemService } from "@muster/client/v1/system_service";
 import {
@@ -218,6 +219,38 @@ export function makeNounsPeer(): NounsPeer {
       })),
       createKey: note(() => ({ key: sampleKeys()[0], text: "mk_api_4fQz81aB9xYw_secret" })),
       revokeKey: note(() => ({})),
+    });
+    router.service(StatsService, {
+      getStats: note(() => {
+        const seconds = (of: number) => ({ seconds: BigInt(Math.floor(of)), nanos: (of % 1) * 1e9 });
+        const figures = (attempts: bigint, succeeded: bigint) => ({
+          ...{ attempts, succeeded, failed: attempts - succeeded, dead: 1n },
+          successRate: Number(succeeded) / Number(attempts),
+          ...{ waitP95: seconds(9.5), runP50: seconds(38), runP95: seconds(370), runP99: seconds(900) },
+        });
+        const series = [1, 2, 3, 5].map((count, n) => ({
+          startTime: timestampFromMs(sampleMs - (20 - 4 * n) * 3_600_000),
+          figures: { attempts: BigInt(count) },
+        }));
+        const histogram = [1, 4, 16].map((of) => ({
+          ...{ start: seconds(of), end: seconds(of * 2), count: BigInt(Math.floor(40 / of)) },
+        }));
+        const histograms = { waitHistogram: histogram, runHistogram: histogram };
+        return {
+          stats: [
+            { value: "render.frame", name: "render.frame", figures: figures(40n, 39n), series },
+            {
+              value: "agent\u001b[31m.review",
+              name: "",
+              figures: figures(11n, 11n),
+              series: series.slice(2),
+            },
+          ],
+          total: { figures: figures(51n, 50n), series, ...histograms },
+          startTime: timestampFromMs(sampleMs - 24 * 3_600_000),
+          endTime: timestampFromMs(sampleMs),
+        };
+      }),
     });
     router.service(AuditService, { listAuditEntries: note(() => ({ entries: sampleEntries() })) });
     router.service(SystemService, {

@@ -118,6 +118,7 @@ const scenes: readonly (readonly [name: string, view: string, go: (one: Stage) =
     },
   ],
   ["system", "system", (one) => one.shown("Free some space.")],
+  ["stats", "stats", (one) => one.shown("render.frame")],
 ];
 
 describe.each(["unicode", "ascii"] as const)("the other screens in %s", (glyphs) => {
@@ -156,7 +157,7 @@ test.each([...new Set(scenes.map(([, view]) => view))])(
   "%s is a line a fact for screen readers, without boxes",
   async (view) => {
     const one = await open(view, { isLinear: true, columns: 110, rows: 40 });
-    await one.shown(view === "system" ? "Free some space." : "Selected: ");
+    await one.shown({ system: "Free some space.", stats: "95th percentile" }[view] ?? "Selected: ");
     expect(one.text()).not.toMatch(/[│╭╮]/);
   },
 );

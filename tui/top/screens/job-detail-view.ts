@@ -4,6 +4,7 @@ import { type Attempt, AttemptOutcome, type Job, JobState } from "@muster/client
 import { textOfPayload } from "../../input/payload.ts";
 import { showPriority } from "../../input/values.ts";
 import type { Style } from "../../output/paint.ts";
+import { profileRows } from "../../output/profiles.ts";
 import { isolationWord, lookOfJob, outcomeWord } from "../../output/states.ts";
 import { durationToMs, showCount, showCounted, showDuration } from "../../output/time.ts";
 import { layEnds, layHeading, layLine, type Piece } from "../lines.ts";
@@ -230,7 +231,27 @@ function attemptLines(attempts: readonly Attempt[], frame: ScreenFrame): string[
         ]
       : [],
   );
-  return [layLine([{ text: title, style: "dim" }], frame), ...lines, ...details];
+  const profiles = attempts.flatMap((one) => (one.profile === undefined ? [] : profileLines(one, frame)));
+  return [layLine([{ text: title, style: "dim" }], frame), ...lines, ...details, ...profiles];
+}
+
+function profileLines({ attempt, profile }: Attempt, frame: ScreenFrame): string[] {
+  const rows = profile === undefined ? [] : profileRows(profile, frame.glyphs);
+  const heading = [{ text: `Attempt ${attempt}`, style: "bold" } as const, { text: ": where the time went" }];
+  return [
+    "",
+    layHeading(heading, frame),
+    ...rows.map(({ name, count, total, self, share }) =>
+      layLine(
+        [
+          { text: ` ${total.padStart(8)} ${self.padStart(8)} ${share.padStart(6)} `, style: "dim" },
+          { text: name },
+          { text: count > 1n ? ` x${count}` : "", style: "dim" },
+        ],
+        frame,
+      ),
+    ),
+  ];
 }
 
 function tookText({ startTime, endTime }: Attempt, nowMs: number): string {

@@ -18,6 +18,7 @@ import { createOverview } from "./overview.ts";
 import { createProjectPage, createProjects } from "./projects.ts";
 import { createQueuePage, createQueues } from "./queues.ts";
 import { createSessionPage, createSessions } from "./sessions.ts";
+import { createStats } from "./stats.ts";
 import { createSystem } from "./system.ts";
 import { createWorkerWhy } from "./worker-why.ts";
 import { createWorkerPage, createWorkers } from "./workers.ts";
@@ -56,6 +57,7 @@ export function createViews({ snoozes = forgetfulKeeper(), contexts }: Outside =
       aliases: ["coordinators", "database", "doctor"],
       open: createSystem,
     },
+    { id: "stats", key: "", title: "Statistics", aliases: ["history", "percentiles"], open: createStats },
     { id: "projects", key: "", title: "Projects", aliases: ["repositories"], open: createProjects },
     { id: "leases", key: "", title: "Leases", open: createLeases },
     { id: "sessions", key: "", title: "Sessions", open: createSessions },
