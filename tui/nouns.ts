@@ -16,6 +16,7 @@ export interface Noun {
 const queues = (): Promise<Register> => import("./commands/queue.ts").then((one) => one.registerQueues);
 
 const alerts = (): Promise<Register> => import("./commands/alert.ts").then((one) => one.registerAlerts);
+const apply = (): Promise<Register> => import("./commands/apply.ts").then((one) => one.registerApply);
 
 const login = (): Promise<Register> => import("./commands/login.ts").then((one) => one.registerLogin);
 
@@ -109,6 +110,23 @@ export const nouns: readonly (readonly [heading: string, nouns: readonly Noun[]]
         aliases: ["templates"],
         description: "Keep templates, jobs with parameters, and run them.",
         load: () => import("./commands/template.ts").then((one) => one.registerTemplate),
+      },
+      {
+        name: "apply",
+        description: "Make it as files say: schedules, templates, queues and projects, in YAML.",
+        load: apply,
+      },
+      { name: "diff", description: "Show what apply would change. Nothing is changed.", load: apply },
+      {
+        name: "export",
+        description:
+          "Print what there is as files for apply: everything, or some kinds. Secrets are left out.",
+        load: apply,
+      },
+      {
+        name: "import",
+        description: "Take over the files of a small job runner: its scheduler.yaml and alerts.yaml.",
+        load: () => import("./commands/import.ts").then((one) => one.registerImport),
       },
       {
         name: "settings",

@@ -151,6 +151,13 @@ function readDocument(
     wrong(name === undefined ? [] : ["name"], "needs a name: text");
   const found = kinds.find((one) => one.kind === kind);
   if (found === undefined) {
+    if (kind === "skill") {
+      wrong(
+        ["kind"],
+        "documents of skills are not kept by this version: workers bring their skills themselves",
+      );
+      return undefined;
+    }
     const words = kinds.map((one) => one.kind);
     const near = typeof kind === "string" ? nearest(kind, words) : undefined;
     const meant = near === undefined ? `use one of ${words.join(", ")}` : `did you mean ${near}?`;
@@ -172,25 +179,29 @@ function takeVariables(
 ): boolean {
   let isWhole = true;
   visit(document, {
-    Scalar(_, scalar) {
-      if (scalar.tag === undefined || scalar.tag.startsWith("tag:yaml.org,2002:")) return;
-      const offset = isScalar(scalar) ? (scalar.range?.[0] ?? 0) : 0;
-      const value = scalar.tag === "!env" ? env[String(scalar.value)] : undefined;
-      if (value !== undefined) {
-        scalar.value = value;
+    Value(_, node) {
+      const { tag } = node;
+      if (tag === undefined || plainTags.test(tag)) return;
+      const offset = node.range?.[0] ?? 0;
+      const value = tag === "!env" && isScalar(node) ? env[String(node.value)] : undefined;
+      if (value !== undefined && isScalar(node)) {
+        node.value = value;
         return;
       }
       isWhole = false;
       wrong(
         offset,
-        scalar.tag === "!env"
-          ? `the variable ${quote(String(scalar.value))} is not set`
-          : `has the tag ${quote(scalar.tag)}; there is only !env NAME`,
+        tag === "!env" && isScalar(node)
+          ? `the variable ${quote(String(node.value))} is not set`
+          : `has the tag ${quote(tag)}; there is only !env NAME`,
       );
     },
   });
   return isWhole;
 }
+
+/** Types that plain YAML has. */
+const plainTags = /^tag:yaml\.org,2002:(str|int|float|bool|null|map|seq)$/;
 
 function isMapping(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Date);

@@ -90,8 +90,9 @@ const fileFormat = `The file has a document a template:
     job:                                                    # as in muster job submit -f
       kind: shell.run
       payload: { argv: [resize, --width, "{{width}}", "{{directory}}"] }
-A value becomes an argument of its own; where a shell would read it as a script it is refused. A parameter of the
-type text is inserted between marks that say that it is data. More of them are in docs/templates.`;
+A value becomes an argument of its own; where a shell would read it as a script it is refused. A
+parameter of the type text is inserted between marks that say that it is data. More of them are in
+docs/templates.`;
 
 async function install(call: Call, source: string, options: InstallOptions): Promise<number> {
   const { fetched, templates } = await fetchAll(call, source, options);

@@ -23,7 +23,8 @@ export function registerWorkerNew(worker: MusterCommand, cli: Cli): void {
     .examples(
       "muster worker new resizer --kind image.resize",
       "cd resizer && npm install && npm test",
-      "muster worker create resizer --key-file resizer.key && MUSTER_WORKER_KEY=$(cat resizer.key) npm start",
+      "muster worker create resizer --key-file resizer.key",
+      "MUSTER_WORKER_KEY=$(cat resizer.key) npm start",
     )
     .option("--kind <kind>", "the kind of jobs that it runs", "greet")
     .option("--directory <path>", "where to write it (default: a directory of its name, here)")

@@ -42,6 +42,7 @@ function environmentLines(): string[] {
       ["MUSTER_CLIENT_CONFIG", "your configuration file, instead of the one below XDG_CONFIG_HOME"],
       ["MUSTER_WORKER_KEY_FILE", "worker run: file that holds the worker's key; as --key-file"],
       ["MUSTER_WORKER_KEY", "worker run: the worker's key itself"],
+      ["MUSTER_WORKER_ADDRESS", "of a worker that worker new wrote: host:port of the coordinator"],
       ["MUSTER_WORKER_JOB_ENV", "worker run: variables that jobs get, with commas; as --job-env"],
       ["MUSTER_WORKER_JOB_PATH", "worker run: PATH of jobs; as --job-path"],
       ["MUSTER_WORKER_JOB_UID", "worker run: first user of jobs under isolation uid; as --job-uid"],
