@@ -113,7 +113,8 @@ export const nouns: readonly (readonly [heading: string, nouns: readonly Noun[]]
       },
       {
         name: "apply",
-        description: "Make it as files say: schedules, templates, queues and projects, in YAML.",
+        description:
+          "Make it as files say: schedules, templates, queues, projects, alert rules and channels, in YAML.",
         load: apply,
       },
       { name: "diff", description: "Show what apply would change. Nothing is changed.", load: apply },

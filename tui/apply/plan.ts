@@ -102,10 +102,32 @@ export function placed(error: unknown, resource: Resource, document: WantedDocum
 }
 
 // What names something that the same files make is refused before that is there.
-function isPending(error: ConnectError, made: readonly string[]): boolean {
+function isPending(
+  error: ConnectError,
+  resource: Resource,
+  { spec }: WantedDocument,
+  made: readonly string[],
+): boolean {
+  const names = (text: unknown): boolean =>
+    made.some((name) => typeof text === "string" && text.includes(name));
   const violations = readError(error).detail?.violations ?? [];
-  const said = violations.length > 0 ? violations.map(({ message }) => message) : [error.rawMessage];
-  return said.every((message) => made.some((name) => message.includes(name)));
+  if (violations.length === 0) return names(error.rawMessage);
+  return violations.every(
+    ({ field, message }) => names(message) || names(valueAt(spec, ownPath(field, resource))),
+  );
+}
+
+function valueAt(value: unknown, path: Path): unknown {
+  return path.reduce<unknown>((inner, part) => (isRecord(inner) ? inner[part] : undefined), value);
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string | number, unknown>> {
+  return typeof value === "object" && value !== null;
+}
+
+// The path in the spec of a field that the server names.
+function ownPath(field: string, { field: root }: Resource): Path {
+  return pathOf(field.startsWith(`${root}.`) ? field.slice(root.length + 1) : field);
 }
 
 async function checkOne(
@@ -122,7 +144,7 @@ async function checkOne(
     return { before: await resource.read(call, document.name), after, unchecked: null };
   } catch (error) {
     if (!(error instanceof ConnectError)) throw error;
-    if (isPending(error, made)) {
+    if (isPending(error, resource, document, made)) {
       const after = plainMessage(resource.schema, document.spec, resource.without);
       return { before: await resource.read(call, document.name), after, unchecked: error.rawMessage };
     }

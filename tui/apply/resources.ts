@@ -2,6 +2,7 @@ import { ProjectSchema, ProjectService } from "@muster/client/v1/project_service
 import { ScheduleSchema, ScheduleService } from "@muster/client/v1/schedule_service";
 import { TemplateSchema, TemplateService } from "@muster/client/v1/template_service";
 import { templateKind } from "../templates/template-kind.ts";
+import { alertResources } from "./alert-resources.ts";
 import { queueResources } from "./queue-resource.ts";
 import { type Resource, resource } from "./resource.ts";
 
@@ -29,6 +30,7 @@ export const resources: readonly Resource[] = [
       return { items: projects, nextPageToken };
     },
   }),
+  ...alertResources,
   resource({
     ...templateKind,
     schema: TemplateSchema,

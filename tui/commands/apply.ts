@@ -21,7 +21,9 @@ interface ApplyOptions extends FileOptions {
 /** Registers `muster apply`, `muster diff` and `muster export`. */
 export function registerApply(cli: Cli): void {
   withFiles(cli.program.command("apply"))
-    .description("Make it as files say: schedules, templates, queues and projects, in YAML.")
+    .description(
+      "Make it as files say: schedules, templates, queues, projects, alert rules and channels, in YAML.",
+    )
     .examples(
       "muster apply -f muster.yaml",
       "muster apply -f muster.d --prune --dry-run",
@@ -67,6 +69,14 @@ const fileFormat = `A file has a document a thing, with --- between them:
   kind: project
   name: acme/web
   spec: { maxOpenPrs: 5 }
+  ---
+  kind: channel
+  name: ops
+  spec: { slack: { webhookUrl: !env SLACK_WEBHOOK_URL } }
+  ---
+  kind: alert
+  name: dead-jobs
+  spec: { condition: job_dead, threshold: 3, window: 10m, channels: [ops] }
   ---
   kind: schedule
   name: nightly

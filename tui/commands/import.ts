@@ -77,6 +77,7 @@ async function importFiles(call: Call, files: readonly string[], options: Import
 
 async function readOldFiles(call: Call, files: readonly string[]) {
   const { readText, sourceName } = await import("../input/files.ts");
+  const { readAlerts } = await import("../import/alerts-file.ts");
   const { readScheduler } = await import("../import/scheduler-file.ts");
   const { refuseViolations } = await import("../apply/files.ts");
   const violations: Violation[] = [];
@@ -92,8 +93,7 @@ async function readOldFiles(call: Call, files: readonly string[]) {
         "The one has a list jobs:, the other a list rules:. See `muster import --help`.",
       );
     }
-    if (!isJobs) throw usageError("alert rules are not kept by this version", "Import scheduler.yaml alone.");
-    const read = readScheduler(text, name, nowMs, violations);
+    const read = (isJobs ? readScheduler : readAlerts)(text, name, nowMs, violations);
     documents.push(...read.documents);
     warnings.push(...read.warnings);
   }

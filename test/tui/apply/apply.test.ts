@@ -22,6 +22,14 @@ kind: pool
 name: acme-api
 spec: { running: 2 }
 ---
+kind: channel
+name: ops
+spec: { webhook: { url: "https://hooks.example.com/muster", secret: !env HOOK_SECRET } }
+---
+kind: alert
+name: dead-jobs
+spec: { condition: job_dead, threshold: 3, window: 10m, channels: [ops], severity: critical }
+---
 kind: template
 name: greet
 spec:
@@ -43,6 +51,8 @@ spec:
     payload: { argv: [make, nightly], env: { A: "1" } }
 `;
 
+const hookSecret = `whsec_${Buffer.alloc(24, 7).toString("base64")}`;
+
 let muster: TestServer;
 const home = makeDirectory();
 beforeAll(async () => {
@@ -58,7 +68,12 @@ async function tenant(name: string) {
   const { text: key } = await muster.client(OrgService).createOrg({ name });
   const cwd = join(home.path, name);
   mkdirSync(cwd);
-  const env = { MUSTER_ADDRESS: muster.server.apiAddress, MUSTER_API_KEY: key, SECRET_TITLE: "from outside" };
+  const env = {
+    MUSTER_ADDRESS: muster.server.apiAddress,
+    MUSTER_API_KEY: key,
+    SECRET_TITLE: "from outside",
+    HOOK_SECRET: hookSecret,
+  };
   const run = (...argv: string[]) =>
     runCli(argv, { cwd, env: { ...env, XDG_STATE_HOME: join(cwd, "state") } });
   const write = (file: string, text: string) => {
@@ -73,11 +88,11 @@ describe("muster apply", () => {
     const { run, write } = await tenant("twice");
     write("muster.yaml", whole);
     const plan = await run("diff", "-f", "muster.yaml", "--exit-code");
-    expect([plan.stderr, plan.exitCode]).toEqual([expect.stringContaining("5 to create"), 11]);
+    expect([plan.stderr, plan.exitCode]).toEqual([expect.stringContaining("7 to create"), 11]);
     // Its project is of the same file.
     expect(plan.stdout).toContain("+ schedule nightly\n    checked when it is made:");
     const first = await run("apply", "-f", "muster.yaml");
-    expect([first.stderr, first.exitCode]).toEqual([expect.stringContaining("5 create"), 0]);
+    expect([first.stderr, first.exitCode]).toEqual([expect.stringContaining("7 create"), 0]);
     expect(first.stdout.split("\n")).toContain("schedule\tnightly\tcreated");
     const again = await run("apply", "-f", "muster.yaml");
     expect(again).toMatchObject({ exitCode: 0, stderr: "Everything is as it should be.\n" });
@@ -85,7 +100,9 @@ describe("muster apply", () => {
     expect(await run("diff", "-f", "muster.yaml", "--exit-code")).toMatchObject({ exitCode: 0, stdout: "" });
 
     const { stdout: exported } = await run("export");
+    expect(exported).not.toContain(hookSecret);
     const other = await tenant("copy");
+    // Secrets are not exported: a channel gets one of its own.
     other.write("all.yaml", exported);
     expect(await other.run("apply", "-f", "all.yaml")).toMatchObject({ exitCode: 0 });
     expect((await other.run("export")).stdout).toBe(exported);
@@ -124,7 +141,9 @@ describe("muster apply", () => {
     // Without --prune they stay, and are remembered.
     await run("apply", "-f", "muster.yaml");
     const plan = await run("apply", "-f", "muster.yaml", "--prune", "--dry-run");
-    expect(plan.stdout).toBe("- schedule nightly\n- template greet\n- pool acme-api\n");
+    expect(plan.stdout).toBe(
+      "- schedule nightly\n- template greet\n- alert dead-jobs\n- channel ops\n- pool acme-api\n",
+    );
     const asked = await run("apply", "-f", "muster.yaml", "--prune", "--no-input");
     expect(asked).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("--prune --yes") });
     expect(await run("apply", "-f", "muster.yaml", "--prune", "--yes")).toMatchObject({ exitCode: 0 });

@@ -84,4 +84,39 @@ describe("muster import", () => {
     expect(await run(["import", "bad.yaml"], directory.path)).toMatchObject({ exitCode: 2 });
     expect((await run(["schedule", "list", "-o", "name"])).stdout).toBe("");
   });
+
+  test("takes the rules of an alerts.yaml over, for channels that are there", async () => {
+    const run = await org("rules");
+    const early = await run(["import", "alerts.yaml", "--yes"]);
+    expect(early).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("alerts.yaml:5:") });
+    writeFileSync(
+      join(directory.path, "ops.yaml"),
+      "kind: channel\nname: ops\nspec: { discord: { webhookUrl: https://discord.com/api/webhooks/1/abcdefgh } }\n",
+    );
+    expect(await run(["apply", "-f", "ops.yaml"], directory.path)).toMatchObject({ exitCode: 0 });
+    const made = await run(["import", "alerts.yaml", "--yes"]);
+    expect(made).toMatchObject({ exitCode: 0, stdout: expect.stringContaining("alert\tjob-dead\tcreated") });
+    const rules = JSON.parse((await run(["export", "alert", "-o", "json"])).stdout);
+    expect(rules.map(({ name }: { name: string }) => name)).toEqual([
+      "failure-rate",
+      "job-dead",
+      "worker-stale",
+    ]);
+    expect(rules[0].spec).toMatchObject({
+      condition: "failure_rate",
+      threshold: 20,
+      window: "1h",
+      channels: ["ops"],
+    });
+    expect(rules[1].spec).toMatchObject({ threshold: 3, window: "10m", throttle: "30m" });
+    expect((await run(["import", "alerts.yaml"])).stderr).toContain("Everything is there already.");
+    writeFileSync(join(directory.path, "bad.yaml"), "rules:\n  - on: job_faild\n    treshold: 3\n");
+    const bad = await run(["import", "bad.yaml"], directory.path);
+    expect(bad).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining("bad.yaml:3:5: rules[0].treshold: unknown field"),
+    });
+    writeFileSync(join(directory.path, "bad.yaml"), "rules:\n  - on: job_faild\n");
+    expect((await run(["import", "bad.yaml"], directory.path)).stderr).toContain("bad.yaml:2:9: on:");
+  });
 });
