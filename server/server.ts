@@ -143,6 +143,7 @@ async function start(
   const submits = createSubmitBatcher({
     hot: db.hot,
     newId,
+    ride: (...news) => dispatcher.ride(...news),
     submitted(orgId, ready) {
       dispatcher.announce(orgId, ready);
       peers.tell("ready", orgId);

@@ -1,6 +1,7 @@
 import type { Row } from "postgres";
 import type { InternedShape } from "../domain/rules/shapes.ts";
 import { claimReady, holdGates, lockGates } from "../store/claim.ts";
+import { mayBeCommitted } from "../store/connection-errors.ts";
 import type { HotPool } from "../store/hot-pool.ts";
 import { type Call, call, runInOrg, transact } from "../store/statement.ts";
 import type { GateBook } from "./gates.ts";
@@ -32,11 +33,30 @@ export interface Claimed {
 
 /** Claims what was planned without gates: in one round trip. */
 export async function claimPlan(c: ClaimContext, plan: readonly PlannedClaim[]): Promise<Claimed> {
-  const [held, rows] = await runInOrg(c.pool, c.orgId, [
-    call(holdGates, { org: c.orgId }),
-    claimCall(c, plan, []),
-  ]);
-  return outcome(c, plan, held?.[0], rows ?? []);
+  return readClaim(c, plan, await runInOrg(c.pool, c.orgId, claimCalls(c, plan, [], 1)));
+}
+
+/**
+ * The statements of a claim, for one transaction; `readClaim` reads what they answer.
+ *
+ * @param n number of its change within the transaction.
+ */
+export function claimCalls(
+  c: ClaimContext,
+  plan: readonly PlannedClaim[],
+  keys: readonly string[],
+  n: number,
+): Call[] {
+  return [call(holdGates, { org: c.orgId }), claimCall(c, plan, keys, n)];
+}
+
+/** Reads the rows of `claimCalls`. */
+export function readClaim(
+  c: ClaimContext,
+  plan: readonly PlannedClaim[],
+  [held = [], rows = []]: readonly (readonly Row[])[],
+): Claimed {
+  return outcome(c, plan, held[0], rows);
 }
 
 /**
@@ -57,7 +77,7 @@ export async function claimThroughGates(
     if (isOutdated(c, held[0])) return { plan: [], grants: [], isOutdated: true };
     const planned = plan(c.gates.lock(locked));
     if (planned.length === 0) return { plan: planned, grants: [], isOutdated: false };
-    const rows = await tx.run(claimCall(c, planned, keys));
+    const rows = await tx.run(claimCall(c, planned, keys, 1));
     const claimed = outcome(c, planned, held[0], rows);
     for (const { shape } of claimed.grants) for (const key of c.gates.keysOf(shape)) c.gates.take(key, 1);
     return claimed;
@@ -89,14 +109,26 @@ export function learn(
       if (line.news === line.newsAtClaim) ready.delete(line.shape.shapeId);
       else line.expected = Number.POSITIVE_INFINITY;
     } else if (line.expected < 1) {
-      // As many as were expected, and there may be more: ask for a few, then for more.
-      line.expected = Math.max(firstProbe, 4 * own.length);
+      // All that were told of. Who puts back what nobody counted says so, and a poll follows.
+      if (line.news === line.newsAtClaim) ready.delete(line.shape.shapeId);
+      else line.expected = Math.max(firstProbe, 4 * own.length);
     }
   }
   return missed;
 }
 
-function claimCall(c: ClaimContext, plan: readonly PlannedClaim[], keys: readonly string[]): Call {
+/**
+ * After a claim that failed. Where it may be committed, what its links hold is not known any more: a Hello counts it,
+ * and no grant of an older epoch comes after.
+ */
+export function loseOutcome(error: unknown, plan: readonly PlannedClaim[]): void {
+  if (!mayBeCommitted(error)) return;
+  for (const link of new Set(plan.flatMap(({ slots }) => slots))) {
+    link.port.goAway("restart", "the outcome of a grant is unknown: attach again");
+  }
+}
+
+function claimCall(c: ClaimContext, plan: readonly PlannedClaim[], keys: readonly string[], n: number): Call {
   const slots = plan.flatMap((one) => one.slots);
   const places = new Map<Link, number>();
   for (const link of slots) if (!places.has(link)) places.set(link, places.size + 1);
@@ -127,7 +159,7 @@ function claimCall(c: ClaimContext, plan: readonly PlannedClaim[], keys: readonl
     gateShapes: passed.map((one) => one.shapeId),
     gateKeys: passed.map((one) => one.key),
     nonce: c.newId(),
-    n: 1,
+    n,
     tally: c.newId(),
   });
 }

@@ -1,12 +1,18 @@
 import type { Coordinator } from "../domain/context.ts";
+import type { ReadyCount, Ride } from "../domain/submit.ts";
 import { peekGates, peekReady } from "../store/claim.ts";
-import { mayBeCommitted } from "../store/connection-errors.ts";
 import { readReadyShapes, shapeOfRow } from "../store/ready-shapes.ts";
 import { call, runInOrg } from "../store/statement.ts";
-import { type ClaimContext, type Claimed, claimPlan, claimThroughGates, learn } from "./claims.ts";
-import { GateBook } from "./gates.ts";
+import {
+  type ClaimContext,
+  type Claimed,
+  claimPlan,
+  claimThroughGates,
+  learn,
+  loseOutcome,
+} from "./claims.ts";
 import { heldOf } from "./grants.ts";
-import { headOf, ReadyLine, type ReadyNews } from "./lines.ts";
+import { headOf, type ReadyNews } from "./lines.ts";
 import type { Grant, Link } from "./link.ts";
 import {
   assign,
@@ -18,7 +24,9 @@ import {
   type ServedLine,
 } from "./matcher.ts";
 import { Missed } from "./missed.ts";
+import { hearNews, isShared, newOrgLine, type OrgLine } from "./org-line.ts";
 import { offerWithParents } from "./parents.ts";
+import { planRide, rideOf } from "./rides.ts";
 import { Routes } from "./routes.ts";
 
 /** Jobs that one claim takes at most. */
@@ -27,30 +35,8 @@ const maxClaim = 500;
 /** The same while another org claims too: the most that one waits for is a claim of another. */
 const sharedClaim = 100;
 
-/** For how long an org counts as claiming after it did, in milliseconds. */
-const claimingMs = 1_000;
-
 /** Claims of one org under way at once. With two the second would see rows that the first has locked, and skip them. */
 const maxClaimsInFlight = 1;
-
-/** What dispatch knows of an org. */
-interface OrgLine {
-  readonly links: Map<string, Link>;
-  /** Grows when links come or go. */
-  fleet: number;
-  /** Shapes that may have ready jobs: a hint, made right by the poll. */
-  readonly ready: Map<bigint, ReadyLine>;
-  readonly gates: GateBook;
-  gateTimer: NodeJS.Timeout | undefined;
-  inFlight: number;
-  /** When it last claimed something. */
-  claimedMs: number;
-  isScheduled: boolean;
-  /** Something changed while claims were under way. */
-  isDirty: boolean;
-  /** The store is being asked; `again`: something changed since. */
-  refreshing: { readonly done: Promise<void>; again: boolean } | null;
-}
 
 /** What the dispatcher works with. */
 export type DispatchContext = Pick<Coordinator, "db" | "newId" | "wakes" | "log"> & {
@@ -136,12 +122,40 @@ export class Dispatcher {
   announce(orgId: string, ready: Iterable<ReadyNews>): void {
     const org = this.#orgs.get(orgId);
     if (!org || org.links.size === 0) return;
-    for (const news of ready) {
-      const line = org.ready.get(news.shape.shapeId);
-      if (line) line.hear(news);
-      else org.ready.set(news.shape.shapeId, new ReadyLine(news.shape, news.count));
-    }
+    hearNews(org, ready);
     this.#schedule(orgId, org);
+  }
+
+  /**
+   * A claim of jobs that goes with the transaction that inserts them, when nothing else is to be claimed; null: they are
+   * announced after it. Who asked must say what became of it.
+   */
+  ride(orgId: string, ready: readonly ReadyCount[], jobIds: readonly string[]): Ride | null {
+    const org = this.#orgs.get(orgId);
+    const plan = org && !this.#isStopped ? planRide(org, ready) : null;
+    if (!org || !plan) return null;
+    org.inFlight++;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#cycles.add(promise);
+    const { gates } = org;
+    const context = {
+      pool: this.#context.db.hot,
+      newId: this.#context.newId,
+      orgId,
+      gates,
+      version: gates.version,
+    };
+    return rideOf(context, plan, ready, jobIds, {
+      deliver: async (claimed) => {
+        if (claimed.isOutdated) void this.refresh(orgId);
+        await this.#deliver(orgId, org, claimed);
+      },
+      ended: () => {
+        this.#ended(orgId, org, false);
+        this.#cycles.delete(promise);
+        resolve();
+      },
+    });
   }
 
   /** Asks the store which shapes have ready jobs and what the gates are, then matches. Never rejects. */
@@ -209,18 +223,7 @@ export class Dispatcher {
   #org(orgId: string): OrgLine {
     let org = this.#orgs.get(orgId);
     if (!org) {
-      org = {
-        links: new Map(),
-        fleet: 0,
-        ready: new Map(),
-        gates: new GateBook(),
-        gateTimer: undefined,
-        inFlight: 0,
-        claimedMs: Number.NEGATIVE_INFINITY,
-        isScheduled: false,
-        isDirty: false,
-        refreshing: null,
-      };
+      org = newOrgLine();
       this.#orgs.set(orgId, org);
     }
     return org;
@@ -250,12 +253,15 @@ export class Dispatcher {
     } catch (error) {
       this.#context.log.warn({ err: error, orgId }, "a claim failed; the next poll tries again");
     } finally {
-      org.inFlight--;
-      if (goesOn || org.isDirty) {
-        org.isDirty = false;
-        this.#schedule(orgId, org);
-      }
+      this.#ended(orgId, org, goesOn);
     }
+  }
+
+  #ended(orgId: string, org: OrgLine, goesOn: boolean): void {
+    org.inFlight--;
+    if (!goesOn && !org.isDirty) return;
+    org.isDirty = false;
+    this.#schedule(orgId, org);
   }
 
   // One round: look at the heads, deal them, claim, offer. True when there may be more to do at once.
@@ -279,7 +285,7 @@ export class Dispatcher {
       links.map((link) => [link, link.freeSlots()] as const).filter(([, slots]) => slots > 0),
     );
     const demand = Math.min(
-      this.#isShared(org) ? sharedClaim : maxClaim,
+      isShared(this.#orgs.values(), org, this.#context.nowMs()) ? sharedClaim : maxClaim,
       [...free.values()].reduce((sum, slots) => sum + slots, 0),
     );
     if (demand === 0) return false;
@@ -295,21 +301,21 @@ export class Dispatcher {
         : assign(servable, [...free.keys()], demand, rooms);
     const keys = [...new Set(servable.flatMap(({ gates }) => gates))].sort();
     const claimed = await this.#claim(orgId, { gates: org.gates, version }, keys, plan);
-    if (claimed.grants.length > 0) org.claimedMs = this.#context.nowMs();
     this.#missed.note(orgId, learn(org.ready, claimed, isAlone));
-    const offer = (grants: readonly Grant[]) => this.#offer(org, claimed.plan, grants);
-    await offerWithParents(this.#context, orgId, claimed.grants, offer);
-    this.#context.wakes.changed(
-      orgId,
-      claimed.grants.map((grant) => grant.fence.jobId),
-    );
+    await this.#deliver(orgId, org, claimed);
     if (claimed.isOutdated) void this.refresh(orgId);
     return claimed.grants.length > 0 || claimed.isOutdated;
   }
 
-  #isShared(own: OrgLine): boolean {
-    const sinceMs = this.#context.nowMs() - claimingMs;
-    return this.#orgs.values().some((org) => org !== own && org.claimedMs > sinceMs);
+  // Offers what was claimed, and tells the feed.
+  async #deliver(orgId: string, org: OrgLine, { plan, grants }: Claimed): Promise<void> {
+    if (grants.length === 0) return;
+    org.claimedMs = this.#context.nowMs();
+    await offerWithParents(this.#context, orgId, grants, (some) => this.#offer(org, plan, some));
+    this.#context.wakes.changed(
+      orgId,
+      grants.map((grant) => grant.fence.jobId),
+    );
   }
 
   // Looks at the heads of lines that have few. True when what came is out of order by now.
@@ -361,12 +367,7 @@ export class Dispatcher {
       if (plan.length === 0) return { plan, grants: [], isOutdated: false };
       return await claimPlan(context, plan);
     } catch (error) {
-      // What these links hold is not known any more. A Hello counts it, and no grant of an older epoch comes after.
-      if (mayBeCommitted(error)) {
-        for (const link of new Set(plan.flatMap(({ slots }) => slots))) {
-          link.port.goAway("restart", "the outcome of a grant is unknown: attach again");
-        }
-      }
+      loseOutcome(error, plan);
       for (const { line } of plan) line.forget();
       throw error;
     } finally {

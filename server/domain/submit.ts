@@ -1,5 +1,7 @@
+import type { Row } from "postgres";
+import { isConnectionLost, isSerialisation } from "../store/connection-errors.ts";
 import type { HotPool } from "../store/hot-pool.ts";
-import { call, type OrgTx, runInOrg, transact } from "../store/statement.ts";
+import { type Call, call, type OrgTx, runInOrg, transact } from "../store/statement.ts";
 import {
   type AuditRow,
   dropKeys,
@@ -58,11 +60,22 @@ export type SubmitAnswer =
   | { readonly jobIds: readonly string[]; readonly batchId: string | null; readonly isReplayed: boolean }
   | { readonly error: DomainError };
 
+/** What goes into the transaction of a submission behind its own statements: the claim of its jobs. */
+export interface Ride {
+  readonly calls: readonly Call[];
+  /** After the commit, with the rows of each call. Returns what is left to be claimed. */
+  committed(rows: readonly (readonly Row[])[]): readonly ReadyCount[];
+  /** There was no commit, or nobody knows. */
+  failed(error: unknown): void;
+}
+
 /** What the flush of submissions works with. */
 export interface SubmitOptions {
   readonly hot: HotPool;
   readonly newId: () => string;
-  /** Called after commit with what was inserted. */
+  /** Asked before new jobs are inserted that nothing holds back. Null, or absent: they are only told of after it. */
+  readonly ride?: (orgId: string, ready: readonly ReadyCount[], jobIds: readonly string[]) => Ride | null;
+  /** Called after commit with what was inserted, and not leased at once. */
   readonly submitted: (orgId: string, ready: readonly ReadyCount[]) => void;
   /** Called after commit when ends of jobs wait for the sweep that takes them to who depends on them. */
   readonly released: (orgId: string) => void;
@@ -99,6 +112,7 @@ async function flushSubmissions(
   const shapes = newShapes(known, orgId, submissions);
   let accepted = submissions;
   let leavesEnds = false;
+  let left: readonly ReadyCount[] | null = null;
   if (decides) {
     await transact(options.hot, orgId, async (tx) => {
       await refuseStaleParents(tx, submissions, answers);
@@ -111,12 +125,38 @@ async function flushSubmissions(
       await Promise.all(calls.map((one) => tx.run(one)));
     });
   } else {
-    await runInOrg(options.hot, orgId, insertions(options, orgId, submissions, shapes));
+    left = await insertAndLease(options, orgId, submissions, insertions(options, orgId, submissions, shapes));
   }
   for (const shape of shapes) known.add(`${orgId}:${shape.shapeId}`);
-  options.submitted(orgId, countShapes(accepted));
+  left ??= countShapes(accepted);
+  if (left.length > 0) options.submitted(orgId, left);
   if (leavesEnds) options.released(orgId);
   return answers;
+}
+
+// In one transaction where workers wait for such jobs. Returns what is left to be claimed.
+async function insertAndLease(
+  { hot, ride: ask }: SubmitOptions,
+  orgId: string,
+  submissions: readonly Submission[],
+  calls: readonly Call[],
+): Promise<readonly ReadyCount[]> {
+  const jobs = submissions.flatMap((one) => one.jobs);
+  const ready = countShapes(submissions);
+  const isReady = jobs.every(({ runAt, waitingOn }) => runAt === null && waitingOn === 0);
+  const jobIds = jobs.map(({ jobId }) => jobId);
+  const ride = isReady ? ask?.(orgId, ready, jobIds) : null;
+  if (ride) {
+    const rows = await runInOrg(hot, orgId, [...calls, ...ride.calls]).catch((error: unknown) => {
+      ride.failed(error);
+      if (isConnectionLost(error) || isSerialisation(error)) throw error;
+      // Whatever was wrong with the claim is nothing to who submits.
+      return null;
+    });
+    if (rows) return ride.committed(rows.slice(calls.length));
+  }
+  await runInOrg(hot, orgId, calls);
+  return ready;
 }
 
 /** The jobs of submissions that wait for nothing, by shape: what is submitted joins the end of its line. */
