@@ -17,6 +17,7 @@ import type { LockedJob } from "./locked-job.ts";
 import { type NamedProject, requireProjects } from "./project-names.ts";
 import { changeNumbers } from "./rules/event-types.ts";
 import type { JobRequest } from "./rules/job-spec.ts";
+import { isLikeBefore, templateKey } from "./rules/job-templates.ts";
 import type { JobEvent } from "./rules/lifecycle.ts";
 import { internShape, type ShapeTarget } from "./rules/shapes.ts";
 import { isLeased, isTerminal, type JobState, stateName } from "./rules/states.ts";
@@ -252,13 +253,15 @@ async function prepareJobs(
   );
   const templates = new Map<string, JobTemplate>();
   const rows: NewJob[] = [];
+  let template: JobTemplate | undefined;
+  let before: JobRequest | undefined;
   for (const [index, job] of jobs.entries()) {
-    const key = templateKey(job);
-    let template = templates.get(key);
-    if (!template) {
-      template = await templateOf(c, caller, job, targets[index] ?? null);
+    if (!template || !before || !isLikeBefore(job, before)) {
+      const key = templateKey(job);
+      template = templates.get(key) ?? (await templateOf(c, caller, job, targets[index] ?? null));
       templates.set(key, template);
     }
+    before = job;
     rows.push({
       jobId: c.newId(),
       template,
@@ -277,12 +280,6 @@ async function prepareJobs(
     });
   }
   return rows;
-}
-
-// All that is not a job's own; jobs of a batch share it.
-function templateKey(job: JobRequest): string {
-  const { title, payload, labels, runAt, deadline, externalId, dependsOn, ref, ...shared } = job;
-  return JSON.stringify(shared);
 }
 
 /** What the jobs that are asked for so have in common. */
