@@ -109,7 +109,7 @@ export const jobQueue = muster.table(
       .where(sql`state = 3 and (wake_at is not null or losses > 0)`),
     index("job_queue_deadline").on(t.orgId, t.deadline).where(sql`deadline is not null`),
     index("job_queue_leased").on(t.orgId, t.workerId).where(sql`worker_id is not null`),
-    index("job_queue_cancel").on(t.orgId, t.jobId).where(sql`cancel_requested_at is not null`),
+    index("job_queue_cancel").on(t.orgId, t.cancelRequestedAt).where(sql`cancel_requested_at is not null`),
     index("job_queue_pool_parked").on(t.orgId, t.jobId).where(sql`is_pool_parked`),
     index("job_queue_trouble").on(t.orgId, t.jobId).where(sql`failures >= 3 or losses >= 3`),
   ],
