@@ -8,6 +8,7 @@ import { fullRun } from "./full-run.ts";
 import type { Measurement } from "./measurement.ts";
 import { benchOverview } from "./overview.ts";
 import { benchScheduler } from "./scheduler.ts";
+import { benchSchedules } from "./schedules.ts";
 import { measureSystems, systemsOf, withEnvironment } from "./side-by-side.ts";
 import { smoke } from "./smoke.ts";
 import {
@@ -70,6 +71,9 @@ const commands: Readonly<Record<string, () => Promise<Result>>> = {
       burst: flags.number("--burst", 100_000),
       samples: flags.number("--samples", 300),
     })),
+  }),
+  schedules: async () => ({
+    ...(await benchSchedules(flags.number("--schedules", 10_000))),
   }),
   simulation: async () => simulated(),
   console: () =>

@@ -70,12 +70,7 @@ const noKey: Readonly<Record<string, string>> = {
       .split(" ")
       .map((method) => [`PersonService.${method}`, "the console has no list of people"]),
   ),
-  "ScheduleService.PutSchedule": "written in a file or on the command line",
-  "ScheduleService.DeleteSchedule": "on the command line",
-  "ScheduleService.PauseSchedule": "on the command line",
   "ScheduleService.BackfillSchedule": "on the command line",
-  "ScheduleService.TriggerSchedule": "on the command line",
-  "ScheduleService.ResumeSchedule": "on the command line",
   "SessionService.UnarchiveSession": "the key of ArchiveSession, on a session that is archived",
   "KeyService.RegisterKey": "its hash comes from another system's table: typed by nobody",
   "SettingsService.PutSettings": "defaults are set once, by whoever sets up an org: not from a screen",

@@ -17,6 +17,7 @@ import { createLeases } from "./leases.ts";
 import { createOverview } from "./overview.ts";
 import { createProjectPage, createProjects } from "./projects.ts";
 import { createQueuePage, createQueues } from "./queues.ts";
+import { createSchedulePage, createSchedules } from "./schedules.ts";
 import { createSessionPage, createSessions } from "./sessions.ts";
 import { createStats } from "./stats.ts";
 import { createSystem } from "./system.ts";
@@ -32,7 +33,7 @@ export interface Outside {
 }
 
 /**
- * The views, in the order of their keys. 6 and 8 are kept for schedules and alerts; views without a key are reached
+ * The views, in the order of their keys. 8 is kept for alerts; views without a key are reached
  * by the palette.
  */
 export function createViews({ snoozes = forgetfulKeeper(), contexts }: Outside = {}): readonly ViewEntry[] {
@@ -48,6 +49,13 @@ export function createViews({ snoozes = forgetfulKeeper(), contexts }: Outside =
       open: (shell) => createAttention(shell, snoozes),
     },
     { id: "queues", key: "5", title: "Queues", aliases: ["kinds", "pools"], open: createQueues },
+    {
+      id: "schedules",
+      key: "6",
+      title: "Cron",
+      aliases: ["schedules"],
+      open: createSchedules,
+    },
     { id: "dlq", key: "7", title: "DLQ", aliases: ["dead letters"], open: (shell) => createDlq(shell) },
     { id: "audit", key: "9", title: "Audit", open: createAudit },
     {
@@ -92,6 +100,7 @@ export function everyScreen(shell: Shell): Screen[] {
     createWorkerWhy(shell, "wrk_", ""),
     createQueuePage(shell, QueueType.QUEUE, "queue"),
     createProjectPage(shell, "project"),
+    createSchedulePage(shell, "schedule"),
     createSessionPage(shell, "session"),
     createEntry(shell, create(AuditEntrySchema, {})),
   ];
