@@ -10,6 +10,7 @@ import { cancelJob, templateOf } from "./jobs.ts";
 import { systemCaller } from "./keys.ts";
 import { type DueFires, dueFires, dueTime, type Timing } from "./rules/fire-times.ts";
 import type { JobRequest } from "./rules/job-spec.ts";
+import { templateKey } from "./rules/job-templates.ts";
 import type { CatchUpPolicy, OverlapPolicy } from "./rules/schedules.ts";
 import type { ShapeTarget } from "./rules/shapes.ts";
 import { readJob } from "./schedule-views.ts";
@@ -61,7 +62,10 @@ export async function fireDueSchedules(c: Coordinator, orgId: string, signal: Ab
   }
 }
 
-/** What the jobs of schedules have in common, or why they cannot be submitted, in their order. */
+/**
+ * What the jobs of schedules have in common, or why they cannot be submitted, in their order. Jobs that are asked for
+ * alike share one: it is sent to the database once.
+ */
 export async function templatesOf(
   c: Coordinator,
   orgId: string,
@@ -71,7 +75,8 @@ export async function templatesOf(
   const unknown = named.size === 0 ? new Map() : await c.projects.unknown(orgId, named);
   const targets = await targetsOf(c, orgId, schedules);
   const found: (JobTemplate | DomainError)[] = [];
-  for (const [index, { name, overlap, job }] of schedules.entries()) {
+  const shared = new Map<string, JobTemplate>();
+  for (const [index, { overlap, job }] of schedules.entries()) {
     const target = targets[index] ?? null;
     if (job.project !== null && unknown.has(job.project))
       found.push(notFound("PROJECT_NOT_FOUND", job.project));
@@ -80,7 +85,10 @@ export async function templatesOf(
       const waits = overlap === "queue" || overlap === "replace";
       // The job before may end in any way.
       const asked: JobRequest = waits ? { ...job, dependencyPolicy: "release" } : job;
-      found.push(await templateOf(c, scheduleCaller(orgId, name), asked, target));
+      const key = `${target} ${templateKey(asked)}`;
+      const template = shared.get(key) ?? (await templateOf(c, firingCaller(orgId), asked, target));
+      shared.set(key, template);
+      found.push(template);
     }
   }
   return found;
@@ -115,6 +123,11 @@ export function announceFires(
   for (const { outcome, count } of entries) {
     c.counters.addOf(orgId, "muster_schedule_fires_total", { outcome }, count);
   }
+}
+
+// Whose jobs they are; which schedule's, their label says.
+function firingCaller(orgId: string): Caller {
+  return { ...systemCaller(orgId), actor: "schedule" };
 }
 
 function scheduleCaller(orgId: string, name: string): Caller {
