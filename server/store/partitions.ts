@@ -32,11 +32,23 @@ export function dayLabel(time: Date): string {
 
 /** The statement that makes the partition of a day, if it is absent: for a restore. `label`: YYYYMMDD. */
 export function partitionOf(table: string, label: string): string {
-  return `create table if not exists muster.${table}_${label} partition of muster.${table} for values ${boundsOf(table, label)}`;
+  return `create table if not exists muster.${table}_${label} partition of muster.${table} for values ${partitionBounds(table, label)}`;
 }
 
-function boundsOf(table: string, label: string): string {
-  const from = new Date(`${label.slice(0, 4)}-${label.slice(4, 6)}-${label.slice(6)}T00:00:00Z`);
+/** The ids of jobs of a day: from `low`, below `high`. `label`: YYYYMMDD. */
+export function dayBounds(label: string): { readonly low: string; readonly high: string } {
+  const from = dayStart(label);
+  return { low: lowestUuid(from), high: lowestUuid(new Date(from.getTime() + dayMs)) };
+}
+
+/** When a day begins. `label`: YYYYMMDD. */
+export function dayStart(label: string): Date {
+  return new Date(`${label.slice(0, 4)}-${label.slice(4, 6)}-${label.slice(6)}T00:00:00Z`);
+}
+
+/** What belongs into the partition of a day, as SQL writes it. */
+export function partitionBounds(table: string, label: string): string {
+  const from = dayStart(label);
   const to = new Date(from.getTime() + dayMs);
   const written = (time: Date) =>
     table === "log_chunks" ? time.toISOString().slice(0, 10) : lowestUuid(time);
@@ -88,6 +100,6 @@ async function attach(client: Sql, table: string, label: string): Promise<void> 
   // One message is one transaction.
   await client.unsafe(
     `create table ${name} (like muster.${table} including defaults including constraints);
-     alter table muster.${table} attach partition ${name} for values ${boundsOf(table, label)}`,
+     alter table muster.${table} attach partition ${name} for values ${partitionBounds(table, label)}`,
   );
 }
