@@ -1,0 +1,124 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { makeDigest, sendDigest } from "../../server/domain/digests.ts";
+import { JobState, Outcome } from "../../server/domain/rules/states.ts";
+import { digest } from "../../server/kinds/digest.ts";
+import { type Mail, MailError } from "../../server/outbound/mail.ts";
+import { readDigestWindow } from "../../server/store/digests.ts";
+import { readOrg } from "../../server/store/snapshot.ts";
+import { insertAnything } from "../support/any-row.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { kindContext, kindFailure } from "../support/kind-context.ts";
+import { insertAttempt, insertJob } from "../support/rows.ts";
+
+let db: TestDatabase;
+let org: string;
+const zone = "Pacific/Auckland";
+
+beforeAll(async () => {
+  db = await createTestDatabase();
+  org = await db.orgId();
+  await db.admin`update muster.orgs set name = 'acme' where org_id = ${org}`;
+  const other = await db.orgId();
+  const { from } = await windowOf("day");
+  const inside = `'${new Date(from.getTime() + 3_600_000).toISOString()}'`;
+  const worker = db.newId();
+  await insertAnything(db, "workers", org, { worker_id: `'${worker}'`, name: "'box-1'", owner: "'ada'" });
+  const end = async (kind: string, state: JobState, of: string, endedAt: string) => {
+    const { jobId } = await insertJob(db, of, { kind, state });
+    const outcome = state === JobState.dead ? Outcome.failed : Outcome.succeeded;
+    await insertAttempt(db, of, jobId, { outcome, state, workerId: worker });
+    await db.admin.unsafe(`update muster.attempts set ended_at = ${endedAt} where job_id = '${jobId}'`);
+  };
+  await end("render.frame", JobState.succeeded, org, inside);
+  await end("render.frame", JobState.succeeded, org, inside);
+  await end("<b>bold", JobState.dead, org, inside);
+  // Not of this window, and not of this org.
+  await end("later", JobState.succeeded, org, "now() + interval '1 hour'");
+  await end("foreign", JobState.succeeded, other, inside);
+  const dead = { kind: "'<b>bold'", cause: "'failures'", dead_at: inside };
+  await insertAnything(db, "dead_letters", org, dead);
+  const pull = { project: "'acme/web'", author: "'grace\n\u202e'", created_at: inside, changed_at: inside };
+  await insertAnything(db, "pull_requests", org, { ...pull, is_merged: "true", is_open: "false" });
+  await insertAnything(db, "pull_requests", other, { ...pull, project: "'foreign/web'" });
+});
+afterAll(() => db.close());
+
+const windowOf = (period: "day" | "week") =>
+  readOrg(db.database.sweep, org, (tx) => readDigestWindow(tx, { period, zone }));
+
+describe("report.digest", () => {
+  test("is of the day, or the week from Monday, that ended last in the zone", async () => {
+    const parts = (time: Date) =>
+      new Intl.DateTimeFormat("en-GB", {
+        timeZone: zone,
+        weekday: "short",
+        hour: "2-digit",
+        minute: "2-digit",
+      }).format(time);
+    const [day, week] = [await windowOf("day"), await windowOf("week")];
+    for (const time of [day.from, day.to, week.from, week.to]) expect(parts(time)).toMatch(/00:00$|24:00$/);
+    expect([week.from, week.to].map((time) => parts(time).slice(0, 3))).toEqual(["Mon", "Mon"]);
+    expect(day.to.getTime()).toBeLessThanOrEqual(db.nowMs());
+    expect(db.nowMs() - day.to.getTime()).toBeLessThan(25 * 3_600_000);
+  });
+
+  test("says what ended, what died, who did it and which pull requests there were, of this org alone", async () => {
+    const { subject, text } = await makeDigest({ db: db.database }, { orgId: org, period: "day", zone });
+    expect(subject).toMatch(/^Muster acme, \d{4}-\d\d-\d\d: 2 finished, 1 dead, 1 pull requests$/);
+    expect(text).toContain("render.frame  2 finished  0 dead");
+    expect(text).toContain("<b>bold  failures  1");
+    expect(text).toContain("box-1 (ada)  2 finished  1 dead");
+    expect(text).toContain("acme/web  grace   1 opened  1 merged");
+    expect(text).not.toMatch(/later|foreign/);
+  });
+
+  test("takes nothing that others wrote for HTML", async () => {
+    const { html } = await makeDigest({ db: db.database }, { orgId: org, period: "day", zone });
+    expect(html).toContain("<td>&lt;b&gt;bold</td>");
+    expect(html).not.toContain("<b>");
+    expect(html).not.toContain("\u202e");
+  });
+
+  test("goes to whom it is for, a repetition under the same id", async () => {
+    const sent: Mail[] = [];
+    const maintenance = {
+      digest: (request: Parameters<typeof sendDigest>[1]) =>
+        sendDigest({ db: db.database, mailer: { send: async (mail) => void sent.push(mail) } }, request),
+    };
+    const run = (payload: unknown) =>
+      digest({ orgId: org, maintenance, failure: kindFailure })(kindContext({ payload }));
+    const payload = { to: ["ada@example.com", "grace@example.com"], zone };
+    expect(await run(payload)).toMatchObject({ to: 2 });
+    await run({ ...payload, period: "week" });
+    expect(sent.map((mail) => mail.to)).toEqual([payload.to, payload.to]);
+    expect(new Set(sent.map((mail) => mail.messageId))).toEqual(new Set(["digest-job_1"]));
+  });
+
+  test("ends when the server refuses the mail for good, and is tried again when it only does not answer", async () => {
+    const run = (isFinal: boolean) => {
+      const maintenance = {
+        digest: () => Promise.reject(new MailError("the mail server answered", isFinal)),
+      };
+      const ctx = kindContext({ payload: { to: ["ada@example.com"] } });
+      return digest({ orgId: org, maintenance, failure: kindFailure })(ctx);
+    };
+    await expect(run(true)).rejects.toMatchObject({ code: "MAIL_REFUSED" });
+    await expect(run(false)).rejects.toBeInstanceOf(MailError);
+  });
+
+  test.each([
+    [{}, /to: /],
+    [
+      { to: ["nobody"], period: "month", zone: "Mars/Base" },
+      /to\[0\]: .*; period: .*; zone: must be a time zone/,
+    ],
+    [{ to: ["a@b.example"], perod: "day" }, /perod/],
+  ])("refuses the payload %j", async (payload, message) => {
+    const maintenance = { digest: () => Promise.resolve({ subject: "" }) };
+    const running = digest({ orgId: org, maintenance, failure: kindFailure })(kindContext({ payload }));
+    await expect(running).rejects.toMatchObject({
+      code: "PAYLOAD_INVALID",
+      message: expect.stringMatching(message),
+    });
+  });
+});
