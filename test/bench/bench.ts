@@ -1,5 +1,6 @@
 import { seededRandom } from "../chaos/random.ts";
 import { simulate } from "../dispatch/simulation.ts";
+import { benchBackup } from "./backup.ts";
 import { compare, compareTimes } from "./comparison.ts";
 import { benchConsole } from "./console.ts";
 import { benchFairShare } from "./fair-share.ts";
@@ -45,6 +46,7 @@ const commands: Readonly<Record<string, () => Promise<Result>>> = {
   latency: () => sideBySide(latency, compareTimes),
   "loaded-latency": () => sideBySide(loadedLatency(), compareTimes),
   ...Object.fromEntries(Object.keys(alone).map((name) => [name, () => musterAlone(name)])),
+  backup: () => benchBackup(flags.number("--jobs", 1_000_000), log),
   smoke: () => smoke({ isRecording: flags.has("--record"), log }),
   overview: () =>
     benchOverview({
