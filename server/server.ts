@@ -345,7 +345,13 @@ async function start(
     listen: () => listen({ host: "127.0.0.1", port: 0, signal: new AbortController().signal }),
     opened: (listener) => void cleanups.push(() => listener.stop({ graceMs: 0 })),
   });
-  const maintenance = createMaintenance({ config, ownerUrl: url, sweepUrl: urls.muster_sweep });
+  const maintenance = createMaintenance({
+    config,
+    db,
+    artifacts,
+    ownerUrl: url,
+    sweepUrl: urls.muster_sweep,
+  });
   let stopped: Promise<void> | undefined;
   const stop = async (graceMs: number): Promise<void> => {
     health.setServing(false);

@@ -15,7 +15,7 @@ const serverArrows: Readonly<Record<string, readonly string[]>> = {
   dispatch: ["domain", "store", "config"],
   maintain: ["domain", "dispatch", "store", "link", "config"],
   domain: ["store", "domain/rules", "outbound", "config"],
-  kinds: ["domain"],
+  kinds: ["domain", "outbound"],
   outbound: [],
   store: ["domain/rules"],
   "domain/rules": [],

@@ -42,6 +42,116 @@ export const githubSyncPayload = z.strictObject({
   project: z.string().max(200).default("").describe("One project; without it all."),
 });
 
+const slug = z.string().min(1).max(200);
+
+/** What `github.issues` is asked. */
+export const githubIssuesPayload = z.strictObject({
+  repository: z
+    .string()
+    .regex(/^[\w.-]{1,100}\/[\w.-]{1,100}$/, "must be like acme/web")
+    .describe("The repository, like acme/web."),
+  label: z.string().min(1).max(100).describe("Issues with this label become jobs."),
+  kind: slug.describe("The kind of the jobs."),
+  queue: slug.optional().describe("Their queue."),
+  project: slug.optional().describe("Their project."),
+  skills: z.array(slug).max(20).optional().describe("Skills that their worker must have."),
+  payload: z
+    .record(z.string(), z.unknown())
+    .default({})
+    .describe("Fields of their payload beside `issue`, which holds what the issue says."),
+});
+
+/** What `http.request` is asked. */
+export const httpRequestPayload = z
+  .strictObject({
+    url: z.url({ protocol: /^https?$/, error: "must be an http or https URL" }).max(2_000),
+    method: z.enum(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]).default("GET"),
+    headers: z
+      .record(
+        z
+          .string()
+          .regex(/^[\w!#$%&'*+.^`|~-]{1,100}$/, "must be the name of a header")
+          .regex(/^(?!(host|content-length|transfer-encoding|connection)$)/i, "is not yours to set"),
+        z
+          .string()
+          .max(4_000)
+          .regex(/^[\t\x20-\x7e\x80-\xff]*$/, "must have no line breaks"),
+      )
+      .default({}),
+    json: z.json().optional().describe("Sent as JSON."),
+    body: z
+      .string()
+      .max(512 * 1024)
+      .optional()
+      .describe("Sent as it is."),
+    expect: z
+      .array(z.int().min(100).max(599))
+      .min(1)
+      .max(50)
+      .optional()
+      .describe("Statuses that are a success; without it 200 to 299."),
+    timeoutMs: z.int().min(100).max(300_000).default(30_000),
+    maxBytes: z
+      .int()
+      .min(0)
+      .max(512 * 1024)
+      .default(64 * 1024)
+      .describe("A longer answer is a failure."),
+  })
+  .refine(({ json, body }) => json === undefined || body === undefined, {
+    path: ["body"],
+    message: "cannot stand beside json",
+  });
+
+/** What `maintenance.retry-dead` is asked. */
+export const retryDeadPayload = z.strictObject({
+  filter: z
+    .string()
+    .max(900)
+    .default("")
+    .describe(
+      'Which of the dead jobs, as people write filters: `kind:render.* age>1h "timeout"`; without it all.',
+    ),
+  perMinute: z.int().min(1).max(10_000).default(60).describe("How many get another run in a minute."),
+  limit: z.int().min(1).max(1_000_000).default(1_000).describe("How many at most."),
+  dryRun: z.boolean().default(false).describe("Count only."),
+});
+
+/** What `maintenance.retention` is asked. */
+export const retentionPayload = z.strictObject({
+  jobsDays: days
+    .default(90)
+    .describe("Jobs, with all that is kept of them, go so many days after they were submitted."),
+  logsDays: days
+    .nullable()
+    .default(null)
+    .describe("Logs, partial results and messages; without it they go with their jobs."),
+  dryRun: z.boolean().default(false).describe("Say what would go, and why other days stay."),
+});
+
+/** What `report.digest` is asked. */
+export const digestPayload = z.strictObject({
+  to: z.array(z.email().max(250)).min(1).max(50).describe("Addresses."),
+  period: z
+    .enum(["day", "week"])
+    .default("day")
+    .describe("The day, or the week from Monday, that ended last."),
+  zone: z
+    .string()
+    .max(60)
+    .refine(isTimeZone, "must be a time zone like Europe/Berlin")
+    .default("UTC")
+    .describe("Time zone of the days."),
+});
+
+function isTimeZone(zone: string): boolean {
+  try {
+    return /^[A-Za-z]/.test(zone) && new Intl.DateTimeFormat("en", { timeZone: zone }) !== null;
+  } catch {
+    return false;
+  }
+}
+
 /** Every kind that is built in, by its name. */
 export const builtInKinds = {
   "github.sync": {
@@ -49,6 +159,36 @@ export const builtInKinds = {
     payload: githubSyncPayload,
     scope: null,
     schedule: "*/5 * * * *",
+  },
+  "github.issues": {
+    description: "Makes each open issue with a label a job, once.",
+    payload: githubIssuesPayload,
+    scope: null,
+    schedule: "*/5 * * * *",
+  },
+  "http.request": {
+    description: "Sends one request to a public https address; the answer is the result.",
+    payload: httpRequestPayload,
+    scope: null,
+    schedule: null,
+  },
+  "maintenance.retention": {
+    description: "Drops the days of jobs, history and logs that are older than the policy, with their files.",
+    payload: retentionPayload,
+    scope: "platform",
+    schedule: "15 3 * * *",
+  },
+  "maintenance.retry-dead": {
+    description: "Gives dead jobs another run, by filter and at a rate.",
+    payload: retryDeadPayload,
+    scope: "operate",
+    schedule: null,
+  },
+  "report.digest": {
+    description: "E-mails what ended, died and was opened as a pull request, and by whom.",
+    payload: digestPayload,
+    scope: "operate",
+    schedule: "0 8 * * *",
   },
   "maintenance.backup": {
     description: "Keeps the whole database, or one org, in a directory or in S3, and removes old backups.",

@@ -1,6 +1,14 @@
 import { openBackupPlace } from "../outbound/backup-places.ts";
+import { createMailer } from "../outbound/mail.ts";
 import { type BackupRequest, createBackup, type MadeBackup, type Told } from "./backups.ts";
 import type { Coordinator } from "./context.ts";
+import { sendDigest } from "./digests.ts";
+import {
+  keepToPolicy,
+  type RetentionContext,
+  type RetentionPolicy,
+  type RetentionResult,
+} from "./retention.ts";
 
 /** What the built-in kinds may do beyond the API: only jobs of kinds that ask for the scope get here. */
 export interface Maintenance {
@@ -8,18 +16,19 @@ export interface Maintenance {
     request: BackupRequest,
     how: { readonly signal: AbortSignal; readonly told: Told },
   ): Promise<MadeBackup>;
+  digest(request: Parameters<typeof sendDigest>[1]): Promise<{ readonly subject: string }>;
+  retain(
+    policy: RetentionPolicy,
+    how: { readonly signal: AbortSignal; readonly told: Told },
+  ): Promise<RetentionResult>;
 }
 
 /** What maintenance works with. */
-export interface MaintenanceContext extends Pick<Coordinator, "config"> {
-  /** The database, for the user who owns it. */
-  readonly ownerUrl: string;
-  /** The database as the role of sweeps. */
-  readonly sweepUrl: string;
-}
+export type MaintenanceContext = Pick<Coordinator, "config" | "db"> & RetentionContext;
 
 /** Makes the maintenance of a coordinator. Nothing is opened before it is used. */
-export function createMaintenance({ config, sweepUrl }: MaintenanceContext): Maintenance {
+export function createMaintenance(c: MaintenanceContext): Maintenance {
+  const { config, db, sweepUrl } = c;
   const settings = {
     place: config.backupPlace,
     endpoint: config.backupEndpoint,
@@ -27,5 +36,8 @@ export function createMaintenance({ config, sweepUrl }: MaintenanceContext): Mai
   };
   return {
     backup: (request, how) => createBackup({ sweepUrl, place: openBackupPlace(settings) }, request, how),
+    digest: (request) =>
+      sendDigest({ db, mailer: createMailer({ ...config, from: config.mailFrom }) }, request),
+    retain: (policy, how) => keepToPolicy(c, policy, how),
   };
 }

@@ -10,7 +10,8 @@ import { createKey, defaultOrgName, type KeyContext, systemCaller } from "./keys
 export interface OwnWorker {
   /** `coordinator`; `coordinator-2` and so on beside other coordinators of the database. */
   readonly name: string;
-  /** A key that was made for this start; it may work and read. */
+  readonly orgId: string;
+  /** A key that was made for this start; it may work, read and retry. */
   readonly key: string;
   /** Takes the key back, at a stop: the next coordinator may have the name at once. */
   release(): Promise<void>;
@@ -33,7 +34,7 @@ export async function registerOwnWorker(c: KeyContext): Promise<OwnWorker> {
       workerId,
       type: "worker",
       name: keyName,
-      scopes: ["work", "read"],
+      scopes: ["work", "read", "operate"],
     });
     const caller = systemCaller(orgId);
     await audit(tx, c, caller, {
@@ -43,6 +44,7 @@ export async function registerOwnWorker(c: KeyContext): Promise<OwnWorker> {
     });
     return {
       name,
+      orgId,
       key: key.text,
       release: () => inOrg(c.db.app, orgId, (other) => revokeKeys(other, orgId, [key.id])),
     };

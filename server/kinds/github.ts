@@ -15,8 +15,26 @@ export interface Repository {
   readonly repo: string;
 }
 
-/** What GitHub says of pull requests. */
+/** An open issue. All texts are of whoever wrote it. */
+export interface GithubIssue {
+  readonly number: number;
+  /** Of its page. */
+  readonly url: string;
+  readonly title: string;
+  /** At most 64 Ki characters of it. */
+  readonly body: string;
+  readonly labels: readonly string[];
+  readonly author: string;
+}
+
+/** What GitHub says of pull requests and issues. */
 export interface Github {
+  /** The open issues with a label, oldest first, at most 1,000; null when GitHub does not show the repository to us. */
+  labelledIssues(
+    repository: Repository,
+    label: string,
+    signal: AbortSignal,
+  ): Promise<readonly GithubIssue[] | null>;
   /**
    * The open pull requests: who opened them (empty: not said), by their numbers; null when GitHub does not show the
    * repository to us.
@@ -117,6 +135,19 @@ export function createGithub(
   };
 
   return {
+    async labelledIssues(repository, label, signal) {
+      const found: GithubIssue[] = [];
+      for (let number = 1; ; number++) {
+        const values = { ...repository, labels: label, state: "open", sort: "created", direction: "asc" };
+        const asked = { ...values, per_page: pageSize, page: number };
+        const answer = await ask("GET /repos/{owner}/{repo}/issues", asked, signal);
+        if (answer.status >= 400) return null;
+        found.push(...issuesOf(answer.data));
+        const isLast = !/;\s*rel="next"/.test(answer.headers["link"] ?? "");
+        if (isLast || found.length >= issuesMax) return found.slice(0, issuesMax);
+      }
+    },
+
     async openPullRequests(repository, signal) {
       const open = new Map<number, string>();
       for (let number = 1; ; number++) {
@@ -160,6 +191,8 @@ interface Answer {
 }
 
 const pageSize = 100;
+const issuesMax = 1_000;
+const bodyMax = 64 * 1024;
 const keptPagesMax = 2_000;
 const callMs = 15_000;
 const retryMs: readonly number[] = [500, 1_000, 2_000];
@@ -211,6 +244,31 @@ const unknownLimitMs = 60_000;
 
 function bounded(ms: number): number {
   return Math.min(Math.max(ms, 1_000), 2 * 3_600_000);
+}
+
+// A pull request is an issue there, too: it is none of ours.
+function issuesOf(data: unknown): GithubIssue[] {
+  if (!Array.isArray(data)) throw new Error("GitHub answers a list of issues with something else");
+  return data
+    .filter((one: unknown) => memberOf(one, "pull_request") === undefined)
+    .map((one: unknown) => ({
+      number: Number(memberOf(one, "number")),
+      url: textOf(memberOf(one, "html_url")),
+      title: textOf(memberOf(one, "title")),
+      body: textOf(memberOf(one, "body")).slice(0, bodyMax),
+      labels: listOf(memberOf(one, "labels")).map((label) =>
+        typeof label === "string" ? label : textOf(memberOf(label, "name")),
+      ),
+      author: textOf(memberOf(memberOf(one, "user"), "login")),
+    }));
+}
+
+function textOf(value: unknown): string {
+  return typeof value === "string" ? value : "";
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
 }
 
 function pullsOf(data: unknown): KeptPage["pulls"] {

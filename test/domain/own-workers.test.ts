@@ -21,10 +21,13 @@ const isGood = (key: string) =>
   );
 
 describe("the worker of a coordinator", () => {
-  test("has a key that may work and read, and an audit row", async () => {
+  test("has a key that may work, read and retry, and an audit row", async () => {
     const own = await registerOwnWorker(keysOf(db));
     expect(own.name).toBe("coordinator");
-    expect(await isGood(own.key)).toMatchObject({ actor: "worker:coordinator", scopes: ["work", "read"] });
+    expect(await isGood(own.key)).toMatchObject({
+      actor: "worker:coordinator",
+      scopes: ["work", "read", "operate"],
+    });
     const audit = await db.admin`select actor, action, details ->> 'name' as name from muster.audit_log
       where action = 'worker.create'`;
     expect(audit).toEqual([{ actor: "system", action: "worker.create", name: "coordinator" }]);

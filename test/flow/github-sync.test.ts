@@ -34,7 +34,7 @@ async function start(settings: Parameters<typeof startTestServer>[0] = {}): Prom
 function ownWorker(server: RunningServer = muster.server): OwnWorker {
   const own = startOwnWorker(
     server,
-    { kinds: true, githubApiUrl: github.apiUrl, githubToken: undefined },
+    { kinds: true, githubApiUrl: github.apiUrl, githubToken: undefined, outboundAllow: [] },
     { now: Date.now, stderr: new PassThrough() },
   );
   ends.push(() => own.stop());
@@ -159,7 +159,7 @@ describe("the coordinator's own worker", () => {
     await start();
     const own = startOwnWorker(
       muster.server,
-      { kinds: false, githubApiUrl: github.apiUrl, githubToken: undefined },
+      { kinds: false, githubApiUrl: github.apiUrl, githubToken: undefined, outboundAllow: [] },
       { now: Date.now, stderr: new PassThrough() },
     );
     await own.stop();

@@ -7,6 +7,17 @@ export interface PeerPull {
   isMerged: boolean;
 }
 
+/** An open issue at the peer. */
+export interface PeerIssue {
+  readonly number: number;
+  readonly title: string;
+  readonly body: string;
+  readonly labels: readonly string[];
+  readonly login: string;
+  /** A pull request is in the list of issues, too. */
+  readonly isPull?: boolean;
+}
+
 /** A call that came. */
 export interface PeerCall {
   readonly path: string;
@@ -21,6 +32,8 @@ export interface GithubPeer {
   readonly calls: PeerCall[];
   /** Repositories by `owner/name`, with their pull requests by number. */
   readonly repositories: Map<string, Map<number, PeerPull>>;
+  /** Open issues by `owner/name`. */
+  readonly issues: Map<string, readonly PeerIssue[]>;
   /** The token that is known; undefined: everybody reads. */
   token: string | undefined;
   /** The next calls are answered so instead, one each. */
@@ -45,6 +58,7 @@ export async function startGithubPeer(): Promise<GithubPeer> {
     apiUrl: `http://127.0.0.1:${port}`,
     calls: [],
     repositories: new Map(),
+    issues: new Map(),
     token: undefined,
     failures: [],
     pageSize: 100,
@@ -98,6 +112,12 @@ function answer(peer: GithubPeer, request: IncomingMessage, response: ServerResp
     return;
   }
   const url = new URL(path, peer.apiUrl);
+  const [, listed = ""] = /^\/repos\/([^/]+\/[^/]+)\/issues$/.exec(url.pathname) ?? [];
+  const issues = peer.issues.get(listed);
+  if (issues !== undefined) {
+    listIssues(peer, listed, issues, url, send);
+    return;
+  }
   const [, name = "", number] = /^\/repos\/([^/]+\/[^/]+)\/pulls(?:\/(\d+))?$/.exec(url.pathname) ?? [];
   const pulls = peer.repositories.get(name);
   const found = number === undefined ? undefined : pulls?.get(Number(number));
@@ -106,6 +126,48 @@ function answer(peer: GithubPeer, request: IncomingMessage, response: ServerResp
   } else if (number !== undefined && found !== undefined) {
     send(200, pullJson(peer, name, Number(number), found));
   } else list(peer, name, pulls, url, request, send);
+}
+
+function listIssues(
+  peer: GithubPeer,
+  name: string,
+  issues: readonly PeerIssue[],
+  url: URL,
+  send: (status: number, body: unknown, headers?: Record<string, string>) => void,
+): void {
+  const page = Number(url.searchParams.get("page") ?? 1);
+  const asked = (url.searchParams.get("labels") ?? "").split(",").filter((label) => label !== "");
+  const all = issues.filter(({ labels }) => asked.every((label) => labels.includes(label)));
+  const rows = all.slice((page - 1) * peer.pageSize, page * peer.pageSize);
+  const next = new URL(url);
+  next.searchParams.set("page", String(page + 1));
+  const isMore = all.length > page * peer.pageSize;
+  send(
+    200,
+    rows.map((issue) => issueJson(name, issue)),
+    isMore ? { link: `<${next.href}>; rel="next"` } : {},
+  );
+}
+
+/** An issue as the API shows it, without what nobody here reads. */
+function issueJson(name: string, { number, title, body, labels, login, isPull }: PeerIssue) {
+  const page = `https://github.com/${name}/${isPull === true ? "pull" : "issues"}/${number}`;
+  return {
+    id: 1_000 + number,
+    node_id: `I_${number}`,
+    number,
+    title,
+    body,
+    html_url: page,
+    state: "open",
+    locked: false,
+    user: { login, id: 1, type: "User", site_admin: false },
+    labels: labels.map((label, index) => ({ id: index, name: label, color: "ededed", default: false })),
+    assignees: [],
+    comments: 0,
+    author_association: "NONE",
+    ...(isPull === true ? { pull_request: { html_url: page } } : {}),
+  };
 }
 
 function list(

@@ -12,7 +12,7 @@ export interface OwnWorker {
   stop(): Promise<void>;
 }
 
-type OwnWorkerConfig = Pick<CoordinatorConfig, "kinds" | "githubApiUrl" | "githubToken">;
+type OwnWorkerConfig = Pick<CoordinatorConfig, "kinds" | "githubApiUrl" | "githubToken" | "outboundAllow">;
 
 /**
  * Starts the coordinator's own worker in this process, unless the configuration says that there is none. Nobody waits
@@ -65,7 +65,7 @@ async function runOnce({ coordinator, config, surroundings, signal }: Run): Prom
   ]);
   const own = await coordinator.registerOwnWorker();
   const stateDir = await mkdtemp(join(tmpdir(), "muster-own-worker-"));
-  const { address, apiAddress, key, name, maintenance } = own;
+  const { address, apiAddress, orgId, key, name, maintenance } = own;
   const failure = (message: string, code: string) => new JobFailure(message, { code, retryable: false });
   const worker = new Worker({
     address,
@@ -73,7 +73,7 @@ async function runOnce({ coordinator, config, surroundings, signal }: Run): Prom
     key,
     name,
     stateDir,
-    handlers: coordinatorKinds({ address: apiAddress, key, config, maintenance, failure }),
+    handlers: coordinatorKinds({ address: apiAddress, orgId, key, config, maintenance, failure }),
     slots: 2,
     linkThread: false,
     logger: workerLogger(surroundings, true),
