@@ -12,6 +12,7 @@ import { insertAuditRows } from "../store/submit.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { DomainError, invalidArgument } from "./errors.ts";
 import { auditRow } from "./job-rows.ts";
+import { getKindFacts, type KindFacts } from "./kinds.ts";
 import { type Page, type PageRequest, pageOf, pageRows, readPageToken } from "./pages.ts";
 import {
   gateKey,
@@ -69,17 +70,19 @@ export async function listQueues(
   );
 }
 
-/** Reads one. QUEUE_NOT_FOUND when nothing names it. */
+/** Reads one, of a kind also who serves it. QUEUE_NOT_FOUND when nothing names it, and nobody serves it. */
 export async function getQueue(
   c: Pick<Coordinator, "db">,
   caller: Caller,
   queue: QueueName,
-): Promise<QueueView> {
+): Promise<QueueView & { readonly kind?: KindFacts }> {
   const violations = queueViolations(queue, "");
   if (violations.length > 0) throw invalidArgument(violations);
   const known = await transact(c.db.hot, caller.orgId, (tx) => readQueues(tx, queue.type));
-  if (!known.names.has(queue.name)) throw queueNotFound(queue);
-  return viewOf(queue, known);
+  const kind = queue.type === "kind" ? await getKindFacts(c, caller, queue.name) : null;
+  const isServed = kind !== null && (kind.builtIn !== null || kind.workerCount > 0);
+  if (!known.names.has(queue.name) && !isServed) throw queueNotFound(queue);
+  return { ...viewOf(queue, known), ...(kind === null ? {} : { kind }) };
 }
 
 /** Replaces all limits of one; null is none. They hold from the commit. */

@@ -2,11 +2,13 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import {
+  type KindFactsSchema,
   type QueueLimits as LimitsMessage,
   type QueueSchema,
   type QueueService,
   QueueType as Type,
 } from "@muster/client/v1/queue_service";
+import type { KindFacts } from "../domain/kinds.ts";
 import {
   getQueue,
   listQueues,
@@ -51,7 +53,11 @@ export function queueService({ coordinator, withdrawOffers }: ApiParts): Service
       const problems: Problems = [];
       const queue = readName(problems, request, "");
       refuseProblems(problems);
-      return { queue: queueMessage(await getQueue(c, callerOf(context), queue)) };
+      const found = await getQueue(c, callerOf(context), queue);
+      return {
+        queue: queueMessage(found),
+        ...(found.kind === undefined ? {} : { kind: kindMessage(found.kind) }),
+      };
     },
 
     async setQueueLimits(request, context) {
@@ -170,5 +176,17 @@ function countsMessage(counts: NonNullable<QueueView["counts"]>) {
     submitted: BigInt(counts.submitted),
     submittedLastMinute: BigInt(counts.submittedLastMinute),
     endedLastMinute: BigInt(counts.endedLastMinute),
+  };
+}
+
+function kindMessage({ builtIn, workers, workerCount }: KindFacts): MessageInitShape<typeof KindFactsSchema> {
+  return {
+    builtIn: builtIn !== null,
+    description: builtIn?.description ?? "",
+    payloadSchema: builtIn?.payloadSchema ?? "",
+    suggestedCron: builtIn?.schedule ?? "",
+    requiredScope: builtIn?.scope ?? "",
+    workers: [...workers],
+    workerCount,
   };
 }

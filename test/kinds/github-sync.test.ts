@@ -72,6 +72,8 @@ function known(states: Record<string, PullRequestState>, token?: string, author 
   const warned: string[] = [];
   const run = (payload: unknown = {}, signal = new AbortController().signal) => {
     const ctx: KindContext = {
+      idempotencyKey: "job_1",
+      submit: () => Promise.reject(new Error("a sync submits nothing")),
       payload,
       signal,
       log: (_, text) => void warned.push(text),

@@ -19,6 +19,7 @@ import { durationOption, rateOption, timeOption, wholeOrNoneOption } from "../in
 import { durationFromMs, type Rate, timeFromMs } from "../input/values.ts";
 import { sanitize } from "../output/sanitize.ts";
 import { registerKindNew } from "./kind-new.ts";
+import { kindFacts } from "./kind-show.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
 import { queueFacts, queueTable, showPause } from "./queue-show.ts";
 import { forEachId } from "./several.ts";
@@ -116,7 +117,12 @@ function registerLooks(command: MusterCommand, cli: Cli, { type, noun, plural, n
           schema: GetQueueResponseSchema,
           message: response,
           text: () =>
-            queue === undefined ? [] : queueFacts(queue, noun, call.output, call.surroundings.now()),
+            queue === undefined
+              ? []
+              : [
+                  ...queueFacts(queue, noun, call.output, call.surroundings.now()),
+                  ...kindFacts(response.kind, call.output),
+                ],
           names: () => [queue?.name ?? given],
         });
         return exitCodes.done;

@@ -346,6 +346,13 @@ export declare type GetQueueResponse = Message<"muster.v1.GetQueueResponse"> & {
    * @generated from field: muster.v1.Queue queue = 1;
    */
   queue?: Queue | undefined;
+
+  /**
+   * Of kinds only.
+   *
+   * @generated from field: muster.v1.KindFacts kind = 2;
+   */
+  kind?: KindFacts | undefined;
 };
 
 /**
@@ -353,6 +360,68 @@ export declare type GetQueueResponse = Message<"muster.v1.GetQueueResponse"> & {
  * Use `create(GetQueueResponseSchema)` to create a new message.
  */
 export declare const GetQueueResponseSchema: GenMessage<GetQueueResponse>;
+
+/**
+ * KindFacts is what is known of a kind beside its limits.
+ *
+ * @generated from message muster.v1.KindFacts
+ */
+export declare type KindFacts = Message<"muster.v1.KindFacts"> & {
+  /**
+   * The coordinator's own worker runs it.
+   *
+   * @generated from field: bool built_in = 1;
+   */
+  builtIn: boolean;
+
+  /**
+   * For people. Of kinds that are built in, like the next three.
+   *
+   * @generated from field: string description = 2;
+   */
+  description: string;
+
+  /**
+   * JSON Schema of the payload, with what stands where something is left out.
+   *
+   * @generated from field: string payload_schema = 3;
+   */
+  payloadSchema: string;
+
+  /**
+   * When it is meant to run, as a cron expression; empty: when it is asked for.
+   *
+   * @generated from field: string suggested_cron = 4;
+   */
+  suggestedCron: string;
+
+  /**
+   * The scope that submitting it asks for beside submit; empty: none.
+   *
+   * @generated from field: string required_scope = 5;
+   */
+  requiredScope: string;
+
+  /**
+   * Connected workers that serve it, by name: the first 100.
+   *
+   * @generated from field: repeated string workers = 6;
+   */
+  workers: string[];
+
+  /**
+   * How many there are in all.
+   *
+   * @generated from field: int32 worker_count = 7;
+   */
+  workerCount: number;
+};
+
+/**
+ * Describes the message muster.v1.KindFacts.
+ * Use `create(KindFactsSchema)` to create a new message.
+ */
+export declare const KindFactsSchema: GenMessage<KindFacts>;
 
 /**
  * SetQueueLimitsRequest replaces the limits of one.

@@ -1,0 +1,94 @@
+import { PassThrough } from "node:stream";
+import { JobState } from "@muster/client/v1/job";
+import { JobService } from "@muster/client/v1/job_service";
+import { QueueService, QueueType } from "@muster/client/v1/queue_service";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { builtInKinds } from "../../server/domain/built-in-kinds.ts";
+import { startOwnWorker } from "../../tui/commands/own-worker.ts";
+import { failure } from "../rpc/api.ts";
+import { startTestServer, type TestServer } from "../support/coordinator.ts";
+import { runCli } from "../tui/run-cli.ts";
+
+let muster: TestServer;
+const ends: (() => Promise<unknown>)[] = [];
+
+beforeAll(async () => {
+  muster = await startTestServer();
+  ends.push(() => muster.close());
+  const own = startOwnWorker(
+    muster.server,
+    { kinds: true, githubApiUrl: "http://127.0.0.1:1", githubToken: undefined, outboundAllow: [] },
+    { now: Date.now, stderr: new PassThrough() },
+  );
+  ends.push(() => own.stop());
+});
+afterAll(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+const payloadOf = (value: unknown) => ({
+  content: { case: "data" as const, value: Buffer.from(JSON.stringify(value)) },
+});
+
+describe("built-in kinds", () => {
+  test("retry dead jobs, which then run", async () => {
+    const jobs = muster.client(JobService);
+    let isBroken = true;
+    await muster.startWorker({
+      handlers: {
+        fragile: () => {
+          if (isBroken) throw new Error("not yet");
+          return null;
+        },
+      },
+    });
+    const { jobId } = await jobs.submitJob({ job: { kind: "fragile", retry: { maxAttempts: 1 } } });
+    await muster.reach(jobId, JobState.DEAD);
+    isBroken = false;
+    const retry = { kind: "maintenance.retry-dead", payload: payloadOf({ filter: "kind:fragile" }) };
+    const { jobId: retryId } = await jobs.submitJob({ job: retry });
+    await muster.reach(retryId, JobState.SUCCEEDED);
+    await muster.reach(jobId, JobState.SUCCEEDED);
+  });
+
+  test("say what is wrong with a payload, once, and die", async () => {
+    const jobs = muster.client(JobService);
+    for (const kind of Object.keys(builtInKinds)) {
+      const { jobId } = await jobs.submitJob({ job: { kind, payload: payloadOf({ nonsense: 1 }) } });
+      const dead = await muster.reach(jobId, JobState.DEAD);
+      expect([kind, dead.error?.code, dead.attempt]).toEqual([kind, "PAYLOAD_INVALID", 1]);
+      expect(dead.error?.message).toContain("nonsense");
+    }
+  });
+
+  test("tell their payload, and who serves them", async () => {
+    const queues = muster.client(QueueService);
+    const { kind } = await queues.getQueue({ type: QueueType.KIND, name: "maintenance.backup" });
+    expect(kind).toMatchObject({
+      builtIn: true,
+      requiredScope: "platform",
+      workers: ["coordinator"],
+      workerCount: 1,
+    });
+    expect(JSON.parse(kind?.payloadSchema ?? "")).toMatchObject({
+      properties: { keepDays: { default: 30, minimum: 1 } },
+      additionalProperties: false,
+    });
+    const env = { MUSTER_ADDRESS: muster.server.apiAddress, MUSTER_API_KEY: muster.key };
+    const shown = await runCli(["kind", "get", "maintenance.backup"], { env });
+    expect(shown.exitCode).toBe(0);
+    expect(shown.stdout).toMatch(/served by\s+coordinator/);
+    expect(shown.stdout).toMatch(/keepDays\s+integer\s+30/);
+  });
+
+  test("leave other kinds as they are: served or not, or not there at all", async () => {
+    const queues = muster.client(QueueService);
+    await muster.startWorker({ handlers: { "only.served": () => null } });
+    const { kind } = await queues.getQueue({ type: QueueType.KIND, name: "only.served" });
+    expect(kind).toMatchObject({ builtIn: false, payloadSchema: "", workerCount: 1 });
+    const unknown = await failure(queues.getQueue({ type: QueueType.KIND, name: "nobody.knows" }));
+    expect(unknown.detail?.reason).toBe("QUEUE_NOT_FOUND");
+    const { kind: none } = await queues.getQueue({ type: QueueType.QUEUE, name: "default" });
+    expect(none).toBeUndefined();
+  });
+});
