@@ -34,11 +34,12 @@ const noCommand: Readonly<Record<string, string>> = {
 /** Methods that change something, and no key of the console does. */
 const noKey: Readonly<Record<string, string>> = {
   ...Object.fromEntries(
-    [
-      ..."PutAlertRule DeleteAlertRule SetAlertRuleEnabled PutAlertChannel DeleteAlertChannel".split(" "),
-      ..."SetAlertChannelEnabled TestAlertChannel SilenceAlerts UnsilenceAlerts".split(" "),
-    ].map((method) => [`AlertService.${method}`, "the console has no screen of alerts"]),
+    "PutAlertRule PutAlertChannel DeleteAlertChannel"
+      .split(" ")
+      .map((method) => [`AlertService.${method}`, "set up on the command line, or by a file"]),
   ),
+  "AlertService.SetAlertChannelEnabled": "the key of SetAlertRuleEnabled, on a channel",
+  "AlertService.UnsilenceAlerts": "the undo of SilenceAlerts",
   "ArtifactService.CreateArtifact": "a handler makes artifacts",
   "ArtifactService.CommitArtifact": "a handler makes artifacts",
   "BatchService.SubmitBatch": "a batch comes from a file or a program",

@@ -3,6 +3,7 @@ import { AuditEntrySchema } from "@muster/client/v1/audit_service";
 import { QueueType } from "@muster/client/v1/queue_service";
 import type { Screen, Shell, ViewEntry } from "../shell/screen.ts";
 import { forgetfulKeeper, type Keeper } from "../store/snoozes.ts";
+import { createAlerts } from "./alerts.ts";
 import { createAttention } from "./attention.ts";
 import { createAudit, createEntry } from "./audit.ts";
 import { createBatches } from "./batches.ts";
@@ -33,7 +34,7 @@ export interface Outside {
 }
 
 /**
- * The views, in the order of their keys. 8 is kept for alerts; views without a key are reached
+ * The views, in the order of their keys; views without a key are reached
  * by the palette.
  */
 export function createViews({ snoozes = forgetfulKeeper(), contexts }: Outside = {}): readonly ViewEntry[] {
@@ -57,6 +58,7 @@ export function createViews({ snoozes = forgetfulKeeper(), contexts }: Outside =
       open: createSchedules,
     },
     { id: "dlq", key: "7", title: "DLQ", aliases: ["dead letters"], open: (shell) => createDlq(shell) },
+    { id: "alerts", key: "8", title: "Alerts", aliases: ["channels", "rules"], open: createAlerts },
     { id: "audit", key: "9", title: "Audit", open: createAudit },
     {
       id: "system",
