@@ -11,6 +11,7 @@ export default defineConfig({
     "./server/store/schema-schedules.ts",
     "./server/store/schema-templates.ts",
     "./server/store/schema-alerts.ts",
+    "./server/store/schema-events.ts",
   ],
   out: "./server/store/migrations",
   schemaFilter: ["muster"],

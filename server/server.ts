@@ -19,6 +19,7 @@ import { createSettingsCache } from "./domain/settings.ts";
 import { createStatusReader } from "./domain/status.ts";
 import { createSubmitBatcher } from "./domain/submit.ts";
 import { createSystemReader, type SystemContext } from "./domain/system.ts";
+import { createWebhookParts } from "./domain/webhook-parts.ts";
 import { deriveWebhookKey } from "./domain/webhooks.ts";
 import { HostWatch } from "./host.ts";
 import { secretsOf } from "./kept-files.ts";
@@ -38,6 +39,7 @@ import { runLoops } from "./maintain/loop.ts";
 import { keepOrgs } from "./maintain/orgs.ts";
 import { ReleaseSweep } from "./maintain/releases.ts";
 import { sweeps } from "./maintain/sweeps.ts";
+import { WebhookSender } from "./maintain/webhooks.ts";
 import { createArtifactRoute } from "./outbound/artifact-route.ts";
 import { deriveUrlKey, type UrlSigner } from "./outbound/artifact-urls.ts";
 import { openFileArtifacts } from "./outbound/file-artifacts.ts";
@@ -245,6 +247,9 @@ async function start(
   const webhookKey = deriveWebhookKey(secret);
   const watches = createWatches(coordinator, feed);
   const alerts = createAlertParts(coordinator, [secret, ...olderSecrets]);
+  const webhooks = createWebhookParts(keys);
+  const sender = new WebhookSender(webhooks);
+  cleanups.push(() => sender.stop());
   const listen = (place: Pick<ApiListenerOptions, "host" | "port" | "tls" | "signal">) =>
     startApiListener({
       ...edge,
@@ -261,6 +266,7 @@ async function start(
         watches,
         webhookKey,
         alerts,
+        webhooks,
         withdrawOffers: (orgId) => withdrawOffers({ coordinator, sessions }, orgId),
         worker,
         health,
@@ -312,6 +318,7 @@ async function start(
         expiry,
         releases,
         ...{ alerts, attempt },
+        webhooks: sender,
         apiAddress: address.api,
         nowMs: steadyMs,
         checkPeers: () => peers.check(),

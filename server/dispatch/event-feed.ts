@@ -1,10 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import {
-  type EventFilter,
-  type FeedEventPage,
-  type FeedStart,
-  readFeedEvents,
-} from "../domain/event-feed.ts";
+import { type FeedEventPage, type FeedStart, readFeedEvents } from "../domain/event-feed.ts";
+import type { EventFilter } from "../domain/rules/event-filter.ts";
 import type { Watches } from "./watches.ts";
 
 /** What to follow. */

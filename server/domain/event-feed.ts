@@ -3,8 +3,10 @@ import {
   type EventAttempt,
   type EventJob,
   type FedChange,
+  type FedEvent,
   type FeedPlace,
   findPlace,
+  type PieceOptions,
   readEnd,
   readEventAttempts,
   readEventJobs,
@@ -13,47 +15,9 @@ import {
 import { readOrgByIndex } from "../store/snapshot.ts";
 import type { Coordinator } from "./context.ts";
 import { checkedState } from "./job-views.ts";
+import { type EventFilter, type FeedEvent, isEventMeant } from "./rules/event-filter.ts";
 import { isTypeAmong, possibleTypes, submittedType, typeOfChange } from "./rules/event-types.ts";
 import { isLeased, Outcome } from "./rules/states.ts";
-
-/** Something that happened, as other services are told. */
-export interface FeedEvent {
-  /** `epoch.xid.n.element`: the same whenever it is read, and the revision that follows it. */
-  readonly eventId: string;
-  readonly type: string;
-  readonly at: Date;
-  readonly jobId: string | null;
-  /** Null where it is about no job. */
-  readonly state: number | null;
-  readonly attempt: number;
-  readonly workerId: string | null;
-  readonly batchId: string | null;
-  readonly queue: string;
-  readonly kind: string;
-  readonly project: string;
-  readonly sessionId: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly data: Readonly<Record<string, unknown>>;
-}
-
-/** Which events are meant; empty texts and nulls ask nothing. */
-export interface EventFilter {
-  readonly types: readonly string[];
-  readonly queue: string;
-  readonly kind: string;
-  readonly project: string;
-  readonly jobId: string | null;
-  readonly batchId: string | null;
-  readonly workerId: string | null;
-  readonly sessionId: string;
-  readonly labels: Readonly<Record<string, string>>;
-}
-
-/** Every event. */
-export const anyEvent: EventFilter = {
-  ...{ types: [], queue: "", kind: "", project: "", sessionId: "", labels: {} },
-  ...{ jobId: null, batchId: null, workerId: null },
-};
 
 /** Events in the order of their commits. */
 export interface FeedEventPage {
@@ -63,6 +27,12 @@ export interface FeedEventPage {
   readonly revision: string;
   /** Nothing is known beyond it now. */
   readonly isWhole: boolean;
+}
+
+/** The same, with the place that the revision is. */
+export interface PlacedEventPage extends FeedEventPage {
+  readonly epoch: number;
+  readonly place: FeedPlace;
 }
 
 /** Where to begin: at a revision, else at a time, else now. */
@@ -85,7 +55,7 @@ export function readFeedEvents(
       const { epoch, end } = since === null ? await readEnd(tx) : await findPlace(tx, orgId, since);
       return { resetCause: null, events: [], revision: writePlace(epoch, end), isWhole: since === null };
     }
-    return readFeedEventsAt(tx, orgId, from, filter, limit);
+    return readFeedEventsAt(tx, orgId, from, filter, { limit });
   });
 }
 
@@ -95,20 +65,22 @@ export async function readFeedEventsAt(
   orgId: string,
   from: { readonly epoch: number; readonly place: FeedPlace },
   filter: EventFilter,
-  limit: number,
-): Promise<FeedEventPage> {
-  const piece = await readPiece(tx, orgId, from, limit);
-  const revision = writePlace(piece.epoch, piece.end);
+  options: PieceOptions,
+): Promise<PlacedEventPage> {
+  const piece = await readPiece(tx, orgId, from, options);
+  const at = { epoch: piece.epoch, place: piece.end };
+  const revision = writePlace(at.epoch, at.place);
   if (piece.resetCause !== null) {
-    return { resetCause: piece.resetCause, events: [], revision, isWhole: true };
+    return { resetCause: piece.resetCause, events: [], revision, isWhole: true, ...at };
   }
-  const candidates = piece.changes.filter((change) => isPossible(change, filter));
-  const events = await eventsOf(tx, orgId, piece.epoch, candidates);
+  const candidates = piece.items.filter((item) => isPossible(item, filter));
+  const told = await eventsOf(tx, orgId, piece.epoch, candidates);
   return {
     resetCause: null,
-    events: events.filter((event) => isMatch(event, filter)),
+    events: told.filter((event) => isEventMeant(event, filter)),
     revision,
     isWhole: piece.isWhole,
+    ...at,
   };
 }
 
@@ -124,18 +96,17 @@ export function readFeedPlace(
   return { epoch: Number(epoch), place };
 }
 
-function writePlace(epoch: number, { xid, n, element }: FeedPlace): string {
+/** A place as a revision. */
+export function writePlace(epoch: number, { xid, n, element }: FeedPlace): string {
   return `${epoch}.${xid}.${n}.${Math.min(element, 999_999_999)}`;
 }
 
 // What the row of the feed alone tells of it.
-function isPossible(change: FedChange, filter: EventFilter): boolean {
-  if (filter.jobId !== null && filter.jobId !== change.jobId) return false;
-  const types = possibleTypes({
-    n: change.place.n,
-    state: checkedState(change.state),
-    attempt: change.attempt,
-  });
+function isPossible(item: FedChange | FedEvent, filter: EventFilter): boolean {
+  if (filter.jobId !== null && filter.jobId !== item.jobId) return false;
+  if ("type" in item) return isTypeAmong(item.type, filter.types);
+  const { place, attempt } = item;
+  const types = possibleTypes({ n: place.n, state: checkedState(item.state), attempt });
   return types.some((type) => isTypeAmong(type, filter.types));
 }
 
@@ -143,22 +114,51 @@ async function eventsOf(
   tx: Tx,
   orgId: string,
   epoch: number,
-  changes: readonly FedChange[],
+  items: readonly (FedChange | FedEvent)[],
 ): Promise<FeedEvent[]> {
   const rows = await readEventJobs(
     tx,
     orgId,
-    changes.map(({ jobId }) => jobId),
+    items.flatMap(({ jobId }) => (jobId === null ? [] : [jobId])),
   );
   const byId = new Map(rows.map((row) => [row.jobId, row]));
   // While an attempt runs its end is not to be told, however late the event is read.
-  const ended = changes.filter(({ state, attempt }) => attempt > 0 && !isLeased(state));
+  const ended = items.flatMap((one) =>
+    "state" in one && one.attempt > 0 && !isLeased(one.state) ? [one] : [],
+  );
   const ends = await readEventAttempts(tx, orgId, ended);
   const byAttempt = new Map(ends.map((row) => [`${row.jobId}.${row.attempt}`, row]));
-  return changes.map((change) => {
-    const end = isLeased(change.state) ? undefined : byAttempt.get(`${change.jobId}.${change.attempt}`);
-    return eventOf(epoch, change, byId.get(change.jobId), end);
+  return items.map((item) => {
+    if ("type" in item) return eventOfRow(epoch, item, byId.get(item.jobId ?? ""));
+    const end = isLeased(item.state) ? undefined : byAttempt.get(`${item.jobId}.${item.attempt}`);
+    return eventOf(epoch, item, byId.get(item.jobId), end);
   });
+}
+
+function eventOfRow(epoch: number, row: FedEvent, job: EventJob | undefined): FeedEvent {
+  return {
+    eventId: writePlace(epoch, row.place),
+    type: row.type,
+    at: row.at,
+    jobId: row.jobId,
+    state: null,
+    attempt: row.attempt ?? 0,
+    workerId: row.workerId,
+    ...ofJob(job),
+    project: row.project ?? job?.project ?? "",
+    sessionId: sessionOf(job?.target ?? ""),
+    data: { ...told(job), ...row.data },
+  };
+}
+
+function ofJob(job: EventJob | undefined) {
+  return {
+    batchId: job?.batchId ?? null,
+    queue: job?.queue ?? "",
+    kind: job?.kind ?? "",
+    project: job?.project ?? "",
+    labels: job?.labels ?? {},
+  };
 }
 
 function eventOf(
@@ -183,12 +183,8 @@ function eventOf(
     state,
     attempt,
     workerId: workerId ?? end?.workerId ?? null,
-    batchId: job?.batchId ?? null,
-    queue: job?.queue ?? "",
-    kind: job?.kind ?? "",
-    project: job?.project ?? "",
+    ...ofJob(job),
     sessionId: end?.sessionId ?? sessionOf(job?.target ?? ""),
-    labels: job?.labels ?? {},
     data: { ...told(job), ...(end === undefined ? {} : toldOfEnd(end)) },
   };
 }
@@ -226,20 +222,4 @@ const outcomeNames = new Map<number, string>(
 
 function sessionOf(target: string): string {
   return target.startsWith("session:") ? target.slice("session:".length) : "";
-}
-
-function isMatch(event: FeedEvent, filter: EventFilter): boolean {
-  const is = (asked: string, value: string) => asked === "" || asked === value;
-  const isId = (asked: string | null, value: string | null) => asked === null || asked === value;
-  return (
-    isTypeAmong(event.type, filter.types) &&
-    is(filter.queue, event.queue) &&
-    is(filter.kind, event.kind) &&
-    is(filter.project, event.project) &&
-    is(filter.sessionId, event.sessionId) &&
-    isId(filter.jobId, event.jobId) &&
-    isId(filter.batchId, event.batchId) &&
-    isId(filter.workerId, event.workerId) &&
-    Object.entries(filter.labels).every(([key, value]) => event.labels[key] === value)
-  );
 }

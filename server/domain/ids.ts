@@ -23,6 +23,7 @@ export const idPrefixes = {
   person: "psn",
   alert: "alr",
   alertDelivery: "adl",
+  delivery: "dlv",
 } as const;
 
 /** A noun that has ids of its own. */

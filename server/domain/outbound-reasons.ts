@@ -28,4 +28,25 @@ export const outboundReasons = {
     "The org has as many alert rules or channels as it may.",
     "Delete some that are not used any more.",
   ),
+  WEBHOOK_NOT_FOUND: r("not_found", "There is no such webhook.", "List them with `muster webhook list`."),
+  DELIVERY_NOT_FOUND: r(
+    "not_found",
+    "The webhook has no such delivery.",
+    "List them with `muster webhook deliveries`; they are kept for 7 days.",
+  ),
+  WEBHOOK_EXISTS: r(
+    "already_exists",
+    "There is a webhook of that name.",
+    "Change it with `muster webhook edit`, or take another name.",
+  ),
+  WEBHOOK_OFF: r(
+    "failed_precondition",
+    "The webhook is off.",
+    "Turn it on with `muster webhook edit --on`, then replay.",
+  ),
+  WEBHOOKS_EXHAUSTED: r(
+    "resource_exhausted",
+    "The org has as many webhooks as it may have.",
+    "Remove one, or let one webhook take more types of events.",
+  ),
 };

@@ -4,6 +4,7 @@ import type { Coordinator } from "../domain/context.ts";
 import { fireDueSchedules } from "../domain/fire-schedules.ts";
 import { cancelOverdueJob } from "../domain/jobs.ts";
 import { systemCaller } from "../domain/keys.ts";
+import { keepDeliveriesMs, mostBehindMs } from "../domain/rules/event-webhooks.ts";
 import { coordinatorLifeMs, lossWindowMs } from "../domain/rules/liveness.ts";
 import type { LinkSession } from "../link/session.ts";
 import { keepChangesMs } from "../store/changes.ts";
@@ -16,12 +17,14 @@ import { dropFires } from "../store/schedule-fires.ts";
 import { call, runInOrg } from "../store/statement.ts";
 import {
   dropChanges,
+  dropEvents,
   dropExpiredKeys,
   dropLateResults,
   findOverdue,
   foldTallies,
   sweepRows,
 } from "../store/sweeps.ts";
+import { dropDeliveries } from "../store/webhook-deliveries.ts";
 import { dropLosses } from "../store/worker-losses.ts";
 import { type AlertSweepParts, alertSweeps, forgetOldAlerts } from "./alerts.ts";
 import { pushCommands } from "./commands.ts";
@@ -33,6 +36,7 @@ import type { Loop } from "./loop.ts";
 import type { ReleaseSweep } from "./releases.ts";
 import { isStandingOld, refreshStandingOf } from "./standing.ts";
 import { foldFlushes, keepStats } from "./stats.ts";
+import type { WebhookSender } from "./webhooks.ts";
 
 /** What the sweeps work with. */
 export interface SweepParts extends AlertSweepParts {
@@ -41,6 +45,7 @@ export interface SweepParts extends AlertSweepParts {
   readonly sessions: ReadonlySet<LinkSession>;
   readonly expiry: Expiry;
   readonly releases: ReleaseSweep;
+  readonly webhooks: Pick<WebhookSender, "pass">;
   readonly apiAddress: string;
   readonly nowMs: () => number;
   /** Sees to the wakes between coordinators. */
@@ -148,6 +153,12 @@ export function orgSweeps(parts: SweepParts): Sweep[] {
       spacingMs: eachSecondMs,
       orgs: where((work) => work.hasCommands),
       pass: (orgId) => pushCommands(parts, orgId),
+    },
+    {
+      name: "webhooks",
+      spacingMs: 0,
+      orgs: where((work) => work.hasWebhooks),
+      pass: (orgId, signal) => parts.webhooks.pass(orgId, signal),
     },
     {
       name: "standing",
@@ -284,7 +295,9 @@ async function keepToRetention(c: Coordinator, signal: AbortSignal): Promise<voi
 // One transaction, where there is not much to drop.
 async function dropOld(c: Coordinator, orgId: string, signal: AbortSignal): Promise<void> {
   const drops = [
-    call(dropChanges, { org: orgId, keep: keepChangesMs }),
+    call(dropChanges, { org: orgId, keep: keepChangesMs, most: mostBehindMs }),
+    call(dropEvents, { org: orgId, keep: keepChangesMs, most: mostBehindMs }),
+    call(dropDeliveries, { org: orgId, keep: keepDeliveriesMs }),
     call(dropExpiredKeys, { org: orgId }),
     call(dropLateResults, { org: orgId, keep: c.config.lateResultTtlMs }),
     call(dropFires, { org: orgId, keep: c.config.scheduleHistoryMs }),

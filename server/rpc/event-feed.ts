@@ -3,19 +3,14 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import type {
   EventFilter as EventFilterMessage,
+  EventFilterSchema,
   EventSchema,
   EventService,
 } from "@muster/client/v1/event_service";
 import { readEvents, watchEvents } from "../dispatch/event-feed.ts";
-import {
-  anyEvent,
-  type EventFilter,
-  type FeedEvent,
-  type FeedEventPage,
-  type FeedStart,
-  readFeedPlace,
-} from "../domain/event-feed.ts";
+import { type FeedEventPage, type FeedStart, readFeedPlace } from "../domain/event-feed.ts";
 import { checkedState } from "../domain/job-views.ts";
+import { anyEvent, type EventFilter, type FeedEvent } from "../domain/rules/event-filter.ts";
 import { patternViolations } from "../domain/rules/event-types.ts";
 import { textViolations } from "../domain/rules/texts.ts";
 import { callerOf } from "./auth.ts";
@@ -90,6 +85,17 @@ export function readEventFilter(
 }
 
 const mostLabels = 50;
+
+/** A filter as a message. */
+export function eventFilterMessage(filter: EventFilter): MessageInitShape<typeof EventFilterSchema> {
+  const { types, queue, kind, project, sessionId, labels, jobId, batchId, workerId } = filter;
+  return {
+    ...{ types: [...types], queue, kind, project, sessionId, labels },
+    jobId: writeId("job", jobId),
+    batchId: writeId("batch", batchId),
+    workerId: writeId("worker", workerId),
+  };
+}
 
 function readStart(
   problems: Problems,

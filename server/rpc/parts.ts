@@ -5,6 +5,7 @@ import type { ArtifactContext } from "../domain/artifacts.ts";
 import type { AttentionReader } from "../domain/attention.ts";
 import type { Checker } from "../domain/checks.ts";
 import type { Coordinator } from "../domain/context.ts";
+import type { WebhookContext } from "../domain/event-webhooks.ts";
 import type { KeyContext } from "../domain/keys.ts";
 import type { SettingsCache } from "../domain/settings.ts";
 import type { StatusReader } from "../domain/status.ts";
@@ -23,6 +24,7 @@ export interface ApiParts {
   readonly withdrawOffers: (orgId: string) => Promise<number>;
   /** What the secrets of webhooks derive from. */
   readonly webhookKey: Uint8Array;
+  readonly webhooks: WebhookContext;
   readonly feed: Pick<Feed, "waitFor" | "waitForOrg" | "readSince">;
   readonly watches: Watches;
   readonly alerts: ChannelParts;

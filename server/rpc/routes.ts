@@ -25,6 +25,7 @@ import { StatusService } from "@muster/client/v1/status_service";
 import { SystemService } from "@muster/client/v1/system_service";
 import { TemplateService } from "@muster/client/v1/template_service";
 import { WatchService } from "@muster/client/v1/watch_service";
+import { WebhookService } from "@muster/client/v1/webhook_service";
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
 import { WorkerService } from "@muster/client/v1/worker_service";
 import { alertService } from "./alerts.ts";
@@ -34,6 +35,7 @@ import { batchService } from "./batches.ts";
 import { watchService } from "./changes.ts";
 import { enrolmentService } from "./enrolments.ts";
 import { eventService } from "./event-feed.ts";
+import { webhookService } from "./event-webhooks.ts";
 import { explainService } from "./explain.ts";
 import { type HealthState, healthService } from "./health.ts";
 import { jobService } from "./jobs.ts";
@@ -79,6 +81,7 @@ export const apiServices: readonly DescService[] = [
   SystemService,
   TemplateService,
   WatchService,
+  WebhookService,
   WorkerAdminService,
   WorkerService,
   Health,
@@ -121,6 +124,7 @@ export function apiRoutes(parts: ApiRouteParts): (router: ConnectRouter) => void
     router.service(SystemService, systemService(parts));
     router.service(TemplateService, templateService(parts));
     router.service(WatchService, watchService(parts));
+    router.service(WebhookService, webhookService(parts));
     router.service(WorkerAdminService, workerAdminService(parts));
     router.service(WorkerService, parts.worker);
     router.service(Health, healthService(parts.health));

@@ -1,5 +1,5 @@
 import { JobState } from "../domain/rules/states.ts";
-import { readHorizon, whyUnreadable } from "./changes.ts";
+import { keepChangesMs, readHorizon, whyUnreadable } from "./changes.ts";
 import type { Tx } from "./database.ts";
 import { sql } from "./drizzle.ts";
 import { changeNames as c, jobNames as j } from "./names.ts";
@@ -48,7 +48,7 @@ export async function readEndedRuns(tx: Tx, orgId: string, selection: RunSelecti
   const { epoch, xmin } = await readHorizon(tx);
   const end = `${epoch}.${xmin}.0`;
   const from = placeOf(selection.cursor);
-  if (from === null || (await whyUnreadable(tx, orgId, from, epoch)) !== null) {
+  if (from === null || (await whyUnreadable(tx, orgId, from, { epoch, keepMs: keepChangesMs })) !== null) {
     return { groups: [], cursor: end, isMore: false };
   }
   const place = sql`(x.${c.xid}, x.${c.n}) > (${String(from.xid)}::xid8, ${from.n}::smallint)`;

@@ -2,6 +2,7 @@ import { type Database, inOrg, type Tx } from "./database.ts";
 import { and, asc, eq, sql } from "./drizzle.ts";
 import { clock, nilUuid } from "./names.ts";
 import { changes } from "./schema.ts";
+import { events } from "./schema-events.ts";
 import { cluster } from "./schema-fleet.ts";
 
 /** A transition, as the change feed tells it. */
@@ -128,23 +129,38 @@ export async function readHorizon(tx: Tx): Promise<{ readonly epoch: number; rea
   return { epoch: row?.epoch ?? 1, xmin: row?.xmin ?? "0" };
 }
 
-/** Why the feed cannot be read on from a place; null: it can. */
+/** Why the feed cannot be read on from a place; null: it can. `keepMs`: what is younger was not dropped. */
 export async function whyUnreadable(
   tx: Tx,
   orgId: string,
   from: { readonly epoch: number; readonly xid: bigint },
-  epoch: number,
+  { epoch, keepMs }: { readonly epoch: number; readonly keepMs: number },
 ): Promise<"too-old" | "other-epoch" | null> {
   if (from.epoch !== epoch) return "other-epoch";
-  return (await isKept(tx, orgId, from.xid)) ? null : "too-old";
+  const isWhole =
+    (await isKept(tx, orgId, from.xid, keepMs)) && (await areEventsKept(tx, orgId, from.xid, keepMs));
+  return isWhole ? null : "too-old";
+}
+
+async function areEventsKept(tx: Tx, orgId: string, xid: bigint, keepMs: number): Promise<boolean> {
+  const [oldest] = await tx
+    .select({
+      xid: sql<string>`${events.xid}::text`,
+      isOld: sql<boolean>`${events.at} < ${clock} - ${keepMs}::bigint * interval '1 millisecond'`,
+    })
+    .from(events)
+    .where(eq(events.orgId, orgId))
+    .orderBy(asc(events.xid), asc(events.eventId))
+    .limit(1);
+  return oldest === undefined || !oldest.isOld || xid >= BigInt(oldest.xid);
 }
 
 // Of what was dropped the newest row is left: until a row is old, nothing was.
-async function isKept(tx: Tx, orgId: string, xid: bigint): Promise<boolean> {
+async function isKept(tx: Tx, orgId: string, xid: bigint, keepMs = keepChangesMs): Promise<boolean> {
   const [oldest] = await tx
     .select({
       xid: sql<string>`${changes.xid}::text`,
-      isOld: sql<boolean>`${changes.at} < ${clock} - ${keepChangesMs}::bigint * interval '1 millisecond'`,
+      isOld: sql<boolean>`${changes.at} < ${clock} - ${keepMs}::bigint * interval '1 millisecond'`,
     })
     .from(changes)
     .where(eq(changes.orgId, orgId))

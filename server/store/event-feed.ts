@@ -1,8 +1,9 @@
-import { readHorizon, whyUnreadable } from "./changes.ts";
+import { keepChangesMs, readHorizon, whyUnreadable } from "./changes.ts";
 import type { Tx } from "./database.ts";
 import { and, asc, eq, gte, inArray, lte, sql } from "./drizzle.ts";
 import { nilUuid } from "./names.ts";
 import { attempts, changes, jobs } from "./schema.ts";
+import { events } from "./schema-events.ts";
 
 /** A place in the feed: after one element of one row. Elements count from 0. */
 export interface FeedPlace {
@@ -21,21 +22,43 @@ export interface FedChange {
   readonly workerId: string | null;
 }
 
+/** Something else that happened, with its place in the feed. */
+export interface FedEvent {
+  readonly place: FeedPlace;
+  readonly at: Date;
+  readonly type: string;
+  readonly jobId: string | null;
+  readonly attempt: number | null;
+  readonly workerId: string | null;
+  readonly project: string | null;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
 /** A piece of the feed. */
 export type FeedPiece =
   | { readonly resetCause: "too-old" | "other-epoch"; readonly epoch: number; readonly end: FeedPlace }
   | {
       readonly resetCause: null;
       readonly epoch: number;
-      readonly changes: readonly FedChange[];
+      readonly items: readonly (FedChange | FedEvent)[];
       /** Where to go on. */
       readonly end: FeedPlace;
       /** Nothing is known beyond it now. */
       readonly isWhole: boolean;
     };
 
-/** Rows of the feed that one piece is made of at most, and elements of them beyond which it ends with a row. */
+/** How much of the feed is read. */
+export interface PieceOptions {
+  readonly limit: number;
+  /** What is younger is still there. Default: as for watchers. */
+  readonly keepMs?: number;
+}
+
+/** Rows of the feed that one piece is made of at most. */
 const pieceRows = 100;
+
+/** Events of a transaction stand behind its transitions, as the elements of a row of this number. */
+const eventsRow = 32_000;
 
 /** The place behind all that is committed below the oldest transaction that still runs. */
 export async function readEnd(tx: Tx): Promise<{ readonly epoch: number; readonly end: FeedPlace }> {
@@ -50,30 +73,52 @@ export async function findPlace(
   since: Date,
 ): Promise<{ readonly epoch: number; readonly end: FeedPlace }> {
   const { epoch, xmin } = await readHorizon(tx);
-  const [first] = await tx
+  const [change] = await tx
     .select({ xid: sql<string>`${changes.xid}::text` })
     .from(changes)
     .where(and(eq(changes.orgId, orgId), gte(changes.at, since), sql`${changes.xid} < ${xmin}::xid8`))
     .orderBy(asc(changes.xid), asc(changes.n))
     .limit(1);
-  return { epoch, end: beforeAll(BigInt(first?.xid ?? xmin)) };
+  const [event] = await tx
+    .select({ xid: sql<string>`${events.xid}::text` })
+    .from(events)
+    .where(and(eq(events.orgId, orgId), gte(events.at, since), sql`${events.xid} < ${xmin}::xid8`))
+    .orderBy(asc(events.xid), asc(events.eventId))
+    .limit(1);
+  const firsts = [change, event].flatMap((row) => (row === undefined ? [] : [BigInt(row.xid)]));
+  const first = firsts.reduce((least, one) => (one < least ? one : least), BigInt(xmin));
+  return { epoch, end: beforeAll(first) };
 }
 
 /**
  * Reads on from a place, in the order of transaction ids, only below the oldest transaction that still runs: nothing
- * can come in before what was read. At most `limit` transitions.
+ * can come in before what was read. At most `limit` items.
  */
 export async function readPiece(
   tx: Tx,
   orgId: string,
   from: { readonly epoch: number; readonly place: FeedPlace },
-  limit: number,
+  { limit, keepMs = keepChangesMs }: PieceOptions,
 ): Promise<FeedPiece> {
   const { epoch, xmin } = await readHorizon(tx);
   const whole = beforeAll(BigInt(xmin));
   const { place } = from;
-  const resetCause = await whyUnreadable(tx, orgId, { epoch: from.epoch, xid: place.xid }, epoch);
+  const resetCause = await whyUnreadable(tx, orgId, { epoch: from.epoch, xid: place.xid }, { epoch, keepMs });
   if (resetCause !== null) return { resetCause, epoch, end: whole };
+  const moved = await readChangesFrom(tx, orgId, place, xmin);
+  const told = await readEventsFrom(tx, orgId, place, xmin);
+  // Beyond the last row that was read of either there may be others that come first.
+  const lasts = [moved, told].flatMap(({ last, isFull }) => (isFull && last !== undefined ? [last] : []));
+  const all = [...moved.items, ...told.items]
+    .filter((one) => isAfter(one.place, place) && lasts.every((last) => !isAfter(one.place, last)))
+    .sort((a, b) => (isAfter(a.place, b.place) ? 1 : -1));
+  const items = all.slice(0, limit);
+  const isWhole = lasts.length === 0 && items.length === all.length;
+  const end = isWhole && BigInt(xmin) > place.xid ? whole : (items.at(-1)?.place ?? place);
+  return { resetCause: null, epoch, items, end, isWhole };
+}
+
+async function readChangesFrom(tx: Tx, orgId: string, place: FeedPlace, xmin: string) {
   const rows = await tx
     .select()
     .from(changes)
@@ -87,7 +132,7 @@ export async function readPiece(
     )
     .orderBy(asc(changes.xid), asc(changes.n))
     .limit(pieceRows);
-  const all = rows.flatMap((row) =>
+  const items = rows.flatMap((row) =>
     row.jobIds.map((jobId, element): FedChange => {
       const workerId = row.workerIds[element];
       return {
@@ -100,12 +145,44 @@ export async function readPiece(
       };
     }),
   );
-  const later = all.filter((one) => isAfter(one.place, place));
-  const taken = later.slice(0, limit);
-  const isWhole = rows.length < pieceRows && taken.length === later.length;
-  const end = isWhole && BigInt(xmin) > place.xid ? whole : (taken.at(-1)?.place ?? place);
-  return { resetCause: null, epoch, changes: taken, end, isWhole };
+  return { items, last: items.at(-1)?.place, isFull: rows.length === pieceRows };
 }
+
+async function readEventsFrom(tx: Tx, orgId: string, place: FeedPlace, xmin: string) {
+  const rows = await tx
+    .select({
+      xid: sql<string>`${events.xid}::text`,
+      element: sql<number>`(row_number() over (partition by ${events.xid} order by ${events.eventId}) - 1)::int`,
+      at: events.at,
+      type: events.type,
+      jobId: events.jobId,
+      attempt: events.attempt,
+      workerId: events.workerId,
+      project: events.project,
+      data: events.data,
+    })
+    .from(events)
+    .where(
+      and(
+        eq(events.orgId, orgId),
+        sql`${events.xid} >= ${String(place.xid)}::xid8`,
+        sql`${events.xid} < ${xmin}::xid8`,
+      ),
+    )
+    .orderBy(asc(events.xid), asc(events.eventId))
+    // All of one transaction: else those behind a place within it might never be reached.
+    .limit(pieceRows + mostEventsOfOne);
+  const items = rows.map(
+    ({ xid, element, ...row }): FedEvent => ({
+      place: { xid: BigInt(xid), n: eventsRow, element },
+      ...row,
+    }),
+  );
+  return { items, last: items.at(-1)?.place, isFull: rows.length === pieceRows + mostEventsOfOne };
+}
+
+/** Events that one transaction writes at most. */
+const mostEventsOfOne = 1_000;
 
 /** What the events of jobs tell of them. Jobs that were removed are not among them. */
 export async function readEventJobs(tx: Tx, orgId: string, jobIds: readonly string[]) {

@@ -25,6 +25,8 @@ export interface OrgWork {
   readonly hasCancels: boolean;
   /** Ends of attempts that are yet to be folded into statistics. */
   readonly hasStats: boolean;
+  /** Events that webhooks were not told yet, or deliveries that are due. */
+  readonly hasWebhooks: boolean;
   /** Such workers that are disabled. */
   readonly disabled: readonly string[];
   /** Such workers that get no offers for another reason: see `readStanding`. */
@@ -84,6 +86,7 @@ function workOf(row: Record<string, unknown>): OrgWork {
     hasCommands: is("has_commands"),
     hasCancels: is("has_cancels"),
     hasStats: is("has_stats"),
+    hasWebhooks: is("has_webhooks"),
     disabled: ids("disabled"),
     heldBack: ids("held_back"),
     hasDueSchedules: is("has_due_schedules"),

@@ -7,6 +7,7 @@ import { orgNames as o } from "./names.ts";
 import * as tables from "./schema.ts";
 import { artifacts } from "./schema.ts";
 import * as alertTables from "./schema-alerts.ts";
+import * as eventTables from "./schema-events.ts";
 import * as fleetTables from "./schema-fleet.ts";
 import { orgs } from "./schema-fleet.ts";
 import * as peopleTables from "./schema-people.ts";
@@ -31,6 +32,7 @@ export const orgTables: readonly Table[] = [
   scheduleTables,
   templateTables,
   alertTables,
+  eventTables,
 ]
   .flatMap((module): unknown[] => Object.values(module))
   .filter((one): one is Table => is(one, PgTable) && "orgId" in getTableColumns(one))

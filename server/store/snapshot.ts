@@ -23,11 +23,14 @@ export function readOrgByIndex<T>(
   body: (tx: Tx) => Promise<T>,
 ): Promise<T> {
   return readOrg(db, orgId, async (tx) => {
-    await tx.execute(
-      sql.raw(
-        "set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_sort = off",
-      ),
-    );
+    await goByIndex(tx);
     return body(tx);
   });
+}
+
+/** Makes the reads of a transaction that follow go along indexes. */
+export async function goByIndex(tx: Tx): Promise<void> {
+  await tx.execute(
+    sql.raw("set local enable_seqscan = off; set local enable_bitmapscan = off; set local enable_sort = off"),
+  );
 }

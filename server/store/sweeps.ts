@@ -12,6 +12,7 @@ import {
   tallyNames as t,
 } from "./names.ts";
 import { changes, jobKeys, jobQueue, lateResults, tallies } from "./schema.ts";
+import { events, webhooks } from "./schema-events.ts";
 import { coordinators, links, workers } from "./schema-fleet.ts";
 import { stateNumbers } from "./state-numbers.ts";
 import { names, param, statement } from "./statement.ts";
@@ -20,6 +21,8 @@ import { ofShapes, tallied, tallyCounts } from "./tallies.ts";
 const w = names(workers);
 const lr = names(lateResults);
 const co = names(coordinators);
+const ev = names(events);
+const wh = names(webhooks);
 
 const raw = (value: number) => sql.raw(String(value));
 const nobody = sql.raw(`'${nilUuid}'::uuid`);
@@ -148,18 +151,36 @@ export const foldTallies = statement(sql`
   select ${param("org")}::uuid, md5(${param("tally")}::text || minute::text)::uuid, ${t.queue}, minute, ${countColumns}
   from folded`);
 
+// Up to where every webhook that is on was told; all, where there is none.
+const told = sql`coalesce((select w.${wh.cursorXid} from ${webhooks} w where w.${wh.orgId} = ${param("org")}::uuid
+  and not w.${wh.isDisabled} order by w.${wh.cursorXid} limit 1), '9223372036854775807'::xid8)`;
+
 /**
  * Drops the changes that are older than `keep` milliseconds, the oldest first, so many at a time. The newest of them
- * stays: it tells how far the feed was dropped. Parameters: org, keep, limit.
+ * stays: it tells how far the feed was dropped. What a webhook was not told yet stays up to `most` milliseconds.
+ * Parameters: org, keep, most, limit.
  */
 export const dropChanges = statement(sql`
   with old as materialized (
     select o.${ch.xid} as xid, o.${ch.n} as n from ${changes} o where o.${ch.orgId} = ${param("org")}::uuid
       and o.${ch.at} < ${clock} - ${param("keep")}::bigint * interval '1 millisecond'
+      and (o.${ch.xid} < ${told} or o.${ch.at} < ${clock} - ${param("most")}::bigint * interval '1 millisecond')
     order by o.${ch.xid}, o.${ch.n} limit ${param("limit")}::int + 1
   )
   delete from ${changes} x using old where x.${ch.orgId} = ${param("org")}::uuid and x.${ch.xid} = old.xid
     and x.${ch.n} = old.n and exists (select 1 from old y where (y.xid, y.n) > (old.xid, old.n))
+  returning 1 as dropped`);
+
+/** The same for events that are no transitions. Parameters: org, keep, most, limit. */
+export const dropEvents = statement(sql`
+  with old as materialized (
+    select o.${ev.xid} as xid, o.${ev.eventId} as id from ${events} o where o.${ev.orgId} = ${param("org")}::uuid
+      and o.${ev.at} < ${clock} - ${param("keep")}::bigint * interval '1 millisecond'
+      and (o.${ev.xid} < ${told} or o.${ev.at} < ${clock} - ${param("most")}::bigint * interval '1 millisecond')
+    order by o.${ev.xid}, o.${ev.eventId} limit ${param("limit")}::int + 1
+  )
+  delete from ${events} x using old where x.${ev.orgId} = ${param("org")}::uuid and x.${ev.xid} = old.xid
+    and x.${ev.eventId} = old.id and exists (select 1 from old y where (y.xid, y.id) > (old.xid, old.id))
   returning 1 as dropped`);
 
 /** Drops idempotency keys that have expired, so many at a time. Parameters: org, limit. */

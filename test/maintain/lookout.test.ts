@@ -15,6 +15,7 @@ const nothing: OrgWork = {
   hasCommands: false,
   hasCancels: false,
   hasStats: false,
+  hasWebhooks: false,
   disabled: [],
   heldBack: [],
   hasDueSchedules: false,

@@ -209,6 +209,7 @@ describe("a deadline", () => {
       sessions: new Set<never>(),
       expiry: new Expiry(c, () => performance.now()),
       releases: new ReleaseSweep(c),
+      webhooks: { pass: async () => {} },
       apiAddress: "",
       nowMs: () => performance.now(),
       checkPeers: async () => {},
@@ -258,7 +259,8 @@ describe("retention", () => {
     const changes = () => db.admin`select count(*)::int as n from muster.changes where org_id = ${orgId}`;
     expect((await changes())[0]?.["n"]).toBeGreaterThan(0);
     await db.advanceClock(3_600_000);
-    await dropAll(c, orgId, call(dropChanges, { org: orgId, keep: 3_600_000 }), signal());
+    const drop = call(dropChanges, { org: orgId, keep: 3_600_000, most: 86_400_000 });
+    await dropAll(c, orgId, drop, signal());
     // The newest of them tells how far the feed was dropped.
     expect((await changes())[0]?.["n"]).toBe(1);
   });

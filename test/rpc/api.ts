@@ -12,6 +12,7 @@ import { createKeyContext } from "../../server/domain/keys.ts";
 import { createSettingsCache } from "../../server/domain/settings.ts";
 import { createStatusReader } from "../../server/domain/status.ts";
 import { createSystemReader } from "../../server/domain/system.ts";
+import { createWebhookParts } from "../../server/domain/webhook-parts.ts";
 import { deriveWebhookKey } from "../../server/domain/webhooks.ts";
 import type { Host } from "../../server/host.ts";
 import type { ArtifactStore } from "../../server/outbound/artifact-store.ts";
@@ -103,6 +104,7 @@ export async function openApi(db: TestDatabase, artifacts: ArtifactStore = noArt
     withdrawOffers: async () => 0,
     webhookKey,
     alerts: createAlertParts(coordinator, ["secret"]),
+    webhooks: createWebhookParts({ ...coordinator, ...keys }),
     watches: createWatches(coordinator, feed, nowMs),
     nowMs,
     worker: noWorkers(),

@@ -9,6 +9,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decodeId } from "../../server/domain/ids.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { feedSettled } from "../support/feed.ts";
 import { runCli, startCli } from "../tui/run-cli.ts";
 import { failure, openApi, type TestApi, type TestClient, violationsOf } from "./api.ts";
 
@@ -39,6 +40,7 @@ async function committed(orgId: string): Promise<string[]> {
 async function readAll(client: TestClient, revision: string, pageSize = 500): Promise<Event[]> {
   const found: Event[] = [];
   let at = revision;
+  await feedSettled(db);
   for (;;) {
     const page = await client.of(EventService).readEvents({ revision: at, pageSize });
     expect(page.resetCause).toBe("");
@@ -172,6 +174,7 @@ describe("events", () => {
     const { jobId: b } = await jobs.submitJob({ job: { kind: "b", queue: "q2", project: "acme/web" } });
     const { batchId } = await client.of(BatchService).submitBatch({ jobs: [{ kind: "a" }] });
     await jobs.cancelJob({ jobId: b });
+    await feedSettled(db);
     const told = async (filter: object) => {
       const { events } = await client.of(EventService).readEvents({ revision, filter });
       return events.map(({ type, jobId }) => `${type} ${jobId === a ? "a" : jobId === b ? "b" : "c"}`);
@@ -223,6 +226,7 @@ describe("events", () => {
     const since = { seconds: BigInt(Math.floor(db.nowMs() / 1000) - 60), nanos: 0 };
     const { jobId } = await client.of(JobService).submitJob({ job: { kind: "b" } });
     const events = client.of(EventService);
+    await feedSettled(db);
     const young = await events.readEvents({ since });
     expect(young.events.map((event) => event.jobId)).toEqual([jobId]);
     expect(old).not.toBe(jobId);
@@ -234,6 +238,7 @@ describe("events", () => {
     const foreign = await events.readEvents({ revision: eventId.replace(/^1/, "2") });
     expect(foreign.resetCause).toBe("other-epoch");
     const { jobId: next } = await client.of(JobService).submitJob({ job: { kind: "c" } });
+    await feedSettled(db);
     const on = await events.readEvents({ revision: late.revision });
     expect(on.events.map((event) => event.jobId)).toEqual([next]);
     expect(orgId).toBe(client.orgId);
@@ -262,6 +267,7 @@ describe("events", () => {
     const [ours, theirs] = [await api.client(), await api.client()];
     const revision = await beginning(theirs);
     const { jobId } = await ours.of(JobService).submitJob({ job: { kind: "a" } });
+    await feedSettled(db);
     const { events } = await theirs.of(EventService).readEvents({ revision });
     expect(events).toEqual([]);
     const { events: asked } = await theirs.of(EventService).readEvents({ revision, filter: { jobId } });
@@ -278,6 +284,7 @@ describe("muster events", () => {
     const title2 = "fine";
     await client.of(JobService).submitJob({ job: { kind: "a", title: title2 } });
     await db.admin`update muster.jobs set title = ${title} where org_id = ${client.orgId}`;
+    await feedSettled(db);
     const lines = await runCli(["events", "--since", "5m", "-o", "jsonl"], {
       env: env(client),
       nowMs: db.nowMs(),

@@ -88,12 +88,20 @@ async function tenant(name: string): Promise<Tenant> {
     job_id: `'${decodeId("job", jobId)}'`,
   });
   await insertAnything(muster.database, "sessions", orgId, { session_id: `'${sessionId}'` });
+  const [webhookId, deliveryId] = [muster.database.newId(), muster.database.newId()];
+  await insertAnything(muster.database, "webhooks", orgId, {
+    ...{ webhook_id: `'${webhookId}'`, name: "'hook'", is_disabled: "true" },
+  });
+  await insertAnything(muster.database, "webhook_deliveries", orgId, {
+    ...{ webhook_id: `'${webhookId}'`, delivery_id: `'${deliveryId}'`, state: "'sent'" },
+  });
   const ids = {
     jobId,
     batchId,
     workerId: worker?.workerId ?? "",
     leaseId: lease?.leaseId ?? "",
     artifactId: encodeId("artifact", artifactId),
+    deliveryId: encodeId("delivery", deliveryId),
     sessionId,
     invitationId: invitations[0]?.invitationId ?? "",
     keyId: keys.find(({ type }) => type === "api")?.keyId ?? "",
@@ -125,6 +133,7 @@ function nobodys(field: string): string {
 
 /** What besides the id a request needs, so that the id is what decides. */
 function besides({ name }: DescMethod): object {
+  if (name === "ReplayWebhookDeliveries") return { name: "hook" };
   return name === "UpdateJob" ? { title: "x" } : {};
 }
 

@@ -15,6 +15,7 @@ import { QueueService, QueueType } from "@muster/client/v1/queue_service";
 import { ScheduleService } from "@muster/client/v1/schedule_service";
 import { SessionService } from "@muster/client/v1/session_service";
 import { SettingsService } from "@muster/client/v1/settings_service";
+import { WebhookService } from "@muster/client/v1/webhook_service";
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decodeId } from "../../server/domain/ids.ts";
@@ -24,6 +25,7 @@ import { apiServices } from "../support/services.ts";
 import { alertActs } from "./support/alert-acts.ts";
 import { scheduleActs } from "./support/schedule-acts.ts";
 import { actOnTemplates } from "./support/template-acts.ts";
+import { webhookActs } from "./support/webhook-acts.ts";
 
 /** What changes something and writes no row of its own: what else tells of it. */
 const unaudited: Readonly<Record<string, string>> = {
@@ -151,6 +153,7 @@ describe("S43 an operator's act and its audit row are one commit", () => {
     );
 
     await scheduleActs(of(ScheduleService), act);
+    await webhookActs(of(WebhookService), act);
 
     for (const sessionId of ["s1"]) {
       await insertAnything(muster.database, "sessions", orgId, {

@@ -21,6 +21,7 @@ import { StatusService } from "@muster/client/v1/status_service";
 import { SystemService } from "@muster/client/v1/system_service";
 import { TemplateService } from "@muster/client/v1/template_service";
 import { WatchService } from "@muster/client/v1/watch_service";
+import { WebhookService } from "@muster/client/v1/webhook_service";
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
 import { WorkerService } from "@muster/client/v1/worker_service";
 import { usageError } from "../errors.ts";
@@ -50,6 +51,7 @@ export const services: readonly DescService[] = [
   SystemService,
   TemplateService,
   WatchService,
+  WebhookService,
   WorkerAdminService,
   WorkerService,
 ];
