@@ -211,6 +211,12 @@ export const nouns: readonly (readonly [heading: string, nouns: readonly Noun[]]
         load: () => import("./commands/events.ts").then((one) => one.registerEvents),
       },
       {
+        name: "webhook",
+        aliases: ["webhooks"],
+        description: "Send events to other services: signed, tried again for a day, replayed at will.",
+        load: () => import("./commands/webhook.ts").then((one) => one.registerWebhook),
+      },
+      {
         name: "audit",
         description: "See who changed what, when and why.",
         load: () => import("./commands/audit.ts").then((one) => one.registerAudit),

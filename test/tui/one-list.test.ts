@@ -80,6 +80,14 @@ const noKey: Readonly<Record<string, string>> = {
       .split(" ")
       .map((method) => [`TemplateService.${method}`, "the console has no list of templates"]),
   ),
+  ...Object.fromEntries(
+    "Create Update Delete Rotate Test Replay"
+      .split(" ")
+      .map((act) => [
+        `WebhookService.${act}Webhook${act === "Rotate" ? "Secret" : act === "Replay" ? "Deliveries" : ""}`,
+        "other services' matter, set up once: on the command line",
+      ]),
+  ),
   "WorkerAdminService.EnableWorker": "the key of DisableWorker, on a worker that is disabled",
   "WorkerAdminService.CreateWorker": "its key goes into a file of the machine that it is for",
 };
