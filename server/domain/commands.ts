@@ -5,6 +5,7 @@ import { audit } from "./audit.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { failedPrecondition, notFound } from "./errors.ts";
 import { encodeId } from "./ids.ts";
+import { tellWorkerAct } from "./told-events.ts";
 import { actsAsOwner } from "./worker-owners.ts";
 import { selectWorker, type WorkerName, type WorkerView } from "./workers.ts";
 
@@ -51,6 +52,7 @@ async function commandWorker(
       reason,
       details: { name: worker.name, wasDraining: worker.isDraining, quarantine: worker.quarantineReason },
     });
+    await tellWorkerAct(tx, c, orgId, `worker.${action}`, worker);
     const [row] = await readWorkers(tx, orgId, { workerId }, c.config.staleMs);
     if (row === undefined) throw new Error("the locked worker is not there");
     return row;

@@ -18,6 +18,7 @@ import { distrustKeys, type KeyContext } from "./keys.ts";
 import { endLeases } from "./leases.ts";
 import { textViolations } from "./rules/texts.ts";
 import { WorkerState } from "./rules/worker-states.ts";
+import { tellWorkerAct } from "./told-events.ts";
 import { actsAsOwner } from "./worker-owners.ts";
 import { selectWorker, type WorkerView } from "./workers.ts";
 
@@ -143,6 +144,7 @@ export async function changeWorker<Changed extends { readonly details: Readonly<
     const target = encodeId("worker", worker.workerId);
     const details = { name: worker.name, ...changed.details };
     await audit(tx, c, caller, { action, target, reason, details });
+    await tellWorkerAct(tx, c, orgId, action, worker);
     return changed;
   });
 }

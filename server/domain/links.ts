@@ -20,6 +20,7 @@ import { type FlipJudgement, judgeFlip } from "./rules/liveness.ts";
 import type { Published } from "./rules/publications.ts";
 import { bothLimits, limitClaims, noLimits } from "./rules/worker-limits.ts";
 import type { Lease } from "./submit.ts";
+import { tellEvent } from "./told-events.ts";
 
 /** What a worker says when it attaches. */
 export interface Hello {
@@ -119,6 +120,11 @@ export async function attachLink(c: Coordinator, caller: Caller, hello: Hello): 
       owner: worker.ownerLimits ?? { slots: null, points: null },
     });
     const linkEpoch = await openLink(tx, orgId, row);
+    if (!link?.isAttached || link.bootId !== bootId) {
+      const { name } = worker;
+      const data = { name, host: hello.declared.host, transport };
+      await tellEvent(tx, c, orgId, { type: "worker.connected", workerId, data });
+    }
     const replaced = link && flip?.isFlip ? { host: worker.host, bootId: link.bootId } : null;
     if (flip && replaced) {
       const comes = { host: hello.declared.host, bootId };

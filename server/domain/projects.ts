@@ -8,6 +8,7 @@ import { DomainError, invalidArgument, notFound, type Violation } from "./errors
 import { type ListIdentity, type Page, type PageRequest, pageOf, pageRows, readPageToken } from "./pages.ts";
 import { isTerminal, JobState } from "./rules/states.ts";
 import { nameViolations, projectRule, repositoryRule, textViolations } from "./rules/texts.ts";
+import { tellEvent } from "./told-events.ts";
 
 /** A project: a repository with a cap on open pull requests. */
 export interface ProjectView {
@@ -56,6 +57,10 @@ export async function putProject(
         after: { maxOpenPrs, repository },
         isNew: before === undefined,
       },
+    });
+    await tellEvent(tx, c, orgId, {
+      ...{ type: "project.changed", project: name },
+      data: { maxOpenPrs, isNew: before === undefined },
     });
     const [after] = await readProjects(tx, orgId, { name });
     if (after === undefined) throw new Error("the project that was put is not there");
@@ -117,6 +122,7 @@ export async function deleteProject(
     const waitingJobs = ids.length;
     const details = { maxOpenPrs: gate?.maxUsed ?? null, waitingJobs };
     await audit(tx, c, caller, { action: "project.delete", target: name, reason, details });
+    await tellEvent(tx, c, orgId, { type: "project.deleted", project: name, data: { waitingJobs } });
     return { waitingJobs };
   });
   c.projects.forget(orgId);

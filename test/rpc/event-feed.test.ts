@@ -5,11 +5,13 @@ import { EventService } from "@muster/client/v1/event_service";
 import { JobState } from "@muster/client/v1/job";
 import { JobService } from "@muster/client/v1/job_service";
 import { ProjectService } from "@muster/client/v1/project_service";
+import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decodeId } from "../../server/domain/ids.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { feedSettled } from "../support/feed.ts";
+import { insertAttempt } from "../support/rows.ts";
 import { runCli, startCli } from "../tui/run-cli.ts";
 import { failure, openApi, type TestApi, type TestClient, violationsOf } from "./api.ts";
 
@@ -56,7 +58,7 @@ async function beginning(client: TestClient): Promise<string> {
 
 /** A lease that ends, as flushes write it. */
 async function ran(orgId: string, jobId: string, state: 7 | 9): Promise<void> {
-  const [job, worker, lease] = [decodeId("job", jobId), db.newId(), db.newId()];
+  const [job, worker] = [decodeId("job", jobId), db.newId()];
   for (const [number, at] of [
     [4, 1],
     [5, 1],
@@ -64,14 +66,12 @@ async function ran(orgId: string, jobId: string, state: 7 | 9): Promise<void> {
     await db.admin`insert into muster.changes (org_id, n, job_ids, states, attempts, worker_ids)
       values (${orgId}, 1, ${[job]}, ${[number]}, ${[at]}, ${[worker]})`;
   }
-  await db.admin.begin(async (tx) => {
-    await tx`delete from muster.job_queue where org_id = ${orgId} and job_id = ${job}`;
-    await tx`insert into muster.attempts (org_id, job_id, attempt, generation, worker_id, lease_id, outcome, state, failures,
-      losses, releases, final, error_code, error_message) values (${orgId}, ${job}, 1, 1, ${worker}, ${lease},
-      ${state === 7 ? 1 : 2}, ${state}, 0, 0, 0, true, ${state === 7 ? null : "EXIT_1"}, ${state === 7 ? null : "exit 1"})`;
-    await tx`insert into muster.changes (org_id, n, job_ids, states, attempts, worker_ids)
-      values (${orgId}, 1, ${[job]}, ${[state]}, ${[1]}, ${[worker]})`;
+  await insertAttempt(db, orgId, job, {
+    ...{ workerId: worker, outcome: state === 7 ? 1 : 2, state },
+    ...(state === 7 ? {} : { error: { code: "EXIT_1", message: "exit 1" } }),
   });
+  await db.admin`insert into muster.changes (org_id, n, job_ids, states, attempts, worker_ids)
+    values (${orgId}, 1, ${[job]}, ${[state]}, ${[1]}, ${[worker]})`;
 }
 
 const step = fc.oneof(
@@ -131,7 +131,7 @@ describe("events", () => {
       }),
       { numRuns: 12 },
     );
-  });
+  }, 120_000);
 
   test("come by a stream as they are committed, and again from the id of any of them", async () => {
     const client = await api.client();
@@ -165,9 +165,10 @@ describe("events", () => {
 
   test("are those that the filter means", async () => {
     const client = await api.client();
+    await client.of(ProjectService).putProject({ project: { name: "acme/web" } });
+    await feedSettled(db);
     const revision = await beginning(client);
     const jobs = client.of(JobService);
-    await client.of(ProjectService).putProject({ project: { name: "acme/web" } });
     const { jobId: a } = await jobs.submitJob({
       job: { kind: "a", queue: "q1", labels: { team: "x", tier: "1" } },
     });
@@ -193,6 +194,35 @@ describe("events", () => {
     expect(await told({ labels: { team: "y" } })).toEqual([]);
     expect(await told({ jobId: b, types: ["job.submitted"] })).toEqual(["job.submitted b"]);
     expect(await told({ batchId })).toEqual(["job.submitted c"]);
+  });
+
+  test("tell what becomes of workers and projects, in order with the jobs", async () => {
+    const client = await api.client();
+    const revision = await beginning(client);
+    const workers = client.of(WorkerAdminService);
+    const { worker } = await workers.createWorker({ name: "gpu-1" });
+    const { workerId = "" } = worker ?? {};
+    await workers.drainWorker({ workerId });
+    await client.of(JobService).submitJob({ job: { kind: "a" } });
+    await workers.resumeWorker({ workerId });
+    await client.of(ProjectService).putProject({ project: { name: "acme/app" } });
+    await client.of(ProjectService).deleteProject({ name: "acme/app" });
+    for (const pageSize of [500, 1]) {
+      const told = await readAll(client, revision, pageSize);
+      expect(told.map(({ type }) => type)).toEqual([
+        "worker.draining",
+        "job.submitted",
+        "worker.resumed",
+        "project.changed",
+        "project.deleted",
+      ]);
+      expect(told[0]).toMatchObject({ workerId, data: { name: "gpu-1" } });
+      expect(told[3]?.project).toBe("acme/app");
+    }
+    const { events } = await client
+      .of(EventService)
+      .readEvents({ revision, filter: { types: ["worker.*"], workerId } });
+    expect(events.map(({ type }) => type)).toEqual(["worker.draining", "worker.resumed"]);
   });
 
   test("tell an edit, a cancel that is asked for and a removal as what they are", async () => {

@@ -28,8 +28,27 @@ const byNumber = new Map<number, string>([
 /** The type of the event of a submission: the job comes to be. */
 export const submittedType = "job.submitted";
 
+/** Types of events that are no transitions of jobs. */
+export const toldTypes = [
+  "worker.connected",
+  "worker.draining",
+  "worker.resumed",
+  "worker.disabled",
+  "worker.enabled",
+  "project.changed",
+  "project.deleted",
+] as const;
+
+/** One of them. */
+export type ToldType = (typeof toldTypes)[number];
+
 /** Every type of event. */
-export const eventTypes: readonly string[] = [submittedType, ...Object.values(byState), ...byNumber.values()];
+export const eventTypes: readonly string[] = [
+  submittedType,
+  ...Object.values(byState),
+  ...byNumber.values(),
+  ...toldTypes,
+];
 
 /** The type of the event that a change is, for a job that was there before. */
 export function typeOfChange({ n, state }: { readonly n: number; readonly state: JobState }): string {

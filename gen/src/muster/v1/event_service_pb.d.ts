@@ -30,7 +30,10 @@ export declare type Event = Message<"muster.v1.Event"> & {
    * What happened: `job.submitted`, `job.blocked`, `job.scheduled`,
    * `job.ready`, `job.offered`, `job.started`, `job.parked`, `job.succeeded`,
    * `job.cancelled`, `job.dead`, `job.cancel-requested`, `job.edited`,
-   * `job.deleted`. An event that is not known is to be passed over: there will
+   * `job.deleted`, `worker.connected`, `worker.draining`, `worker.resumed`,
+   * `worker.disabled`, `worker.enabled`, `project.changed`, `project.deleted`;
+   * a webhook also gets `webhook.test` and, where events were missed,
+   * `feed.reset`. An event that is not known is to be passed over: there will
    * be more.
    *
    * @generated from field: string type = 2;
