@@ -1,40 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { type Config, ConfigError, loadConfig, redactedConfig } from "../../server/config.ts";
-import type { ConfigInput, ConfigProblem } from "../../server/config-sources.ts";
+import { ConfigError, redactedConfig } from "../../server/config.ts";
+import { load, loadYaml, problemsOf } from "../support/config.ts";
 
 const longSecret = "x".repeat(32);
 const postgres = "postgres://muster:hunter2@db.example:5432/muster";
-
-interface Given {
-  readonly flags?: ConfigInput["flags"];
-  readonly env?: ConfigInput["env"];
-  readonly files?: Readonly<Record<string, string>>;
-  readonly otherVariables?: readonly string[];
-}
-
-function load({ flags = {}, env = {}, files = {}, otherVariables = [] }: Given = {}): Config {
-  const readFile = (path: string): string => {
-    const text = files[path];
-    if (text === undefined) throw Object.assign(new Error(`ENOENT: open '${path}'`), { code: "ENOENT" });
-    return text;
-  };
-  return loadConfig({ flags, env: { HOME: "/home/ada", ...env }, readFile, otherVariables });
-}
-
-/** With a file of settings. */
-function loadYaml(yaml: string, given: Given = {}): Config {
-  return load({ ...given, flags: { ...given.flags, config: "muster.yaml" }, files: { "muster.yaml": yaml } });
-}
-
-function problemsOf(run: () => unknown): readonly ConfigProblem[] {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof ConfigError) return error.problems;
-    throw error;
-  }
-  return [];
-}
 
 describe("precedence", () => {
   test("is flag, environment, file, default", () => {

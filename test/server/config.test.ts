@@ -1,48 +1,9 @@
-import { Command } from "commander";
 import { describe, expect, test } from "vitest";
-import {
-  advertisedApiAddress,
-  type Config,
-  ConfigError,
-  configFlags,
-  configTable,
-  loadConfig,
-} from "../../server/config.ts";
-import { configEntries } from "../../server/config-fields.ts";
-import type { ConfigInput, ConfigProblem } from "../../server/config-sources.ts";
-import { jobSettingNames, settingViolations } from "../../server/domain/rules/settings.ts";
+import { advertisedApiAddress } from "../../server/config.ts";
+import { settingViolations } from "../../server/domain/rules/settings.ts";
+import { type Given, load, problemsOf } from "../support/config.ts";
 
 const postgres = "postgres://muster:hunter2@db.example:5432/muster";
-
-interface Given {
-  readonly flags?: ConfigInput["flags"];
-  readonly env?: ConfigInput["env"];
-  readonly files?: Readonly<Record<string, string>>;
-}
-
-function load({ flags = {}, env = {}, files = {} }: Given = {}): Config {
-  const readFile = (path: string): string => {
-    const text = files[path];
-    if (text === undefined) throw Object.assign(new Error(`ENOENT: open '${path}'`), { code: "ENOENT" });
-    return text;
-  };
-  return loadConfig({ flags, env: { HOME: "/home/ada", ...env }, readFile });
-}
-
-/** With a file of settings. */
-function loadYaml(yaml: string, given: Given = {}): Config {
-  return load({ ...given, flags: { ...given.flags, config: "muster.yaml" }, files: { "muster.yaml": yaml } });
-}
-
-function problemsOf(run: () => unknown): readonly ConfigProblem[] {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof ConfigError) return error.problems;
-    throw error;
-  }
-  return [];
-}
 
 describe("defaults", () => {
   test("are complete without flags, environment and file", () => {
@@ -116,6 +77,9 @@ describe("defaults", () => {
       idempotencyTtlMs: 604_800_000,
       lateResultTtlMs: 604_800_000,
       scheduleHistoryMs: 2_592_000_000,
+      statsMinutesMs: 21_600_000,
+      statsHoursMs: 2_592_000_000,
+      statsDaysMs: 34_560_000_000,
       hotConnections: 6,
       appConnections: 10,
       databaseTimeoutMs: 6_000,
@@ -154,117 +118,6 @@ describe("defaults", () => {
   test("keep the bounds of the job settings", () => {
     const config = load();
     expect(settingViolations(config, config)).toEqual([]);
-  });
-});
-
-describe("values", () => {
-  test.each([
-    ["https://ghe.example/api/v3/", "https://ghe.example/api/v3"],
-    ["http://127.0.0.1:8080", "http://127.0.0.1:8080"],
-  ])("reads the address of a GitHub %s", (given, address) => {
-    expect(load({ flags: { "github-api-url": given } }).githubApiUrl).toBe(address);
-  });
-
-  test.each([
-    "ghe.example",
-    "ftp://ghe.example",
-    "https://kim:x@ghe.example",
-    "https://ghe.example/?a=1",
-    "",
-  ])("refuses the address of a GitHub %j", (given) => {
-    const [problem] = problemsOf(() => load({ flags: { "github-api-url": given } }));
-    expect(problem).toMatchObject({ source: "flag", name: "--github-api-url" });
-  });
-
-  test("takes a token of GitHub from the environment or a file, and never shows it", () => {
-    expect(load({ env: { MUSTER_GITHUB_TOKEN: "ghp_x" } }).githubToken).toBe("ghp_x");
-    const [problem] = problemsOf(() => load({ env: { MUSTER_GITHUB_TOKEN: "ghp x" } }));
-    expect(problem).toMatchObject({ name: "MUSTER_GITHUB_TOKEN", suggestion: "Copy it whole." });
-    expect(JSON.stringify(problem)).not.toContain("ghp x");
-  });
-
-  test("runs the built-in kinds unless told otherwise", () => {
-    expect(load({ flags: { kinds: false } }).kinds).toBe(false);
-    expect(load({ env: { MUSTER_OIDC_ROLES: "a=b=admin, staff=viewer" } }).oidcRoles).toEqual([
-      "a=b=admin",
-      "staff=viewer",
-    ]);
-    expect(loadYaml("oidc_roles: { ops: operator }").oidcRoles).toEqual(["ops=operator"]);
-    const [wrongRole] = problemsOf(() => load({ env: { MUSTER_OIDC_ROLES: "staff=root" } }));
-    expect(wrongRole).toMatchObject({ name: "MUSTER_OIDC_ROLES" });
-    expect(load({ env: { MUSTER_KINDS: "off" } }).kinds).toBe(false);
-    expect(configFlags().map((flag) => flag.flag)).toContain("--no-kinds");
-  });
-
-  test.each([
-    ["250ms", 250],
-    ["90s", 90_000],
-    ["1.5m", 90_000],
-    ["1h30m", 5_400_000],
-    ["7d", 604_800_000],
-  ])("reads the duration %s", (text, ms) => {
-    const config = load({ flags: { "backoff-max": text, "backoff-initial": "0s" } });
-    expect(config.backoffMaxMs).toBe(ms);
-  });
-
-  test.each(["30", "-5s", "5 s", "s", "5sec", "5S", "1e3s", "", "5s5", "constructor"])(
-    "refuses the duration %j",
-    (text) => {
-      const [problem] = problemsOf(() => load({ flags: { "backoff-max": text } }));
-      expect(problem).toMatchObject({ source: "flag", name: "--backoff-max" });
-      expect(problem?.suggestion).toContain("like 30s");
-    },
-  );
-
-  test.each([
-    ["1MiB", 1_048_576],
-    ["512KiB", 524_288],
-    ["1MB", 1_000_000],
-    ["4096B", 4_096],
-  ])("reads the size %s", (text, bytes) => {
-    expect(load({ flags: { "max-payload": text } }).maxPayloadBytes).toBe(bytes);
-  });
-
-  test.each([
-    ["max-payload", "2MiB", "Write a size from 1KiB to 1MiB."],
-    ["max-payload", "4096", "Write a number and a unit (B, KB, MB, GB, KiB, MiB, GiB), like 512KiB."],
-    ["lease-ttl", "8d", "Write a duration from 1s to 7d."],
-    ["log-format", "xml", "Write one of json, pretty."],
-    ["insecure-listen", "maybe", "Write true or false."],
-    ["api-host", "http://x", "Write a host alone, like 127.0.0.1 or ::1."],
-    ["api-address", "x:7070", "Write it like https://muster.example:7070."],
-    ["cors-origins", "https://a.example/path", "Write it like https://app.example."],
-  ])("refuses --%s %s and says what to write", (flag, text, suggestion) => {
-    expect(problemsOf(() => load({ flags: { [flag]: text } }))).toMatchObject([
-      { name: `--${flag}`, suggestion },
-    ]);
-  });
-
-  test.each([
-    ["api-port", "70000", 'is not a whole number from 0 to 65535: "70000"'],
-    ["max-attempts", "2.5", 'is not a whole number from 1 to 100: "2.5"'],
-    ["backoff-factor", "0.5", 'is not a number from 1 to 100: "0.5"'],
-    ["data-dir", "", 'is not a path: ""'],
-  ])("refuses --%s %j", (flag, text, message) => {
-    expect(problemsOf(() => load({ flags: { [flag]: text } }))).toMatchObject([
-      { name: `--${flag}`, message },
-    ]);
-  });
-
-  test("takes YAML numbers, booleans and lists", () => {
-    const yaml =
-      "api_port: 0\ninsecure_listen: true\nbackoff_factor: 1.5\ncors_origins: [https://a.example, http://b.example:81/]\n";
-    expect(loadYaml(yaml)).toMatchObject({
-      apiPort: 0,
-      allowInsecure: true,
-      backoffFactor: 1.5,
-      corsOrigins: ["https://a.example", "http://b.example:81"],
-    });
-  });
-
-  test("splits web origins at commas", () => {
-    const env = { MUSTER_CORS_ORIGINS: "https://a.example, https://b.example," };
-    expect(load({ env }).corsOrigins).toEqual(["https://a.example", "https://b.example"]);
   });
 });
 
@@ -339,83 +192,4 @@ test.each<[Given, string | undefined]>([
   [{ flags: { "tls-cert": "/c", "tls-key": "/k" }, files: { "/c": "", "/k": "" } }, "https://127.0.0.1:4000"],
 ])("advertises the API address of %j", (given, address) => {
   expect(advertisedApiAddress(load(given), 4000)).toBe(address);
-});
-
-describe("the documentation", () => {
-  test("has a line for every setting, with five columns", () => {
-    const lines = configTable().trimEnd().split("\n");
-    expect(lines).toHaveLength(configEntries().length + 3);
-    for (const line of lines) expect(line.split(/(?<!\\)\|/)).toHaveLength(7);
-    expect(lines).toContain(
-      "| `--heartbeat <duration>` | `MUSTER_HEARTBEAT` | `heartbeat` | `5s` | How often a worker shows that it lives. 50ms to 1m. |",
-    );
-    expect(configTable()).toContain("`MUSTER_DATABASE_URL`, `MUSTER_DATABASE_URL_FILE`, `DATABASE_URL`");
-  });
-
-  test("gives every setting a spelling of its own", () => {
-    const keys = configEntries().map(([, { key }]) => key);
-    expect(new Set(keys).size).toBe(keys.length);
-    for (const key of keys) expect(key).toMatch(/^[a-z]+(-[a-z]+)*$/);
-  });
-
-  test("has flags that commander takes and loadConfig understands", () => {
-    const command = new Command().exitOverride();
-    for (const { flag, description } of configFlags()) command.option(flag, description);
-    command.parse(
-      [
-        "--heartbeat",
-        "1s",
-        "--log-level",
-        "warn",
-        "--insecure-listen",
-        "--cors-origins",
-        "https://a.example",
-      ],
-      {
-        from: "user",
-      },
-    );
-    expect(load({ flags: command.opts() })).toMatchObject({
-      heartbeatMs: 1_000,
-      logLevel: "warn",
-      allowInsecure: true,
-      corsOrigins: ["https://a.example"],
-    });
-  });
-
-  test("has no flag for the text of a secret", () => {
-    const flags = configFlags().map(({ flag }) => flag.split(" ")[0]);
-    expect(flags).toContain("--admin-key-file");
-    expect(flags).not.toContain("--admin-key");
-  });
-
-  test("states bounds of the job settings that the rules accept", () => {
-    const lowest = {
-      reclaimAfterMs: 100,
-      maxAttempts: 1,
-      backoffInitialMs: 0,
-      backoffMaxMs: 0,
-      backoffFactor: 1,
-      leaseTtlMs: 1_000,
-    };
-    const dayMs = 86_400_000;
-    const highest = {
-      reclaimAfterMs: dayMs,
-      maxAttempts: 100,
-      backoffInitialMs: dayMs,
-      backoffMaxMs: 7 * dayMs,
-      backoffFactor: 100,
-      leaseTtlMs: 7 * dayMs,
-    };
-    for (const bound of [lowest, highest]) {
-      expect(settingViolations(bound, { heartbeatMs: 50 })).toEqual([]);
-      for (const name of jobSettingNames) {
-        const field = configEntries().find(([one]) => one === name)?.[1];
-        const text = name.endsWith("Ms") ? `${bound[name]}ms` : bound[name];
-        expect(field?.read(text)).toEqual({ kind: "value", value: bound[name] });
-        const beyond = bound === lowest ? bound[name] - 1 : bound[name] + 1;
-        expect(field?.read(name.endsWith("Ms") ? `${beyond}ms` : beyond)).toMatchObject({ kind: "invalid" });
-      }
-    }
-  });
 });
