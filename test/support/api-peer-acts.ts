@@ -5,7 +5,7 @@ import { makeError } from "@muster/client/errors";
 import { type Job, JobState } from "@muster/client/v1/job";
 import { type ActOnJobsRequest, JobAction, type JobService } from "@muster/client/v1/job_service";
 import { LeaseSchema, LeaseService } from "@muster/client/v1/lease_service";
-import type { Api } from "./api-peer-routes.ts";
+import type { Api } from "./api-peer-state.ts";
 
 /** Jobs that one call of the peer takes: few, so that every caller has to go on. */
 export const peerActs = 2;

@@ -8,7 +8,7 @@ import {
   LookupType,
   SystemService,
 } from "@muster/client/v1/system_service";
-import type { Api } from "./api-peer-routes.ts";
+import type { Api } from "./api-peer-state.ts";
 
 /** What the peer says of itself and of its caller. */
 export interface PeerSystem {

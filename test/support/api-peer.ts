@@ -20,7 +20,8 @@ import type { Status, StatusSchema } from "@muster/client/v1/status_service";
 import type { Worker } from "@muster/client/v1/worker";
 
 import type { PeerQueues } from "./api-peer-queues.ts";
-import { addRoutes, makeState } from "./api-peer-routes.ts";
+import { addRoutes } from "./api-peer-routes.ts";
+import { makeState } from "./api-peer-state.ts";
 import type { PeerSystem } from "./api-peer-system.ts";
 
 /** A coordinator's API over a state in memory, on a real HTTP listener: what the command line talks to in its tests. */
