@@ -11,7 +11,7 @@ import { JobState } from "../../server/domain/rules/states.ts";
 import { lapseAvoids } from "../../server/maintain/due.ts";
 import { Expiry } from "../../server/maintain/expiry.ts";
 import { refreshStandingOf } from "../../server/maintain/standing.ts";
-import { renewLinks, suspectLink, touchLinks } from "../../server/store/links.ts";
+import { suspectLink } from "../../server/store/links.ts";
 import { readReadyShapes, shapeOfRow } from "../../server/store/ready-shapes.ts";
 import { call, runInOrg } from "../../server/store/statement.ts";
 import { claimOf } from "../support/claims.ts";
@@ -254,37 +254,6 @@ describe("a worker that may get nothing new", () => {
     await attachLink(c, caller, hello());
     const rows = await db.admin`select suspect_at from muster.links where worker_id = ${link.workerId}`;
     expect(rows[0]?.["suspect_at"]).toBeNull();
-  });
-});
-
-describe("renewing links", () => {
-  const seen = async (workerId: string) =>
-    Number(
-      (
-        await db.admin`select extract(epoch from muster.muster_clock() - seen_at)::float8 as age
-        from muster.links where worker_id = ${workerId}`
-      )[0]?.["age"],
-    );
-
-  test("takes the newer of two links of one worker for its own, in whatever order they come", async () => {
-    const { orgId } = await org();
-    const { caller, link } = await attachWorker(c, orgId, { name: "twice" });
-    const newer = await attachLink(c, caller, hello());
-    const [old, current] = [link, { ...newer, orgId }];
-    expect(await renewLinks(db.database.app, [old, current])).toEqual(new Set([current]));
-    expect(await renewLinks(db.database.app, [current, old])).toEqual(new Set([current]));
-    expect(await renewLinks(db.database.app, [old])).toEqual(new Set());
-  });
-
-  test("counts a worker that waits with its Hello as seen, if its boot is the link's", async () => {
-    const { orgId } = await org();
-    const own = hello();
-    const { link } = await attachWorker(c, orgId, { name: "waiting", hello: own });
-    await db.advanceClock(20_000);
-    await touchLinks(db.database.app, [{ orgId, workerId: link.workerId, bootId: randomUUID() }]);
-    expect(await seen(link.workerId)).toBeGreaterThan(19);
-    await touchLinks(db.database.app, [{ orgId, workerId: link.workerId, bootId: own.bootId }]);
-    expect(await seen(link.workerId)).toBeLessThan(5);
   });
 });
 

@@ -1,196 +1,26 @@
-import type { Readable } from "node:stream";
-import {
-  create,
-  type DescMethod,
-  fromBinary,
-  type MessageInitShape,
-  type MessageShape,
-  toBinary,
-} from "@bufbuild/protobuf";
-import { type FileDescriptorProto, FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
-import {
-  Client,
-  type ClientReadableStream,
-  credentials,
-  Metadata,
-  Server,
-  ServerCredentials,
-  type ServiceError,
-} from "@grpc/grpc-js";
+import { Metadata } from "@grpc/grpc-js";
 import {
   Health,
   type HealthCheckResponse,
   HealthCheckResponse_ServingStatus as Serving,
 } from "@muster/client/grpc/health";
-import {
-  ServerReflection,
-  type ServerReflectionRequestSchema,
-  type ServerReflectionResponse,
-} from "@muster/client/grpc/reflection";
-import { ServerReflection as ServerReflectionAlpha } from "@muster/client/grpc/reflection-v1alpha";
-import { JobService } from "@muster/client/v1/job_service";
 import { type GetStatusResponse, StatusService } from "@muster/client/v1/status_service";
 import { afterEach, describe, expect, test } from "vitest";
-import { notFound, unauthenticated } from "../../server/domain/errors.ts";
-import { shuttingDown } from "../../server/rpc/errors.ts";
-import { createCallGate } from "../../server/rpc/gate.ts";
-import { addGrpcJsService } from "../../server/rpc/grpc-js-adapter.ts";
-import { HealthState, healthService } from "../../server/rpc/health.ts";
-import { reflectionAlphaService, reflectionService, reflectSchema } from "../../server/rpc/reflection.ts";
-import { callerWith, keepingLog, listening, type Stubs } from "./listening.ts";
+import { notFound } from "../../server/domain/errors.ts";
+import {
+  call,
+  closeStockClients,
+  detailText,
+  failure,
+  next,
+  onConnectNode,
+  onGrpcJs,
+  streaming,
+  wired,
+  withKey,
+} from "./stock-client.ts";
 
-const closing: (() => Promise<void> | void)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
-
-interface Peer {
-  readonly client: Client;
-  readonly health: HealthState;
-  readonly stop: () => void;
-}
-
-/** The API listener of connect-node. */
-async function onConnectNode(stubs: Stubs): Promise<Peer> {
-  const listener = await listening(stubs);
-  closing.push(() => listener.stop({ graceMs: 0 }));
-  const stop = (): void => void listener.stop({ graceMs: 5_000 });
-  return { client: dial(listener.port), health: listener.health, stop };
-}
-
-/** A server of grpc-js with the same services. */
-async function onGrpcJs(stubs: Stubs): Promise<Peer> {
-  const log = keepingLog();
-  const health = new HealthState([StatusService.typeName]);
-  health.setServing(true);
-  const shutdown = new AbortController();
-  const gate = createCallGate({
-    log,
-    reflection: stubs.reflection ?? "on",
-    async authenticate(token, requestId) {
-      if (token !== "good") throw unauthenticated();
-      return callerWith(["admin"], requestId);
-    },
-  });
-  const parts = { gate, log, shutdownSignal: shutdown.signal };
-  const schema = reflectSchema([Health, ServerReflection, StatusService, JobService]);
-  const status = {
-    getStatus: () => ({ status: { org: "acme" } }),
-    async *watchStatus() {
-      yield { status: { org: "acme" } };
-    },
-    ...stubs.status,
-  };
-  const server = new Server();
-  addGrpcJsService(server, Health, healthService(health), parts);
-  addGrpcJsService(server, StatusService, status, parts);
-  addGrpcJsService(server, ServerReflection, reflectionService(schema), parts);
-  addGrpcJsService(server, ServerReflectionAlpha, reflectionAlphaService(schema), parts);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) =>
-      error === null ? resolve(bound) : reject(error),
-    );
-  });
-  closing.push(() => server.forceShutdown());
-  const stop = (): void => {
-    health.setServing(false);
-    setImmediate(() => shutdown.abort(shuttingDown()));
-  };
-  return { client: dial(port), health, stop };
-}
-
-function dial(port: number): Client {
-  const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
-  closing.push(() => client.close());
-  return client;
-}
-
-function withKey(headers: Record<string, string> = {}): Metadata {
-  const metadata = new Metadata();
-  for (const [name, value] of Object.entries({ authorization: "Bearer good", ...headers }))
-    metadata.set(name, value);
-  return metadata;
-}
-
-/** What a stock client needs to know of a method. */
-function wired(method: DescMethod) {
-  return {
-    path: `/${method.parent.typeName}/${method.name}`,
-    serialize: (init: object) => Buffer.from(toBinary(method.input, create(method.input, { ...init }))),
-    deserialize: (bytes: Buffer) => fromBinary(method.output, bytes),
-  };
-}
-
-/** One unary call with the stock client; resolves with the answer, rejects with its error. */
-function call<M extends DescMethod>(client: Client, method: M, init: object, metadata = withKey()) {
-  const { path, serialize, deserialize } = wired(method);
-  const headers = Promise.withResolvers<Metadata>();
-  const answer = new Promise<MessageShape<M["output"]>>((resolve, reject) => {
-    client
-      .makeUnaryRequest(path, serialize, deserialize, init, metadata, (error, value) =>
-        error === null && value !== undefined ? resolve(value as MessageShape<M["output"]>) : reject(error),
-      )
-      .on("metadata", headers.resolve);
-  });
-  return Object.assign(answer, { headers: headers.promise });
-}
-
-function streaming<M extends DescMethod>(client: Client, method: M, init: object) {
-  const { path, serialize, deserialize } = wired(method);
-  const stream = client.makeServerStreamRequest(path, serialize, deserialize, init, withKey());
-  return stream as ClientReadableStream<MessageShape<M["output"]>>;
-}
-
-async function next<Answer>(stream: Readable & { read(): Answer }): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    stream.once("data", (message: Answer) => {
-      stream.pause();
-      resolve(message);
-    });
-    stream.once("error", reject);
-    stream.resume();
-  });
-}
-
-async function failure(promise: Promise<unknown>): Promise<ServiceError> {
-  return promise.then(
-    () => {
-      throw new TypeError("the call succeeded");
-    },
-    (error: ServiceError) => error,
-  );
-}
-
-function detailText(error: ServiceError): string {
-  const [bytes] = error.metadata.get("grpc-status-details-bin");
-  return Buffer.from(bytes ?? "").toString("latin1");
-}
-
-/** Asks by reflection, one answer a question. */
-async function reflect(
-  client: Client,
-  method: DescMethod,
-  questions: MessageInitShape<typeof ServerReflectionRequestSchema>[],
-): Promise<ServerReflectionResponse[]> {
-  const { path, serialize, deserialize } = wired(method);
-  const stream = client.makeBidiStreamRequest(path, serialize, deserialize, new Metadata());
-  const answers: ServerReflectionResponse[] = [];
-  for (const question of questions) {
-    stream.write({ host: "h", ...question });
-    // Both versions have the same fields.
-    answers.push((await next(stream)) as ServerReflectionResponse);
-  }
-  stream.end();
-  await new Promise((resolve) => stream.on("end", resolve).resume());
-  return answers;
-}
-
-function filesOf({ messageResponse }: ServerReflectionResponse): FileDescriptorProto[] {
-  if (messageResponse.case !== "fileDescriptorResponse") throw new TypeError("not a file");
-  return messageResponse.value.fileDescriptorProto.map((bytes) =>
-    fromBinary(FileDescriptorProtoSchema, bytes),
-  );
-}
+afterEach(closeStockClients);
 
 describe.each([
   ["connect-node", onConnectNode],
@@ -228,88 +58,6 @@ describe.each([
     stop();
     await ended;
     expect(statuses).toEqual([Serving.NOT_SERVING]);
-  });
-
-  test.each([
-    ["v1", ServerReflection.method.serverReflectionInfo],
-    ["v1alpha", ServerReflectionAlpha.method.serverReflectionInfo],
-  ] as const)("reads the schema by reflection %s", async (_version, method) => {
-    const { client } = await open({});
-    const symbol = (value: string) => ({ messageRequest: { case: "fileContainingSymbol" as const, value } });
-    const [services, byName, byService, byMethod, byMessage, byField, byValue, unknown] = await reflect(
-      client,
-      method,
-      [
-        { messageRequest: { case: "listServices", value: "" } },
-        { messageRequest: { case: "fileByFilename", value: "muster/v1/payload.proto" } },
-        symbol("muster.v1.JobService"),
-        symbol("muster.v1.JobService.SubmitJob"),
-        symbol("muster.v1.JobSpec"),
-        symbol("muster.v1.JobSpec.kind"),
-        symbol("muster.v1.JOB_STATE_READY"),
-        symbol("muster.v1.Nothing"),
-      ],
-    );
-    expect(services?.messageResponse).toMatchObject({
-      case: "listServicesResponse",
-      value: { service: expect.arrayContaining([expect.objectContaining({ name: "muster.v1.JobService" })]) },
-    });
-    const names = (answer: ServerReflectionResponse | undefined) =>
-      answer === undefined ? [] : filesOf(answer).map((file) => file.name);
-    // A file comes with all that it imports, as far as this stream has not sent it.
-    expect(names(byName)).toEqual(["muster/v1/payload.proto", "google/protobuf/struct.proto"]);
-    expect(names(byService)).toEqual([
-      "muster/v1/job_service.proto",
-      "google/protobuf/duration.proto",
-      "google/protobuf/timestamp.proto",
-      "muster/v1/access.proto",
-      "google/protobuf/descriptor.proto",
-      "muster/v1/event.proto",
-      "muster/v1/job.proto",
-    ]);
-    expect(names(byMethod)).toEqual(["muster/v1/job_service.proto"]);
-    for (const answer of [byMessage, byField, byValue])
-      expect(names(answer)).toEqual(["muster/v1/job.proto"]);
-    expect(unknown?.messageResponse).toMatchObject({
-      case: "errorResponse",
-      value: { errorCode: 5, errorMessage: "There is no symbol muster.v1.Nothing here" },
-    });
-    expect(unknown?.validHost).toBe("h");
-  });
-
-  test("is told by reflection that there are no extensions", async () => {
-    const { client } = await open({});
-    const [numbers, extension, nothing] = await reflect(
-      client,
-      ServerReflection.method.serverReflectionInfo,
-      [
-        { messageRequest: { case: "allExtensionNumbersOfType", value: "muster.v1.JobSpec" } },
-        {
-          messageRequest: {
-            case: "fileContainingExtension",
-            value: { containingType: "muster.v1.JobSpec", extensionNumber: 1 },
-          },
-        },
-        {},
-      ],
-    );
-    expect(numbers?.messageResponse).toMatchObject({
-      case: "allExtensionNumbersResponse",
-      value: { extensionNumber: [] },
-    });
-    expect(extension?.messageResponse).toMatchObject({ case: "errorResponse", value: { errorCode: 5 } });
-    expect(nothing?.messageResponse).toMatchObject({ case: "errorResponse", value: { errorCode: 3 } });
-  });
-
-  test("needs a key for reflection when it is for the authenticated", async () => {
-    const { client } = await open({ reflection: "authenticated" });
-    const error = await failure(
-      reflect(client, ServerReflection.method.serverReflectionInfo, [
-        { messageRequest: { case: "listServices", value: "" } },
-      ]),
-    );
-    expect(error.code).toBe(16);
-    expect(detailText(error)).toContain("KEY_INVALID");
   });
 
   test("calls with a key, and finds its request id in the headers", async () => {
