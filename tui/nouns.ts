@@ -277,7 +277,7 @@ export const nouns: readonly (readonly [heading: string, nouns: readonly Noun[]]
       },
       {
         name: "password",
-        description: "Change your password.",
+        description: "Change or reset your password.",
         load: () => import("./commands/password.ts").then((one) => one.registerPassword),
       },
       {

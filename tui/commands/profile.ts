@@ -43,7 +43,7 @@ export function registerProfile(cli: Cli): void {
     .option("--since <time>", "with --kind: from then on, to the hour (24h)", pastTimeOption(now))
     .option("--until <time>", "with --kind: until then (now)", pastTimeOption(now))
     .notes(
-      'A handler marks a span with ctx.span("db", () => …); self is its time without the spans inside of it.',
+      'A handler marks a span with ctx.span("db", () => …); self is its time without those inside of it.',
     )
     .action(
       cli.action((call, job: string | undefined, options: ProfileOptions) => {

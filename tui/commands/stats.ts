@@ -62,8 +62,9 @@ export function registerStats(cli: Cli): void {
     )
     .option("--histogram", "also how long they waited and ran, as bars")
     .notes(
-      "Percentiles are within 4.5 %. Waiting is from ready to granted, running from granted to ended. Of 100, so many " +
-        "succeeded as OK % says of those that were to end: cancelled, released and parked ones are not counted there.",
+      "Percentiles are within 4.5 %. Waiting is from ready to granted, running from granted to ended.\n" +
+        "OK % says how many of 100 succeeded of those that were to end: cancelled, released and parked\n" +
+        "ones are not counted there.",
     )
     .action(cli.action((call, options: StatsOptions) => printStats(call, options)));
   registerAttribution(stats, cli);
