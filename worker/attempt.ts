@@ -21,6 +21,7 @@ import type {
 } from "./context.ts";
 import type { JobProfile, ReportBody } from "./engine/messages.ts";
 import { ParkSignal, ReleaseSignal } from "./failure.ts";
+import { encodeEvent } from "./handler-event.ts";
 import type { IsolationLevel } from "./isolation.ts";
 import { jobLog } from "./job-log.ts";
 import { decodePayload, encodeJson } from "./json.ts";
@@ -182,6 +183,10 @@ export class Attempt implements JobContext {
 
   message(text: string): void {
     this.#report({ kind: "message", text: clipBytes(this.redaction.redact(text), maxMessageBytes) });
+  }
+
+  event(name: string, body?: unknown): void {
+    this.#report({ kind: "event", name, data: encodeEvent(name, body, this.redaction) });
   }
 
   pullRequest(url: string): void {

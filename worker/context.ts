@@ -185,6 +185,14 @@ export interface JobContext<P = unknown> {
   /** Says something to people and services. */
   message(text: string): void;
   /**
+   * Tells other services that something happened: `handler.` and the name is the type of the event, by which they
+   * follow it and filter. `name` has 1 to 100 characters of `a-z 0-9 . _ -`, the first a letter or digit; `body` is any
+   * JSON value of up to 64 KiB, nested 60 deep. Never waits. Each is in the attempt's record; of one that says more than
+   * 100 at once and 10 a second others are told no more than that, with the next one how many were left out. Throws a
+   * JobFailure that is not retryable when it cannot be told.
+   */
+  event(name: string, body?: unknown): void;
+  /**
    * Runs `body` and remembers how long it took, until the promise that it may return has settled; answers and throws as
    * it does. Spans inside of it, also across `await`, are shown below it. Where the time went comes with the result
    * (`muster profile`): 200 names in their places, 16 deep, 100 characters a name; what is beyond is counted. A span of

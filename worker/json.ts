@@ -11,7 +11,7 @@ const nullBytes = Buffer.from("null");
  */
 export function encodeJson(
   value: unknown,
-  what: "RESULT" | "PARTIAL" | "PAYLOAD",
+  what: "RESULT" | "PARTIAL" | "PAYLOAD" | "EVENT",
   maxBytes: number,
 ): Uint8Array {
   if (value === undefined || value === null) return nullBytes;

@@ -42,6 +42,8 @@ export interface TriedRun<R = unknown> {
   readonly partials: readonly unknown[];
   /** What it said to people and services. */
   readonly messages: readonly string[];
+  /** Events of its own that it told. */
+  readonly events: readonly { readonly name: string; readonly body: unknown }[];
   /** Jobs that it submitted; each was answered with `job_1`, `job_2`, … */
   readonly submitted: readonly ChildJob[];
   /** Files that it kept. Nothing was read or uploaded. */
@@ -104,6 +106,7 @@ export async function tryHandler<P, R>(handler: Handler<P, R>, job: TriedJob = {
     }),
     partials: said.flatMap((one) => (one.kind === "partial" ? [read(one.data)] : [])),
     messages: said.flatMap((one) => (one.kind === "message" ? one.text : [])),
+    events: said.flatMap((one) => (one.kind === "event" ? { name: one.name, body: read(one.data) } : [])),
     submitted,
     artifacts,
   };

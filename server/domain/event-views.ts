@@ -139,6 +139,7 @@ function textOf(event: StoredEvent): string {
     case "message":
       return event.text;
     case "partial":
+    case "event":
       return event.json;
     case "gap":
       return "";

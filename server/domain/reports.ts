@@ -1,8 +1,11 @@
 import { encodeEvents, type StoredEvent } from "../store/event-codec.ts";
 import { type EventChunk, keepChunks, keepProgress, type ProgressRow } from "../store/events.ts";
 import { runInOrg, transact } from "../store/statement.ts";
+import { type HandlerEventRow, keepHandlerEvents } from "../store/told-events.ts";
 import { Batcher } from "./batcher.ts";
+import { handlerEventRows } from "./handler-events.ts";
 import type { Fence, LeaseContext } from "./leases.ts";
+import { createEventBrake } from "./rules/handler-events.ts";
 import { readAttemptsOf } from "./superseded.ts";
 
 /** What an attempt said in one go: a run of events, progress, or both. */
@@ -25,21 +28,41 @@ export type ReportAnswer =
 /** Bytes of text that one chunk holds at most, before compression. */
 const chunkBytes = 64 * 1024;
 
-/** Makes the batcher of reports. */
-export function createReportBatcher(c: LeaseContext): Batcher<AttemptReport, ReportAnswer> {
+/** What a handler's event weighs at least, and how many of them of a report: one flush tells less than 1,000. */
+const eventWeight = 4_300;
+const mostWeighed = 120;
+
+/** A report with what others are told of it. */
+type ToldReport = AttemptReport & { readonly told: readonly HandlerEventRow[] };
+
+/** Makes the batcher of reports. `nowMs` is a clock that never goes back. */
+export function createReportBatcher(
+  c: LeaseContext,
+  nowMs: () => number = () => performance.now(),
+): Batcher<AttemptReport, ReportAnswer> {
+  const brake = createEventBrake(nowMs);
   return new Batcher({
     maxWeight: 4 * 1024 * 1024,
     maxInFlight: 1,
     maxQueuedWeight: 64 * 1024 * 1024,
-    weigh: ({ events }) => events.reduce((sum, event) => sum + weight(event), 64),
-    flush: (orgId, reports) => commitReports(c, orgId, reports),
+    weigh: ({ events }) => {
+      const own = events.reduce((count, { type }) => (type === "event" ? count + 1 : count), 0);
+      return events.reduce(
+        (sum, event) => sum + weight(event),
+        64 + Math.min(own, mostWeighed) * eventWeight,
+      );
+    },
+    flush: (orgId, reports) => {
+      const told = reports.map((one) => ({ ...one, told: handlerEventRows(brake, one) }));
+      return commitReports(c, orgId, told);
+    },
   });
 }
 
 async function commitReports(
   c: LeaseContext,
   orgId: string,
-  reports: readonly AttemptReport[],
+  reports: readonly ToldReport[],
 ): Promise<readonly ReportAnswer[]> {
   const current = await keep(c, orgId, reports);
   c.wakes.changed(
@@ -64,17 +87,19 @@ async function commitReports(
 }
 
 /** Keeps what is said under current leases, or under such as ended themselves lately; answers with those leases. */
-async function keep(c: LeaseContext, orgId: string, reports: readonly AttemptReport[]): Promise<Set<string>> {
+async function keep(c: LeaseContext, orgId: string, reports: readonly ToldReport[]): Promise<Set<string>> {
   const byLease = Map.groupBy(reports, (report) => report.fence.leaseId);
   const chunks = [...byLease.values()].flatMap(chunksOf);
   const rows = [...byLease.values()].flatMap(latestProgress);
+  const told = reports.flatMap((report) => report.told);
   const calls = [
     ...(chunks.length > 0 ? [keepChunks(orgId, chunks)] : []),
+    ...(told.length > 0 ? [keepHandlerEvents(orgId, told)] : []),
     ...(rows.length > 0 ? [keepProgress(orgId, rows)] : []),
   ];
   if (calls.length === 0) return new Set();
   const results = await runInOrg(c.db.hot, orgId, calls);
-  // Both statements name the leases that were current, whichever of them was asked.
+  // All statements name the leases that were current, whichever of them was asked.
   return new Set(results.flat().map((row) => String(row["lease"])));
 }
 
@@ -120,6 +145,7 @@ function weight(event: StoredEvent): number {
     case "message":
       return event.text.length + 32;
     case "partial":
+    case "event":
       return event.json.length + 32;
     case "gap":
       return 64;

@@ -8,6 +8,7 @@ import { DomainError, invalidArgument, type Violation } from "../domain/errors.t
 import { decodeId } from "../domain/ids.ts";
 import type { Fence, LeaseResult } from "../domain/leases.ts";
 import type { Hello } from "../domain/links.ts";
+import { isHandlerEventName, isShallow, mostBodyBytes } from "../domain/rules/handler-events.ts";
 import { readIsolation } from "../domain/rules/isolations.ts";
 import { readJsonText, writeJsonText } from "../domain/rules/json-text.ts";
 import { longestPauseMs } from "../domain/rules/limits.ts";
@@ -200,6 +201,12 @@ export function readEvent(item: ReportItem, timeMs: number): StoredEvent | null 
     case "partial": {
       const json = readJson(body.value, 1024 * 1024);
       return json.malformed === null ? { ...at, type: "partial", json: json.text } : null;
+    }
+    case "event": {
+      const { name, body: value } = body.value;
+      const json = readJson(value, mostBodyBytes);
+      const isRight = json.malformed === null && isHandlerEventName(name) && isShallow(JSON.parse(json.text));
+      return isRight ? { ...at, type: "event", name, json: json.text } : null;
     }
     case "message":
       return { ...at, type: "message", text: cleanText(body.value, 65_536) };

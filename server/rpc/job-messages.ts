@@ -136,6 +136,8 @@ function eventBody(event: RecordedEvent): EventBody {
       return { case: "partial", value: writePayload(event.json) ?? {} };
     case "message":
       return { case: "message", value: event.text };
+    case "event":
+      return { case: "event", value: { name: event.name, body: writePayload(event.json) ?? {} } };
     case "gap": {
       const { from, to, cause } = event;
       return { case: "gap", value: { fromSequence: BigInt(from), toSequence: BigInt(to), cause } };

@@ -46,6 +46,8 @@ function rowOf(event: StoredEvent, startMs: number): Row {
       return [sequence, afterMs, "p", event.json];
     case "message":
       return [sequence, afterMs, "m", event.text];
+    case "event":
+      return [sequence, afterMs, "e", event.name, event.json];
     case "gap":
       return [sequence, afterMs, "g", event.from, event.to, event.cause];
   }
@@ -60,6 +62,9 @@ function eventOf(row: unknown, startMs: number): StoredEvent {
     }
     if (type === "p" && typeof a === "string") return { ...said, type: "partial", json: a };
     if (type === "m" && typeof a === "string") return { ...said, type: "message", text: a };
+    if (type === "e" && typeof a === "string" && typeof b === "string") {
+      return { ...said, type: "event", name: a, json: b };
+    }
     if (type === "g" && typeof a === "number" && typeof b === "number" && typeof c === "string") {
       return { ...said, type: "gap", from: a, to: b, cause: c };
     }

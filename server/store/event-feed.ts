@@ -32,6 +32,8 @@ export interface FedEvent {
   readonly workerId: string | null;
   readonly project: string | null;
   readonly data: Readonly<Record<string, unknown>>;
+  /** What `data` takes as JSON. */
+  readonly bytes: number;
 }
 
 /** A piece of the feed. */
@@ -92,7 +94,7 @@ export async function findPlace(
 
 /**
  * Reads on from a place, in the order of transaction ids, only below the oldest transaction that still runs: nothing
- * can come in before what was read. At most `limit` items.
+ * can come in before what was read. At most `limit` items, and, save for a single larger one, 2 MiB of data.
  */
 export async function readPiece(
   tx: Tx,
@@ -112,10 +114,19 @@ export async function readPiece(
   const all = [...moved.items, ...told.items]
     .filter((one) => isAfter(one.place, place) && lasts.every((last) => !isAfter(one.place, last)))
     .sort((a, b) => (isAfter(a.place, b.place) ? 1 : -1));
-  const items = all.slice(0, limit);
+  const items = withinBytes(all.slice(0, limit));
   const isWhole = lasts.length === 0 && items.length === all.length;
   const end = isWhole && BigInt(xmin) > place.xid ? whole : (items.at(-1)?.place ?? place);
   return { resetCause: null, epoch, items, end, isWhole };
+}
+
+function withinBytes<T extends FedChange | FedEvent>(items: readonly T[]): readonly T[] {
+  let bytes = 0;
+  const end = items.findIndex((item) => {
+    bytes += "bytes" in item ? item.bytes : 0;
+    return bytes > mostBytes;
+  });
+  return end === -1 ? items : items.slice(0, Math.max(1, end));
 }
 
 async function readChangesFrom(tx: Tx, orgId: string, place: FeedPlace, xmin: string) {
@@ -159,7 +170,12 @@ async function readEventsFrom(tx: Tx, orgId: string, place: FeedPlace, xmin: str
       attempt: events.attempt,
       workerId: events.workerId,
       project: events.project,
-      data: events.data,
+      bytes: sql<number>`octet_length(${events.data}::text)`,
+      // Beyond so many bytes without it: what is read at once has to fit into memory.
+      data: sql<Record<string, unknown> | null>`case when sum(octet_length(${events.data}::text))
+        over (order by ${events.xid}, ${events.eventId}) <= ${mostBytesRead} then ${events.data} end`.mapWith(
+        events.data,
+      ),
     })
     .from(events)
     .where(
@@ -172,14 +188,16 @@ async function readEventsFrom(tx: Tx, orgId: string, place: FeedPlace, xmin: str
     .orderBy(asc(events.xid), asc(events.eventId))
     // All of one transaction: else those behind a place within it might never be reached.
     .limit(pieceRows + mostEventsOfOne);
-  const items = rows.map(
-    ({ xid, element, ...row }): FedEvent => ({
-      place: { xid: BigInt(xid), n: eventsRow, element },
-      ...row,
-    }),
+  const items = rows.flatMap(({ xid, element, data, ...row }): FedEvent[] =>
+    data === null ? [] : [{ place: { xid: BigInt(xid), n: eventsRow, element }, ...row, data }],
   );
-  return { items, last: items.at(-1)?.place, isFull: rows.length === pieceRows + mostEventsOfOne };
+  const isFull = rows.length === pieceRows + mostEventsOfOne || items.length < rows.length;
+  return { items, last: items.at(-1)?.place, isFull };
 }
+
+/** Bytes of data that one piece has, and that are read for it: more than one transaction writes. */
+const mostBytes = 2 * 1024 * 1024;
+const mostBytesRead = 8 * 1024 * 1024;
 
 /** Events that one transaction writes at most. */
 const mostEventsOfOne = 1_000;

@@ -9,13 +9,8 @@ const pr = names(progress);
 /** How long the tail of the log of an attempt is taken after its own result ended it (the exception in G4). */
 export const logTailMs = 60_000;
 
-const insertChunks = statement(sql`
-  with d as (
-    select * from unnest(${param("jobs")}::uuid[], ${param("attempts")}::int[], ${param("leases")}::uuid[],
-      ${param("workers")}::uuid[], ${param("firsts")}::bigint[], ${param("lasts")}::bigint[],
-      ${param("compressed")}::boolean[], ${param("bodies")}::text[])
-      as d(job_id, attempt, lease_id, worker_id, first_sequence, last_sequence, is_compressed, body)
-  ), live as (
+/** Of the rows `d`: leases that are current, locked, and such as ended themselves lately, with their last sequence. */
+export const currentLeases = sql`live as (
     -- Locked: who takes the lease away clears what it said, and must not do so in between.
     select x.${q.leaseId} as lease_id, x.${q.grantedAt} as granted_at from ${jobQueue} x join d
       on x.${q.jobId} = d.job_id and x.${q.attempt} = d.attempt and x.${q.leaseId} = d.lease_id
@@ -33,7 +28,15 @@ const insertChunks = statement(sql`
   ), current as (
     -- Each lease once: it may have several chunks in one flush.
     select lease_id, granted_at, null::bigint as until from live union select lease_id, granted_at, until from tail
-  ), kept as (
+  )`;
+
+const insertChunks = statement(sql`
+  with d as (
+    select * from unnest(${param("jobs")}::uuid[], ${param("attempts")}::int[], ${param("leases")}::uuid[],
+      ${param("workers")}::uuid[], ${param("firsts")}::bigint[], ${param("lasts")}::bigint[],
+      ${param("compressed")}::boolean[], ${param("bodies")}::text[])
+      as d(job_id, attempt, lease_id, worker_id, first_sequence, last_sequence, is_compressed, body)
+  ), ${currentLeases}, kept as (
     insert into ${logChunks} as k (${lc.orgId}, ${lc.day}, ${lc.jobId}, ${lc.attempt}, ${lc.firstSequence}, ${lc.lastSequence},
       ${lc.isCompressed}, ${lc.body})
     select ${param("org")}::uuid, (c.granted_at at time zone 'UTC')::date, d.job_id, d.attempt, d.first_sequence,
@@ -91,12 +94,9 @@ export interface ProgressRow {
 
 /** The statement that keeps chunks whose lease is current, or ended itself lately. Returns those leases. */
 export function keepChunks(org: string, chunks: readonly EventChunk[]): Call {
-  const sorted = chunks.map((chunk) => chunk.jobId).sort();
   return call(insertChunks, {
     ...fences(org, chunks),
-    low: sorted.at(0),
-    high: sorted.at(-1),
-    tail: logTailMs,
+    ...tailOf(chunks),
     firsts: chunks.map((chunk) => chunk.firstSequence),
     lasts: chunks.map((chunk) => chunk.lastSequence),
     compressed: chunks.map((chunk) => chunk.isCompressed),
@@ -113,7 +113,14 @@ export function keepProgress(org: string, rows: readonly ProgressRow[]): Call {
   });
 }
 
-function fences(
+/** The parameters of `currentLeases` besides those of `fences`. */
+export function tailOf(rows: readonly { readonly jobId: string }[]) {
+  const sorted = rows.map((row) => row.jobId).sort();
+  return { low: sorted.at(0), high: sorted.at(-1), tail: logTailMs };
+}
+
+/** The parameters of rows under leases. */
+export function fences(
   org: string,
   rows: readonly { jobId: string; attempt: number; leaseId: string; workerId: string }[],
 ) {

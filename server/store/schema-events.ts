@@ -34,7 +34,11 @@ export const events = muster.table(
     project: text("project"),
     data: jsonb("data").$type<Record<string, unknown>>().notNull(),
   },
-  (t) => [primaryKey({ columns: [t.orgId, t.xid, t.eventId] })],
+  (t) => [
+    primaryKey({ columns: [t.orgId, t.xid, t.eventId] }),
+    // What a worker says again after a lost acknowledgement is told once.
+    uniqueIndex("events_by_id").on(t.orgId, t.eventId),
+  ],
 );
 
 /** Addresses that events are sent to. */

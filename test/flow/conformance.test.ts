@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { ArtifactService } from "@muster/client/v1/artifact_service";
+import { type Event, EventService } from "@muster/client/v1/event_service";
 import { AttemptOutcome, JobState } from "@muster/client/v1/job";
 import { CancelOutcome, JobService } from "@muster/client/v1/job_service";
 import { PayloadSchema } from "@muster/client/v1/payload";
@@ -86,6 +87,36 @@ describe.each([
     for await (const { body } of jobs().watchJob({ jobId, events: true }))
       if (body.case) seen.push(body.case);
     expect(seen.filter((one) => one === "event")).toHaveLength(3);
+  });
+
+  test("tells other services what its handler tells them", async () => {
+    const events = muster.client(EventService);
+    const { revision } = await events.readEvents({});
+    await using _ = await start((ctx) => {
+      ctx.log("before");
+      ctx.event("deploy.done", { to: ["web-1"] });
+      ctx.event("deploy.checked");
+      return null;
+    });
+    const jobId = await submit(null, { labels: { team: "x" } });
+    await muster.reach(jobId, JobState.SUCCEEDED);
+    const record = await jobs().listJobEvents({ jobId });
+    expect(record.events.map(({ body }) => body.case)).toEqual(["log", "event", "event"]);
+    expect(record.events[1]?.body.value).toMatchObject({ name: "deploy.done" });
+    const told: Event[] = [];
+    for await (const page of events.watchEvents({
+      revision,
+      filter: { types: ["handler.deploy.*"], jobId },
+    })) {
+      told.push(...page.events);
+      if (told.length >= 2) break;
+    }
+    expect(told.map(({ type, data }) => [type, data])).toEqual([
+      ["handler.deploy.done", { body: { to: ["web-1"] } }],
+      ["handler.deploy.checked", { body: null }],
+    ]);
+    expect(told[0]).toMatchObject({ jobId, attempt: 1, kind, labels: { team: "x" } });
+    expect(told[0]?.workerId).toMatch(/^wrk_/);
   });
 
   test("that throws is tried again, and a final failure is a dead letter", async () => {

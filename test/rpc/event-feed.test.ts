@@ -276,7 +276,10 @@ describe("events", () => {
 
   test("are refused where the request is wrong, with everything that is", async () => {
     const client = await api.client();
-    const filter = { types: ["job.sucseeded", "job.*.x", "job.*"], jobId: "nobody" };
+    const filter = {
+      types: ["job.sucseeded", "job.*.x", "job.*", "handler.a.b", "handler.a.*", "handler.*", "handler.A"],
+      jobId: "nobody",
+    };
     const error = await failure(
       client.of(EventService).readEvents({ revision: "x", filter, pageSize: 501, wait: { seconds: 31n } }),
     );
@@ -286,6 +289,7 @@ describe("events", () => {
       "filter.jobId",
       "filter.types[0]",
       "filter.types[1]",
+      "filter.types[6]",
       "pageSize",
       "revision",
       "wait",

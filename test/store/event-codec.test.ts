@@ -17,6 +17,7 @@ const event: fc.Arbitrary<StoredEvent> = fc.oneof(
     text: fc.string({ unit: "binary" }),
   }),
   fc.record({ ...said, type: fc.constant("partial" as const), json: fc.json() }),
+  fc.record({ ...said, type: fc.constant("event" as const), name: fc.string(), json: fc.json() }),
   fc.record({ ...said, type: fc.constant("message" as const), text: fc.string({ unit: "binary" }) }),
   fc.record({
     ...said,

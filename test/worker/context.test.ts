@@ -166,6 +166,46 @@ describe("a handler", () => {
     expect(message).toEqual({ case: "message", value: "look" });
   });
 
+  test("tells events of its own, and refuses such as nobody could be told", async () => {
+    const nested = (depth: number): unknown => JSON.parse("[".repeat(depth) + "]".repeat(depth));
+    const refused = [
+      ["Deploy done", null],
+      ["", null],
+      ["a".repeat(101), null],
+      ["a", "x".repeat(65_535)],
+      ["a", nested(61)],
+      ["a", { text: "\0" }],
+      ["a", 1n],
+    ] as const;
+    const codes: string[] = [];
+    const { bodies } = await run((ctx) => {
+      ctx.event("deploy.done", { to: "web-1" });
+      ctx.event("a", nested(60));
+      ctx.event("a", "x".repeat(65_534));
+      ctx.event("0");
+      for (const [name, body] of refused) {
+        try {
+          ctx.event(name, body);
+        } catch (error) {
+          codes.push(error instanceof JobFailure ? error.code : String(error));
+        }
+      }
+    });
+    const told = bodies.map((body) => (body.case === "event" ? body.value.name : body.case));
+    expect(told).toEqual(["deploy.done", "a", "a", "0"]);
+    expect(bodies[0]).toMatchObject({
+      case: "event",
+      value: { body: { content: { case: "data", value: Buffer.from('{"to":"web-1"}') } } },
+    });
+    expect(codes).toEqual([
+      ...Array(3).fill("EVENT_NAME_INVALID"),
+      "EVENT_TOO_LARGE",
+      "EVENT_TOO_DEEP",
+      "EVENT_HAS_NUL",
+      "EVENT_NOT_JSON",
+    ]);
+  });
+
   test("says nothing more once it has ended", async () => {
     let kept: JobContext | undefined;
     const { result } = await run((ctx) => {

@@ -13,6 +13,7 @@ describe("a handler that is tried", () => {
       ctx.progress(0.5, "half");
       ctx.partial({ n: 1 });
       ctx.message("look");
+      ctx.event("built", { by: "hunter2!" });
       ctx.pullRequest("https://github.com/a/b/pull/1");
       const child = await ctx.submit({ kind: "child", payload: { of: 1 } });
       await ctx.artifact("a.txt", Buffer.from("x"));
@@ -36,6 +37,7 @@ describe("a handler that is tried", () => {
     expect(ran.logs.join("")).toBe("a.b 2 hi ***half a line\n");
     expect(ran.progress).toEqual([{ fraction: 0.5, message: "half" }]);
     expect([ran.partials, ran.messages]).toEqual([[{ n: 1 }], ["look"]]);
+    expect(ran.events).toEqual([{ name: "built", body: { by: "***" } }]);
     expect(ran.submitted).toEqual([{ kind: "child", payload: { of: 1 } }]);
     expect(ran.artifacts.map(({ name }) => name)).toEqual(["a.txt"]);
   });

@@ -174,6 +174,10 @@ function eventLines(call: Call, event: AttemptEvent): string[] {
       return stamped("part", textOfPayload(event.body.value) ?? "null");
     case "message":
       return stamped("says", event.body.value);
+    case "event": {
+      const { name, body } = event.body.value;
+      return stamped("event", `${name} ${textOfPayload(body) ?? "null"}`);
+    }
     case "gap":
       return stamped("gap", gapText(event.body.value));
     case "log":

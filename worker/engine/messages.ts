@@ -64,7 +64,8 @@ export type ReportBody =
   | { readonly kind: "progress"; readonly fraction: number | undefined; readonly message: string }
   | { readonly kind: "log"; readonly stream: LogSource; readonly level: LogLevel; readonly text: string }
   | { readonly kind: "partial"; readonly data: Uint8Array }
-  | { readonly kind: "message"; readonly text: string };
+  | { readonly kind: "message"; readonly text: string }
+  | { readonly kind: "event"; readonly name: string; readonly data: Uint8Array };
 
 /** Where a log record came from. */
 export type LogSource = "log" | "stdout" | "stderr" | "system";

@@ -191,6 +191,8 @@ function sizeOf(body: Sequenced): number {
       return Buffer.byteLength(body.text);
     case "partial":
       return body.data.length;
+    case "event":
+      return body.name.length + body.data.length;
     case "gap":
       return 0;
   }
@@ -210,6 +212,13 @@ function wireBody(body: ReportBody | Sequenced) {
       return { case: "partial" as const, value: { content: { case: "data" as const, value: body.data } } };
     case "message":
       return { case: "message" as const, value: body.text };
+    case "event": {
+      const { name, data } = body;
+      return {
+        case: "event" as const,
+        value: { name, body: { content: { case: "data" as const, value: data } } },
+      };
+    }
     case "gap": {
       const { from, to } = body;
       return {

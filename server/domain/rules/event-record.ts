@@ -1,5 +1,5 @@
 /** Something that an attempt said, as it is kept. */
-export type StoredEvent = LogEvent | PartialEvent | MessageEvent | GapEvent;
+export type StoredEvent = LogEvent | PartialEvent | MessageEvent | HandlerEvent | GapEvent;
 
 interface Said {
   /** Rises within the attempt. */
@@ -29,6 +29,14 @@ export interface PartialEvent extends Said {
 export interface MessageEvent extends Said {
   readonly type: "message";
   readonly text: string;
+}
+
+/** An event of a handler's own, for other services. */
+export interface HandlerEvent extends Said {
+  readonly type: "event";
+  readonly name: string;
+  /** Its body as JSON text. */
+  readonly json: string;
 }
 
 /** Events that are missing, the first and the last of them, and why. */

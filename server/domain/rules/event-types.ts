@@ -1,3 +1,4 @@
+import { handlerPrefix, isHandlerPattern } from "./handler-events.ts";
 import { nearestWord } from "./spelling.ts";
 import { JobState } from "./states.ts";
 
@@ -87,9 +88,10 @@ export function patternViolations(
 ): { readonly field: string; readonly message: string }[] {
   if (patterns.length > mostPatterns) return [{ field, message: `must have at most ${mostPatterns} types` }];
   return patterns.flatMap((pattern, index) => {
+    if (isHandlerPattern(pattern)) return [];
     const isKnown = pattern === "*" || eventTypes.some((type) => isTypeAmong(type, [pattern]));
     if (isKnown && (!pattern.includes("*") || /^(\*|[^*]+\.\*)$/.test(pattern))) return [];
-    const groups = [...new Set(eventTypes.map((type) => `${type.split(".")[0]}.*`))];
+    const groups = [...new Set(eventTypes.map((type) => `${type.split(".")[0]}.*`)), `${handlerPrefix}*`];
     const near = nearestWord(pattern, [...eventTypes, ...groups]);
     const hint = near === undefined ? `; groups are ${groups.join(", ")}` : `; did you mean ${near}?`;
     return [{ field: `${field}[${index}]`, message: `is not a type of event${hint}` }];

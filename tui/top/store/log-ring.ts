@@ -59,6 +59,9 @@ export function createLogRing(most = mostLines): LogRing {
         case "partial":
           add({ attempt, source: "partial", text: "a partial result came", atMs });
           return;
+        case "event":
+          add({ attempt, source: "event", text: body.value.name, atMs });
+          return;
         case undefined:
           return;
       }

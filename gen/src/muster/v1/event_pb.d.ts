@@ -4,8 +4,8 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Payload } from "./payload_pb.js";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { JobState } from "./job_pb.js";
 
 /**
@@ -82,6 +82,33 @@ export declare type LogGap = Message<"muster.v1.LogGap"> & {
 export declare const LogGapSchema: GenMessage<LogGap>;
 
 /**
+ * HandlerEvent is an event of a handler's own, for other services.
+ *
+ * @generated from message muster.v1.HandlerEvent
+ */
+export declare type HandlerEvent = Message<"muster.v1.HandlerEvent"> & {
+  /**
+   * What happened: 1 to 100 characters of `a-z 0-9 . _ -`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * What else is to be told: at most 64 KiB of JSON, nested 60 deep. Untrusted.
+   *
+   * @generated from field: muster.v1.Payload body = 2;
+   */
+  body?: Payload | undefined;
+};
+
+/**
+ * Describes the message muster.v1.HandlerEvent.
+ * Use `create(HandlerEventSchema)` to create a new message.
+ */
+export declare const HandlerEventSchema: GenMessage<HandlerEvent>;
+
+/**
  * AttemptEvent is one entry of the record of an attempt: all that its handler
  * said, in one sequence.
  *
@@ -146,6 +173,14 @@ export declare type AttemptEvent = Message<"muster.v1.AttemptEvent"> & {
      */
     value: string;
     case: "message";
+  } | {
+    /**
+     * An event of the handler's own.
+     *
+     * @generated from field: muster.v1.HandlerEvent event = 8;
+     */
+    value: HandlerEvent;
+    case: "event";
   } | { case: undefined; value?: undefined };
 };
 

@@ -11,7 +11,7 @@ import { file_muster_v1_payload } from "./payload_pb.js";
  * Describes the file muster/v1/event.proto.
  */
 export const file_muster_v1_event = /*@__PURE__*/
-  fileDesc("ChVtdXN0ZXIvdjEvZXZlbnQucHJvdG8SCW11c3Rlci52MSJOCglMb2dSZWNvcmQSJAoGc3RyZWFtGAEgASgOMhQubXVzdGVyLnYxLkxvZ1N0cmVhbRIMCgR0ZXh0GAIgASgJEg0KBWxldmVsGAMgASgJIkMKBkxvZ0dhcBIVCg1mcm9tX3NlcXVlbmNlGAEgASgDEhMKC3RvX3NlcXVlbmNlGAIgASgDEg0KBWNhdXNlGAMgASgJIuQBCgxBdHRlbXB0RXZlbnQSDwoHYXR0ZW1wdBgBIAEoBRIQCghzZXF1ZW5jZRgCIAEoAxIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIjCgNsb2cYBCABKAsyFC5tdXN0ZXIudjEuTG9nUmVjb3JkSAASJQoHcGFydGlhbBgFIAEoCzISLm11c3Rlci52MS5QYXlsb2FkSAASIAoDZ2FwGAYgASgLMhEubXVzdGVyLnYxLkxvZ0dhcEgAEhEKB21lc3NhZ2UYByABKAlIAEIGCgRib2R5ImMKCUpvYkNoYW5nZRIOCgZqb2JfaWQYASABKAkSIgoFc3RhdGUYAiABKA4yEy5tdXN0ZXIudjEuSm9iU3RhdGUSDwoHYXR0ZW1wdBgDIAEoBRIRCgl3b3JrZXJfaWQYBCABKAkqgAEKCUxvZ1N0cmVhbRIaChZMT0dfU1RSRUFNX1VOU1BFQ0lGSUVEEAASEgoOTE9HX1NUUkVBTV9MT0cQARIVChFMT0dfU1RSRUFNX1NURE9VVBACEhUKEUxPR19TVFJFQU1fU1RERVJSEAMSFQoRTE9HX1NUUkVBTV9TWVNURU0QBGIGcHJvdG8z", [file_google_protobuf_timestamp, file_muster_v1_job, file_muster_v1_payload]);
+  fileDesc("ChVtdXN0ZXIvdjEvZXZlbnQucHJvdG8SCW11c3Rlci52MSJOCglMb2dSZWNvcmQSJAoGc3RyZWFtGAEgASgOMhQubXVzdGVyLnYxLkxvZ1N0cmVhbRIMCgR0ZXh0GAIgASgJEg0KBWxldmVsGAMgASgJIkMKBkxvZ0dhcBIVCg1mcm9tX3NlcXVlbmNlGAEgASgDEhMKC3RvX3NlcXVlbmNlGAIgASgDEg0KBWNhdXNlGAMgASgJIj4KDEhhbmRsZXJFdmVudBIMCgRuYW1lGAEgASgJEiAKBGJvZHkYAiABKAsyEi5tdXN0ZXIudjEuUGF5bG9hZCKOAgoMQXR0ZW1wdEV2ZW50Eg8KB2F0dGVtcHQYASABKAUSEAoIc2VxdWVuY2UYAiABKAMSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIwoDbG9nGAQgASgLMhQubXVzdGVyLnYxLkxvZ1JlY29yZEgAEiUKB3BhcnRpYWwYBSABKAsyEi5tdXN0ZXIudjEuUGF5bG9hZEgAEiAKA2dhcBgGIAEoCzIRLm11c3Rlci52MS5Mb2dHYXBIABIRCgdtZXNzYWdlGAcgASgJSAASKAoFZXZlbnQYCCABKAsyFy5tdXN0ZXIudjEuSGFuZGxlckV2ZW50SABCBgoEYm9keSJjCglKb2JDaGFuZ2USDgoGam9iX2lkGAEgASgJEiIKBXN0YXRlGAIgASgOMhMubXVzdGVyLnYxLkpvYlN0YXRlEg8KB2F0dGVtcHQYAyABKAUSEQoJd29ya2VyX2lkGAQgASgJKoABCglMb2dTdHJlYW0SGgoWTE9HX1NUUkVBTV9VTlNQRUNJRklFRBAAEhIKDkxPR19TVFJFQU1fTE9HEAESFQoRTE9HX1NUUkVBTV9TVERPVVQQAhIVChFMT0dfU1RSRUFNX1NUREVSUhADEhUKEUxPR19TVFJFQU1fU1lTVEVNEARiBnByb3RvMw", [file_google_protobuf_timestamp, file_muster_v1_job, file_muster_v1_payload]);
 
 /**
  * Describes the message muster.v1.LogRecord.
@@ -28,18 +28,25 @@ export const LogGapSchema = /*@__PURE__*/
   messageDesc(file_muster_v1_event, 1);
 
 /**
+ * Describes the message muster.v1.HandlerEvent.
+ * Use `create(HandlerEventSchema)` to create a new message.
+ */
+export const HandlerEventSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_event, 2);
+
+/**
  * Describes the message muster.v1.AttemptEvent.
  * Use `create(AttemptEventSchema)` to create a new message.
  */
 export const AttemptEventSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_event, 2);
+  messageDesc(file_muster_v1_event, 3);
 
 /**
  * Describes the message muster.v1.JobChange.
  * Use `create(JobChangeSchema)` to create a new message.
  */
 export const JobChangeSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_event, 3);
+  messageDesc(file_muster_v1_event, 4);
 
 /**
  * Describes the enum muster.v1.LogStream.

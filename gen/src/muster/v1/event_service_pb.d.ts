@@ -32,6 +32,7 @@ export declare type Event = Message<"muster.v1.Event"> & {
    * `job.cancelled`, `job.dead`, `job.cancel-requested`, `job.edited`,
    * `job.deleted`, `worker.connected`, `worker.draining`, `worker.resumed`,
    * `worker.disabled`, `worker.enabled`, `project.changed`, `project.deleted`;
+   * and `handler.` with the name that a handler gave an event of its own;
    * a webhook also gets `webhook.test` and, where events were missed,
    * `feed.reset`. An event that is not known is to be passed over: there will
    * be more.
@@ -121,7 +122,10 @@ export declare type Event = Message<"muster.v1.Event"> & {
   /**
    * What else is known, by its type. Of jobs: `title`, `externalId`, and of
    * the attempt that ended with it `outcome`, `errorCode`, `errorMessage`,
-   * `reason`, `pullRequestUrl`. Results are read with GetJob. Untrusted.
+   * `reason`, `pullRequestUrl`. Results are read with GetJob. Of events of
+   * handlers: `body`, and `dropped`, how many the attempt said before it and
+   * that are in its record alone: 100 at once and 10 a second are told.
+   * Untrusted.
    *
    * @generated from field: google.protobuf.Struct data = 14;
    */

@@ -9,7 +9,7 @@ import type { LinkConflict, LinkedProject, Session } from "./session_pb.js";
 import type { LeaseRef } from "./job_service_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Isolation, JobError, JobState, Profile, Progress } from "./job_pb.js";
-import type { LogGap, LogRecord } from "./event_pb.js";
+import type { HandlerEvent, LogGap, LogRecord } from "./event_pb.js";
 import type { Payload } from "./payload_pb.js";
 
 /**
@@ -540,6 +540,15 @@ export declare type ReportItem = Message$1<"muster.v1.ReportItem"> & {
      */
     value: LogGap;
     case: "gap";
+  } | {
+    /**
+     * An event of the handler's own, for other services. One that is malformed
+     * is passed over.
+     *
+     * @generated from field: muster.v1.HandlerEvent event = 8;
+     */
+    value: HandlerEvent;
+    case: "event";
   } | { case: undefined; value?: undefined };
 };
 

@@ -1,0 +1,1 @@
+CREATE UNIQUE INDEX "events_by_id" ON "muster"."events" USING btree ("org_id","event_id");
