@@ -1,11 +1,12 @@
 import { readFailingChannels } from "../store/alert-channels.ts";
 import { readAudited, readContestedSessions, readLeasesBy, readTroubledJobs } from "../store/attention.ts";
 import type { Tx } from "../store/database.ts";
+import { readTroubledWebhooks } from "../store/event-webhooks.ts";
 import { existingProjects } from "../store/explain.ts";
 import { countReady, firstReady, oldestReady } from "../store/ready-lines.ts";
 import { readFailingSchedules } from "../store/schedules.ts";
 import { readOrgByIndex } from "../store/snapshot.ts";
-import { channelItems } from "./attention-channels.ts";
+import { channelItems, webhookItems } from "./attention-channels.ts";
 import {
   contestedItems,
   heldGateItems,
@@ -99,6 +100,7 @@ function readAttention(
       ...workerItems(routing, leases),
       ...failingScheduleItems(await readFailingSchedules(tx, orgId, mostItems + 1)),
       ...channelItems(await readFailingChannels(tx, orgId, mostItems)),
+      ...webhookItems(await readTroubledWebhooks(tx, orgId, mostItems), routing.now),
       ...contestedItems(routing, await readContestedSessions(tx, orgId, contestedMs, mostItems + 1)),
     ];
     return items.sort(worstFirst);

@@ -147,6 +147,8 @@ export async function editWebhook(
     if (isDisabled === false && before.isDisabled) {
       const { epoch, end } = await readEnd(tx);
       await moveCursor(tx, orgId, webhookId, { epoch, place: end });
+      // The first try that fails again is no reason to turn it off at once.
+      await updateWebhook(tx, orgId, webhookId, { failures: 0, failingSince: null });
     }
     const details = { ...change, before: { url: before.url, isDisabled: before.isDisabled } };
     await audit(tx, c, caller, { action: "webhook.update", target: name, reason, details });

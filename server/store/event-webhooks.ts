@@ -111,6 +111,8 @@ export interface WebhookChange {
   readonly secrets?: readonly WebhookSecret[];
   readonly isDisabled?: boolean;
   readonly disabledReason?: string;
+  readonly failures?: number;
+  readonly failingSince?: null;
 }
 
 /** Changes one. */
@@ -197,7 +199,7 @@ export function readTroubledWebhooks(tx: Tx, orgId: string, limit: number) {
     .where(
       and(
         eq(webhooks.orgId, orgId),
-        sql`(${webhooks.failingSince} is not null or ${webhooks.disabledReason} <> '')`,
+        sql`(${webhooks.disabledReason} <> '' or (${webhooks.failingSince} is not null and not ${webhooks.isDisabled}))`,
       ),
     )
     .orderBy(asc(webhooks.name))

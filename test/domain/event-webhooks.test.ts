@@ -2,6 +2,7 @@ import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { verifyWebhook } from "@muster/client/webhooks";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { createAttentionReader } from "../../server/domain/attention.ts";
 import {
   createWebhook,
   deleteWebhook,
@@ -11,6 +12,7 @@ import {
   type WebhookContext,
 } from "../../server/domain/event-webhooks.ts";
 import { createKeyContext } from "../../server/domain/keys.ts";
+import { AttentionCause } from "../../server/domain/rules/attention.ts";
 import { anyEvent } from "../../server/domain/rules/event-filter.ts";
 import { listDeliveries, replayDeliveries, testWebhook } from "../../server/domain/webhook-deliveries.ts";
 import { createWebhookParts } from "../../server/domain/webhook-parts.ts";
@@ -67,6 +69,13 @@ function coordinator({
 } = {}): WebhookContext {
   const c = testCoordinator(db, { config: { outboundAllow: allow } });
   return createWebhookParts(createKeyContext(c, { pepper, olderPeppers }));
+}
+
+/** What operators are shown of webhooks. */
+async function attention(orgId: string) {
+  const causes = [AttentionCause.webhookFailing];
+  const { items } = await createAttentionReader(testCoordinator(db)).listAttention({ orgId }, { causes });
+  return items.map(({ target, severity, command }) => [target, severity, command]);
 }
 
 async function org() {
@@ -182,6 +191,7 @@ describe("a webhook", () => {
     }
     const down = await getWebhook(c, caller, "hook");
     expect([down.isDisabled, down.lastError, down.pending]).toEqual([false, "it answered 503", 48]);
+    expect(await attention(orgId)).toEqual([["webhook:hook", 2, "muster webhook test hook"]]);
     expect(down.failures).toBeGreaterThan(20);
     answer = () => 200;
     // The first that goes through makes the others due at once.
@@ -229,14 +239,20 @@ describe("a webhook", () => {
     }
     const off = await getWebhook(c, caller, "hook");
     expect([off.isDisabled, off.disabledReason]).toEqual([true, "it failed for three days"]);
+    expect(await attention(orgId)).toEqual([["webhook:hook", 3, "muster webhook edit hook --on"]]);
     expect((await state()).every((one) => one.state === "failed")).toBe(true);
-    answer = () => 410;
     await editWebhook(
       c,
       caller,
       { name: "hook", url: undefined, filter: undefined, isDisabled: false, reason: "" },
       signal,
     );
+    expect(await attention(orgId)).toEqual([]);
+    await happen(orgId, 1);
+    await pass();
+    const again = await getWebhook(c, caller, "hook");
+    expect([again.isDisabled, again.failures]).toEqual([false, 1]);
+    answer = () => 410;
     await happen(orgId, 1);
     await pass();
     expect((await getWebhook(c, caller, "hook")).disabledReason).toBe("it answered 410 Gone");

@@ -14,6 +14,7 @@ export const AttentionCause = {
   workerPending: 12,
   scheduleFailing: 13,
   channelFailing: 14,
+  webhookFailing: 15,
 } as const;
 export type AttentionCause = (typeof AttentionCause)[keyof typeof AttentionCause];
 
@@ -27,7 +28,7 @@ export interface AttentionItem {
   readonly id: string;
   readonly cause: AttentionCause;
   readonly severity: AttentionSeverity;
-  /** `job_…`, `wrk_…`, or `project:name`, `session:id`, `queue:name`, `kind:name`, `pool:name`. */
+  /** `job_…`, `wrk_…`, or `project:name`, `session:id`, `queue:name`, `kind:name`, `pool:name`, `channel:name`, `webhook:name`. */
   readonly target: string;
   /** Why it happens, what it does to work, and what an operator would do: for people. */
   readonly summary: string;

@@ -474,7 +474,8 @@ export declare type AttentionItem = Message<"muster.v1.AttentionItem"> & {
 
   /**
    * What it is about: `job_…`, `wrk_…`, or `project:name`, `session:id`,
-   * `queue:name`, `kind:name`, `pool:name`.
+   * `queue:name`, `kind:name`, `pool:name`,
+   * `channel:name`, `webhook:name`.
    *
    * @generated from field: string target = 4;
    */
@@ -694,6 +695,13 @@ export enum AttentionCause {
    * @generated from enum value: ATTENTION_CAUSE_CHANNEL_FAILING = 14;
    */
   CHANNEL_FAILING = 14,
+
+  /**
+   * A webhook cannot be delivered to, or was turned off for it.
+   *
+   * @generated from enum value: ATTENTION_CAUSE_WEBHOOK_FAILING = 15;
+   */
+  WEBHOOK_FAILING = 15,
 }
 
 /**
