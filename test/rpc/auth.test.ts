@@ -72,6 +72,7 @@ describe("the access to methods", () => {
       "muster.v1.PersonService/StartGithubLink any-key",
       "muster.v1.PersonService/FinishGithubLink any-key",
       "muster.v1.PersonService/UnlinkGithub any-key",
+      "muster.v1.PersonService/ResetPassword anybody",
       "muster.v1.PersonService/AcceptInvitation any-key",
     ]);
   });
