@@ -7,6 +7,7 @@ import { ServerReflection } from "@muster/client/grpc/reflection";
 import { ServerReflection as ServerReflectionAlpha } from "@muster/client/grpc/reflection-v1alpha";
 import { ConnectResponseSchema } from "@muster/client/v1/link";
 import { WorkerService } from "@muster/client/v1/worker_service";
+import type { Addresses } from "../rpc/addresses.ts";
 import { expectedOf } from "../rpc/connect-handler.ts";
 import { Connections } from "../rpc/connections.ts";
 import { createFront } from "../rpc/front.ts";
@@ -67,12 +68,13 @@ export async function startWorkerListener(options: WorkerListenerOptions): Promi
     services.push(ServerReflection, ServerReflectionAlpha);
   }
   limitHttp2(server);
+  const edge = frontOptions(options);
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   const methods = new Map(services.flatMap((service) => service.methods.map((one) => [pathOf(one), one])));
-  watchHttp2(http2Inside(server), methods, options);
+  watchHttp2(http2Inside(server), methods, edge.addresses, options);
   const connections = new Connections();
   const front = createFront({
-    ...frontOptions(options),
+    ...edge,
     protocols: ["h2"],
     opened: (socket) => connections.add(socket),
     accept: (socket) => {
@@ -136,10 +138,11 @@ function isHttp2Server(value: unknown): value is Http2Server {
 function watchHttp2(
   http2: Http2Server,
   methods: ReadonlyMap<string, DescMethod>,
+  addresses: Addresses,
   { firstBytesMs = 10_000, turnedAway, pace }: WorkerListenerOptions,
 ): void {
   http2.on("session", (session: ServerHttp2Session) => {
-    guardSession(session, { firstRequestMs: firstBytesMs, closed: (why) => turnedAway?.(why) });
+    guardSession(session, { addresses, firstRequestMs: firstBytesMs, turnedAway });
   });
   http2.on("stream", (stream: ServerHttp2Stream, headers) => {
     const method = methods.get(headers[":path"] ?? "");

@@ -1,6 +1,6 @@
 import { createServer as createNetServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from "node:tls";
-import { AddressCounts } from "./address-counts.ts";
+import type { Addresses } from "./addresses.ts";
 import type { TlsMaterial, TlsSource } from "./tls-source.ts";
 
 /** What a connection speaks, as far as it is known: without TLS, whoever takes it looks at its first bytes. */
@@ -13,34 +13,33 @@ export interface FrontOptions {
   readonly protocols: readonly ("h2" | "http/1.1")[];
   /** Time for a TLS handshake. */
   readonly handshakeMs: number;
-  /** Connections of one address at once, of one /64 in IPv6; 0: no limit. */
-  readonly connectionsPerAddress: number;
-  /** Addresses that are not counted. */
-  readonly isUncounted: (address: string) => boolean;
+  /** What is known of those who connect. */
+  readonly addresses: Addresses;
   /** Called with every connection before anything is read of it. */
   readonly opened: (socket: Socket) => void;
   /** Called when a connection is turned away. */
-  readonly refused: (reason: "address-limit" | "handshake" | "certificate") => void;
+  readonly refused: (reason: "address-limit" | "shut-out" | "handshake" | "certificate") => void;
   /** Takes over a connection, whose handshake is done and whose certificate was accepted. */
   readonly accept: (socket: Socket, speech: Speech) => void;
 }
 
 /**
- * What stands before the servers of a listener, which never listen themselves: counts the connections of an address,
- * shakes hands with the certificate of the moment, and turns away certificates that are denied, also those of
+ * What stands before the servers of a listener, which never listen themselves: lets in as many connections of an address
+ * as it may have, shakes hands with the certificate of the moment, and turns away certificates that are denied, also those of
  * connections that are open when their number is put on the list.
  */
 export function createFront(options: FrontOptions): Server {
-  const { tls, opened, accept, refused } = options;
-  const counts = new AddressCounts(options);
+  const { tls, addresses, opened, accept, refused } = options;
   const secure = tls === undefined ? undefined : createSecureFront(tls, options);
   // Half-open as servers of HTTP/1.1 are: a client may end its side after the request.
   const server = createNetServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     // Outlives every hand-over: between two owners an error would have no listener, and end the process.
     socket.on("error", () => socket.destroy());
-    if (!counts.admit(socket)) {
-      refused("address-limit");
-      socket.destroy();
+    const admission = addresses.admit(socket);
+    if (admission !== "admitted") {
+      refused(admission);
+      // Leaves nothing behind that would wait for the other side.
+      socket.resetAndDestroy();
       return;
     }
     opened(socket);

@@ -2,6 +2,7 @@ import { createServer as createHttp1Server } from "node:http";
 import { createServer as createHttp2Server } from "node:http2";
 import type { Server, Socket } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { Addresses } from "./addresses.ts";
 import { type ConnectHandlerOptions, createConnectHandler } from "./connect-handler.ts";
 import { Connections } from "./connections.ts";
 import { allowOrigins } from "./cors.ts";
@@ -17,19 +18,21 @@ import type { TlsSource } from "./tls-source.ts";
 /** Why a connection, or a request, was turned away: a label of the counter. */
 export type Turned =
   | "address-limit"
+  | "shut-out"
   | "handshake"
   | "certificate"
   | "silent"
   | "pings"
   | "settings"
+  | "protocol"
   | "half-sent";
 
 /** How strangers are kept from taking all there is, on both listeners. */
 export interface EdgeOptions {
   readonly tls?: TlsSource | undefined;
-  /** Connections of one address at once; 0: no limit. Default 2,000. */
+  /** Connections of one address at once, and a tenth of that as new ones a second; 0: no limit. Default 2,000. */
   readonly connectionsPerAddress?: number;
-  /** Addresses that are not counted. Default: those of this machine. */
+  /** Addresses that are neither counted nor shut out when they flood. Default: those of this machine. */
   readonly isUncounted?: (address: string) => boolean;
   /** For the TLS handshake of a connection. Default 5 s. */
   readonly handshakeMs?: number;
@@ -159,10 +162,15 @@ function createServers(
   http1.on("request", serve);
   http1.on("connection", (socket) => connections.addHttp1(socket));
   const http2 = createHttp2Server(http2Limits);
+  const front = frontOptions(options);
   http2.on("request", serve);
   http2.on("session", (session) => {
     connections.addSession(session);
-    guardSession(session, { firstRequestMs: firstBytesMs, closed: (why) => options.turnedAway?.(why) });
+    guardSession(session, {
+      addresses: front.addresses,
+      firstRequestMs: firstBytesMs,
+      turnedAway: options.turnedAway,
+    });
   });
   const speak = (socket: Socket, speech: Speech): void => {
     if (speech === "unknown") {
@@ -174,7 +182,7 @@ function createServers(
     (speech === "h2" ? http2 : http1).emit("connection", socket);
   };
   const server = createFront({
-    ...frontOptions(options),
+    ...front,
     protocols: ["h2", "http/1.1"],
     opened: (socket) => connections.add(socket),
     accept: speak,
@@ -190,8 +198,10 @@ export function frontOptions(options: EdgeOptions) {
   return {
     tls: options.tls,
     handshakeMs: options.handshakeMs ?? 5_000,
-    connectionsPerAddress: options.connectionsPerAddress ?? 2_000,
-    isUncounted: options.isUncounted ?? isOwnAddress,
+    addresses: new Addresses({
+      connectionsPerAddress: options.connectionsPerAddress ?? 2_000,
+      isUncounted: options.isUncounted ?? isOwnAddress,
+    }),
     refused: (why: Turned) => options.turnedAway?.(why),
   };
 }

@@ -1,14 +1,18 @@
 import { constants, type ServerHttp2Session } from "node:http2";
+import type { Addresses } from "./addresses.ts";
+import { Allowance } from "./allowance.ts";
 
 /** Why a connection of HTTP/2 was closed on its client. */
-export type Flood = "pings" | "settings" | "silent";
+export type Flood = "pings" | "settings" | "protocol" | "silent";
 
 /** What a connection of HTTP/2 may do. */
 export interface SessionGuardOptions {
   /** Time for its first request. */
   readonly firstRequestMs: number;
+  /** Told of floods, so that the address of one is shut out. */
+  readonly addresses: Addresses;
   /** Called when it is closed for what it does. */
-  readonly closed: (why: Flood) => void;
+  readonly turnedAway?: ((why: Flood) => void) | undefined;
   /** Milliseconds of a steady clock. */
   readonly nowMs?: () => number;
 }
@@ -23,8 +27,11 @@ export const http2Limits = {
   maxHeaderListPairs: 64,
   /** In megabytes. */
   maxSessionMemory: 16,
-  /** Streams that a client may reset: so many at once, and so many a second after that. */
-  streamResetBurst: 1_000,
+  /**
+   * Streams that a client may reset: so many at once, which is twice all that it may have, and so many a second after
+   * that. Each of them cost a request by then.
+   */
+  streamResetBurst: 200,
   streamResetRate: 33,
 } as const;
 
@@ -41,13 +48,21 @@ const pingAnswerBytes = 48;
 
 /**
  * Closes a connection that makes no request in time, or that floods: what the client may send without end and costs
- * it nothing. The frames that make no event (WINDOW_UPDATE, CONTINUATION, resets) are bounded inside Node.
+ * it nothing. The frames that make no event (WINDOW_UPDATE, CONTINUATION, resets) are bounded inside Node,
+ * which ends such a connection with an error of the protocol.
  */
 export function guardSession(session: ServerHttp2Session, options: SessionGuardOptions): void {
   const nowMs = options.nowMs ?? (() => performance.now());
+  const flooded = session.socket === undefined ? () => {} : options.addresses.floodOf(session.socket);
+  let isClosed = false;
+  const closed = (why: Flood): void => {
+    isClosed = true;
+    if (why !== "silent") flooded();
+    options.turnedAway?.(why);
+  };
   const close = (why: Flood, code: number, text: string): void => {
-    if (session.destroyed) return;
-    options.closed(why);
+    if (session.destroyed || isClosed) return;
+    closed(why);
     session.goaway(code, 0, Buffer.from(text));
     // After the GOAWAY has left.
     setImmediate(() => session.destroy());
@@ -58,6 +73,10 @@ export function guardSession(session: ServerHttp2Session, options: SessionGuardO
   ).unref();
   session.once("stream", () => clearTimeout(silence));
   session.once("close", () => clearTimeout(silence));
+
+  session.once("error", (error) => {
+    if (!isClosed && isOffence(error)) closed("protocol");
+  });
 
   const pings = new Allowance(pingBurst, pingsPerSecond, nowMs);
   let strikes = 0;
@@ -85,32 +104,10 @@ export function guardSession(session: ServerHttp2Session, options: SessionGuardO
   });
 }
 
-/** So many at once, and so many a second. */
-class Allowance {
-  readonly #burst: number;
-  readonly #perMs: number;
-  readonly #nowMs: () => number;
-  #left: number;
-  #atMs: number;
+/** What is no HTTP/2 from its first byte on, such as a probe of HTTP/1.1 on the worker port. */
+const badStart = -903;
 
-  constructor(burst: number, perSecond: number, nowMs: () => number) {
-    this.#burst = burst;
-    this.#perMs = perSecond / 1_000;
-    this.#nowMs = nowMs;
-    this.#left = burst;
-    this.#atMs = nowMs();
-  }
-
-  take(): boolean {
-    const now = this.#nowMs();
-    this.#left = Math.min(this.#burst, this.#left + (now - this.#atMs) * this.#perMs);
-    this.#atMs = now;
-    if (this.#left < 1) return false;
-    this.#left--;
-    return true;
-  }
-
-  refill(): void {
-    this.#left = this.#burst;
-  }
+// An error of the protocol by the client; connections that break have others.
+function isOffence(error: NodeJS.ErrnoException): boolean {
+  return error.code === "ERR_HTTP2_ERROR" && error.errno !== badStart;
 }

@@ -56,9 +56,12 @@ export interface RawPeer {
   flood(bytes: Buffer | ((turn: number) => Buffer), times: number): Promise<number>;
 }
 
-/** Opens one, with the preface and empty SETTINGS sent. */
-export async function rawPeer(port: number): Promise<RawPeer> {
-  const socket = connect({ port, host: "127.0.0.1" });
+/** Opens one, with the preface and empty SETTINGS sent; `from` is the address that it comes from. */
+export async function rawPeer(
+  port: number,
+  { from = "127.0.0.1" }: { readonly from?: string } = {},
+): Promise<RawPeer> {
+  const socket = connect({ port, host: "127.0.0.1", localAddress: from });
   socket.on("error", () => {});
   await once(socket, "connect");
   socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
