@@ -33,7 +33,9 @@ describe("--read-only", () => {
   test("can rely on the contract: what reads says so, and nothing else does", () => {
     for (const service of services) {
       for (const method of service.methods) {
-        const reads = /^(Get|List|Read|Watch|Wait|Explain|Check|Lookup|Verify|WhoAmI)/.test(method.name);
+        const reads = /^(Get|List|Read|Preview|Render|Watch|Wait|Explain|Check|Lookup|Verify|WhoAmI)/.test(
+          method.name,
+        );
         if (service.name === "WorkerService") continue;
         const says = method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
         expect([method.name, says]).toEqual([method.name, reads]);

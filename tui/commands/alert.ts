@@ -107,8 +107,8 @@ function registerPuts(alert: MusterCommand, cli: Cli): void {
       .description("Make an alert rule.")
       .examples(
         "muster alert create dead-jobs --on job-dead --channel ops",
-        "muster alert create flaky --on failure-rate --threshold 20 --window 15m --group-by kind --channel ops",
-        "muster alert create stuck --on queue-age --threshold 900 --queue renders --severity critical --channel ops",
+        "muster alert create flaky --on failure-rate --threshold 20 --group-by kind --channel ops",
+        "muster alert create stuck --on queue-age --threshold 900 --queue renders --severity critical",
         "muster alert create slow --on job-slow --threshold 3 --kind 'agent.*' --dry-run",
       )
       .notes(`Conditions: ${[...conditionWords.values()].join(", ")}.`),

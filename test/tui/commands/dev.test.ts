@@ -210,7 +210,7 @@ describe("muster dev", () => {
     expect(ran.stderr).not.toContain("--api-port");
     // The key of the one that runs is still there.
     expect(existsSync(ready.keyFile)).toBe(true);
-  });
+  }, 60_000);
 
   test("has everything again at the next start", async () => {
     running.interrupt();
@@ -256,4 +256,4 @@ test("muster dev --ephemeral tells what to try, and leaves nothing behind, also 
   expect(existsSync(keyFile)).toBe(false);
   expect(left()).toEqual(before);
   directory.remove();
-});
+}, 60_000);
