@@ -29,6 +29,7 @@ async function org(slots = 4) {
   const orgId = await db.orgId();
   const caller = testCaller(orgId);
   let uses = 0;
+  let done = 0;
   let step: { readonly at: number; readonly body: () => Promise<void> } | null = null;
   const hot = {
     async use<T>(body: Parameters<HotPool["use"]>[0]): Promise<T> {
@@ -37,7 +38,7 @@ async function org(slots = 4) {
         step = null;
         await stepIn();
       }
-      return (await db.database.hot.use(body)) as T;
+      return (await db.database.hot.use(body).finally(() => done++)) as T;
     },
   } as unknown as HotPool;
   const dispatcher = new Dispatcher({
@@ -58,6 +59,8 @@ async function org(slots = 4) {
         ...{ type: "queue", name, reason: "" },
         limits: { running: 10, startRate: null },
       }),
+    /** How often the dispatcher has used the database, to the end. */
+    done: () => done,
     /** Does something when the dispatcher is about to use the database for this time from now on. */
     interrupt(use: number, body: () => Promise<void>) {
       step = { at: uses + use, body };
@@ -127,18 +130,20 @@ describe("a job whose row somebody else held when it was to be claimed", () => {
     ["alone", ["default"]],
     ["beside another line", ["default", "other"]],
   ])("is offered soon after, %s, without a poll", async (_, queues) => {
-    const { orgId, submit, attach, dispatcher } = await org();
+    const { orgId, submit, attach, dispatcher, done } = await org();
     const worker = await attach();
     await dispatcher.refresh(orgId);
     const jobs = queues.map((queue) => jobRequest({ queue }));
     const jobIds = await Promise.all(jobs.map((job) => submit(job)));
     await db.admin.begin(async (tx) => {
       await tx`select 1 from muster.job_queue where org_id = ${orgId} for no key update`;
+      const before = done();
       dispatcher.announce(
         orgId,
         jobs.map((job): ReadyNews => ({ shape: shapeOf(job), count: 1, priority: 128 })),
       );
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      // A claim; of two lines a peek before it.
+      await vi.waitFor(() => expect(done() - before).toBeGreaterThanOrEqual(jobs.length), { timeout: 5_000 });
       expect(worker.offered).toEqual([]);
     });
     await vi.waitFor(

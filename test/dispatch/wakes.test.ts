@@ -125,6 +125,8 @@ test("a channel that falls silent is noticed within seconds, and listens again",
   await expect(b.wakes.check()).rejects.toMatchObject({ code: "CONNECTION_LOST" });
   expect(performance.now() - startedMs).toBeLessThan(6_000);
   a.wakes.ready("lost");
+  // Told while b cannot hear: it is told in a statement of its own, which else might come after b listens again.
+  await expect.poll(() => payloads, { timeout: 5_000 }).toContain("a ready lost");
   hole.pass();
   await b.wakes.check();
   a.wakes.ready("heard");

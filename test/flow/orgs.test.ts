@@ -135,11 +135,11 @@ test("a deleted org is gone with all that it had; an audit row of the installati
   await remove("gone");
   expect(await reasonOf(jobs.listJobs({}))).toBe("KEY_INVALID");
   await muster.database.advanceClock(20_000);
-  for (;;) {
-    const rows = await muster.database.admin`select 1 from muster.orgs where org_id = ${orgId}`;
-    if (rows.length === 0) break;
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
+  await expect
+    .poll(() => muster.database.admin`select 1 from muster.orgs where org_id = ${orgId}`, {
+      ...{ timeout: 60_000, interval: 200 },
+    })
+    .toHaveLength(0);
   for (const table of orgTableNames) {
     const rows = await muster.database.admin.unsafe(
       `select 1 from muster.${table} where org_id = '${orgId}'`,
