@@ -10,7 +10,7 @@ export interface Entry {
   readonly body: Sequenced;
 }
 
-/** Records that go to disk, and come back, together. */
+/** Records that go to disk, and come back, together; or the numbers of records that were dropped. */
 interface Block {
   readonly from: number;
   to: number;
@@ -20,12 +20,16 @@ interface Block {
   place: SpillPlace | undefined;
   /** No more is added to it. */
   isSealed: boolean;
+  /** Its records are gone: they were taken, or what is left is a gap. */
   isDropped: boolean;
 }
 
 /** A block is full at so many bytes. */
 const blockBytes = 64 * 1024;
-/** On their way to the disk: what a handler may say in one turn of the loop, or while the disk hangs. */
+/**
+ * On their way to the disk: what a handler may say in one turn of the loop, or while the disk hangs. What is more
+ * waits in memory.
+ */
 const maxWritingBytes = 16 * 1024 * 1024;
 const gapBytes = 128;
 
@@ -41,13 +45,13 @@ export interface ReportBacklogOptions {
 
 /**
  * The records of one attempt that its buffer has no room for, in order. Full blocks go to the disk, and come back
- * one at a time. Beyond the bounds of memory and disk the oldest block is dropped and a gap stands for it; so it is
- * when the disk fails, which is never an error here.
+ * one at a time. Beyond the bound of the disk the oldest block there is dropped and a gap stands for it, and beyond
+ * that of memory the oldest that is in memory alone: what the disk has already is not lost because it is slow, or
+ * fails, which is never an error here.
  */
 export class ReportBacklog {
   readonly #options: ReportBacklogOptions;
   readonly #blocks: Block[] = [];
-  #gap: { from: number; to: number } | undefined;
   #memoryBytes = 0;
   #writingBytes = 0;
   #spill: SpillFile | undefined;
@@ -60,7 +64,7 @@ export class ReportBacklog {
 
   /** Nothing waits here. */
   get isEmpty(): boolean {
-    return this.#blocks.length === 0 && this.#gap === undefined;
+    return this.#blocks.length === 0;
   }
 
   /** Adds the newest record. */
@@ -76,24 +80,29 @@ export class ReportBacklog {
     this.#memoryBytes += entry.bytes;
     if (block.bytes >= blockBytes) this.#seal(block);
     // What was said last is never dropped, however large.
-    while (this.#isOver() && this.#blocks.length > 1) this.#dropOldest();
+    while (this.#memoryBytes > this.#options.memoryBytes) {
+      const oldest = this.#blocks.findIndex(({ place, isDropped }) => place === undefined && !isDropped);
+      if (oldest === -1 || oldest === this.#blocks.length - 1) break;
+      this.#drop(oldest);
+    }
   }
 
   /** Takes the oldest records, or the gap before them; empty when there are none, or they are still being read. */
   take(): Entry[] {
-    if (this.#gap !== undefined) {
-      const { from, to } = this.#gap;
-      this.#gap = undefined;
-      return [{ sequence: to, bytes: gapBytes, body: { kind: "gap", from, to } }];
-    }
     const block = this.#blocks[0];
     if (block === undefined) return [];
+    if (block.isDropped) {
+      this.#blocks.shift();
+      const { from, to } = block;
+      return [{ sequence: to, bytes: gapBytes, body: { kind: "gap", from, to } }];
+    }
     if (block.entries === undefined) {
       this.#read(block);
       return [];
     }
     const { entries } = block;
-    this.#remove(block);
+    this.#blocks.shift();
+    this.#forget(block);
     if (this.#blocks.length === 0) void this.#spill?.empty();
     return entries;
   }
@@ -106,7 +115,6 @@ export class ReportBacklog {
   /** Forgets everything, and removes its file. */
   async close(): Promise<void> {
     for (const block of this.#blocks.splice(0)) block.isDropped = true;
-    this.#gap = undefined;
     await this.#options.spill?.close();
   }
 
@@ -115,10 +123,14 @@ export class ReportBacklog {
     const spill = this.#spill;
     const { entries } = block;
     if (spill === undefined || entries === undefined) return;
+    // The disk is slow: memory has to do.
+    if (this.#writingBytes + block.bytes > maxWritingBytes) return;
     const bytes = serialize(entries);
     let place = spill.reserve(bytes.length);
-    while (place === undefined && this.#blocks[0]?.place !== undefined) {
-      this.#dropOldest();
+    while (place === undefined) {
+      const oldest = this.#blocks.findIndex((one) => one.place !== undefined && !one.isDropped);
+      if (oldest === -1) break;
+      this.#drop(oldest);
       place = spill.reserve(bytes.length);
     }
     // The disk is full of other attempts: memory has to do.
@@ -126,10 +138,6 @@ export class ReportBacklog {
     block.place = place;
     this.#memoryBytes -= block.bytes;
     void this.#write(spill, block, bytes, place);
-  }
-
-  #isOver(): boolean {
-    return this.#memoryBytes > this.#options.memoryBytes || this.#writingBytes > maxWritingBytes;
   }
 
   async #write(spill: SpillFile, block: Block, bytes: Uint8Array, place: SpillPlace): Promise<void> {
@@ -163,21 +171,27 @@ export class ReportBacklog {
   #came(block: Block, entries: Entry[] | undefined): void {
     this.#reading = undefined;
     if (block.isDropped) return;
-    if (entries === undefined) this.#dropOldest();
+    if (entries === undefined) this.#drop(this.#blocks.indexOf(block));
     else block.entries = entries;
     this.#options.changed();
   }
 
-  #dropOldest(): void {
-    const block = this.#blocks[0];
+  /** Leaves a gap where a block was, one with the gaps beside it. */
+  #drop(index: number): void {
+    const block = this.#blocks[index];
     if (block === undefined) return;
-    this.#remove(block);
-    this.#gap = { from: this.#gap?.from ?? block.from, to: block.to };
+    this.#forget(block);
+    const [before, after] = [this.#blocks[index - 1], this.#blocks[index + 1]];
+    const first = before?.isDropped ? index - 1 : index;
+    const last = after?.isDropped ? index + 1 : index;
+    const from = (first === index ? block : before)?.from ?? block.from;
+    const to = (last === index ? block : after)?.to ?? block.to;
+    const gap = { from, to, bytes: 0, entries: undefined, ...freshBlock, isSealed: true, isDropped: true };
+    this.#blocks.splice(first, last - first + 1, gap);
   }
 
-  #remove(block: Block): void {
+  #forget(block: Block): void {
     block.isDropped = true;
-    this.#blocks.shift();
     if (block.place === undefined) this.#memoryBytes -= block.bytes;
     else this.#options.spill?.free(block.place);
   }

@@ -141,6 +141,25 @@ describe("what a handler says faster than it is taken", () => {
     expect(lines.at(-1)).toBe(count);
   });
 
+  test("costs nothing of what the disk has, when it comes faster than the disk takes it", async () => {
+    const { buffer, items, drain } = attempt(await SpillFolder.open(directory, roomy));
+    const kept = (8 * mebibyte) / lineBytes;
+    for (let n = 1; n <= kept; n++) {
+      buffer.push(line(n));
+      if (n % 16 === 0) await buffer.flushed();
+    }
+    // In one turn of the loop nothing is written.
+    const count = (40 * mebibyte) / lineBytes;
+    for (let n = kept + 1; n <= count; n++) buffer.push(line(n));
+    await drain();
+    const { lines, missing } = accountOf(items);
+    expect(lines.length + missing.length).toBe(count);
+    expect(missing.length).toBeGreaterThan(0);
+    expect(Math.min(...missing)).toBeGreaterThan((20 * mebibyte) / lineBytes);
+    expect(items.filter(({ body }) => body.case === "gap")).toHaveLength(1);
+    expect(lines.at(-1)).toBe(count);
+  });
+
   test("gives way to a gap when the disk fails, and goes on", async () => {
     const folder = await SpillFolder.open(directory, roomy);
     // Where the folder should be is a file.
