@@ -132,7 +132,7 @@ class MusterHelp extends Help {
       usage,
       ...ofCommand,
       ...options,
-      ...(this.#notes === "" ? [] : [this.#notes.trimEnd()]),
+      ...(this.#notes === "" ? [] : [this.boxWrap(this.#notes.trimEnd(), 100)]),
       ...(isGroup && command.parent !== null ? [] : global),
     ]
       .join("\n\n")
