@@ -251,10 +251,10 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: "server/domain/submit.ts",
-        find: "await runInOrg(options.hot, orgId, insertions(options, orgId, submissions, shapes));",
-        put: `for (const one of insertions(options, orgId, submissions, shapes)) {
-      await runInOrg(options.hot, orgId, [one]);
-    }`,
+        find: "await runInOrg(hot, orgId, calls);",
+        put: `for (const one of calls) {
+    await runInOrg(hot, orgId, [one]);
+  }`,
       },
     ],
     detector: {
