@@ -4,8 +4,8 @@ import { Allowance } from "./allowance.ts";
 /** What an address may do. */
 export interface AddressLimits {
   /**
-   * Connections of an address at once, of one /64 in IPv6, and how many it may open in a burst; a tenth of it every
-   * second after that. 0: no limit.
+   * Connections of an address at once, of one /64 in IPv6, and how many it may open in a burst, at least 100; a tenth of
+   * the burst every second after that. 0: no limit.
    */
   readonly connectionsPerAddress: number;
   /** Addresses that are neither counted nor shut out. */
@@ -21,6 +21,8 @@ const longestShutOutMs = 60_000;
 const forgivenAfterMs = 60_000;
 /** Connections that flood although their address is shut out, after which all that it has are closed. */
 const floodsWhileShutOut = 2;
+/** However few an address may have at once: connections that follow each other are no flood. */
+const leastBurst = 100;
 
 /** What is known of an address. */
 interface Known {
@@ -91,10 +93,10 @@ export class Addresses {
     const name = networkOf(address);
     const known = this.#known.get(name);
     if (known !== undefined) return known;
-    const most = this.#limits.connectionsPerAddress;
+    const burst = Math.max(leastBurst, this.#limits.connectionsPerAddress);
     const fresh: Known = {
       sockets: new Set(),
-      openings: new Allowance(most, most / 10, this.#nowMs),
+      openings: new Allowance(burst, burst / 10, this.#nowMs),
       floods: 0,
       floodsWhileOut: 0,
       outUntilMs: Number.NEGATIVE_INFINITY,
