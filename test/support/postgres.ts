@@ -90,7 +90,8 @@ export async function onServer(url: string, statements: string): Promise<void> {
   }
 }
 
-const movableClock = `
+/** Makes the clock of a migrated database one that can be moved. */
+export const movableClock = `
   create table muster.clock_offset (id int primary key, ahead interval not null);
   insert into muster.clock_offset values (1, interval '0');
   grant select on muster.clock_offset to public;
