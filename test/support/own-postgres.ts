@@ -26,8 +26,8 @@ export async function startOwnPostgres(): Promise<OwnPostgres> {
   const folder = await mkdtemp(join(tmpdir(), "muster-own-postgres-"));
   await chmod(folder, 0o755);
   const directory = await openDataDirectory(join(folder, "data"));
-  const signal = AbortSignal.timeout(120_000);
-  const cluster = await openCluster(directory, findNative(), defaultOpenFolders(), true, signal);
+  const signal = () => AbortSignal.timeout(120_000);
+  const cluster = await openCluster(directory, findNative(), defaultOpenFolders(), true, signal());
   const port = await freePort();
   const settings = { listen_addresses: "127.0.0.1", port, unix_socket_directories: "", timezone: "UTC" };
   const args = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
@@ -37,7 +37,7 @@ export async function startOwnPostgres(): Promise<OwnPostgres> {
       cluster.path,
       ["-D", cluster.path, ...args],
       logFileOf(directory),
-      signal,
+      signal(),
     );
   };
   const crash = async (): Promise<void> => {
