@@ -1,36 +1,12 @@
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { LogStream } from "@muster/client/v1/event";
 import { describe, expect, test } from "vitest";
 import { defineHandler, type Handler, type JobContext } from "../../worker/context.ts";
 import { JobFailure } from "../../worker/failure.ts";
 import { Stop } from "../../worker/stop.ts";
-import { WorkerPeerApi } from "../support/worker-api.ts";
+import { runHandler } from "../support/handler-run.ts";
 import { WorkerBench } from "../support/worker-bench.ts";
 import type { LeaseInit } from "../support/worker-peer.ts";
-
-/** Runs one handler on one lease; answers with the result's outcome and everything that was reported. */
-async function run(handler: Handler, init: LeaseInit = {}) {
-  await using bench = await WorkerBench.open();
-  await using api = await WorkerPeerApi.start(bench.peer);
-  const worker = bench.worker({ handlers: { noop: handler }, apiAddress: api.address });
-  await worker.start();
-  const lease = bench.peer.lease(init);
-  bench.peer.offer(lease);
-  const result = await bench.peer.resultOf(lease.lease.leaseId);
-  const items = bench.peer.received.flatMap(({ request: { frame } }) =>
-    frame.case === "report" ? frame.value.items : [],
-  );
-  return {
-    result,
-    outcome: result.outcome,
-    items,
-    bodies: items.map(({ body }) => body),
-    api,
-    lease: lease.lease,
-  };
-}
 
 /** Runs a handler that waits; `act` does something to it meanwhile. */
 async function meanwhile(
@@ -65,7 +41,7 @@ describe("a handler", () => {
   test("sees the job", async () => {
     let seen: unknown;
     const payload = { content: { case: "data" as const, value: Buffer.from('{"n":2}') } };
-    const { lease } = await run(
+    const { lease } = await runHandler(
       defineHandler<{ n: number }, number>((ctx) => {
         seen = [ctx.job, ctx.payload.n, ctx.idempotencyKey, ctx.project, ctx.session];
         return ctx.payload.n * 2;
@@ -107,9 +83,9 @@ describe("a handler", () => {
   test("has no project, no working copy and no session where there is none", async () => {
     const seen: unknown[] = [];
     const look = (ctx: JobContext) => void seen.push(ctx.project, ctx.session);
-    await run(look);
+    await runHandler(look);
     // From a coordinator that gives the id of a session alone.
-    await run(look, { project: "p", sessionId: "s" });
+    await runHandler(look, { project: "p", sessionId: "s" });
     expect(seen).toEqual([
       null,
       null,
@@ -119,7 +95,7 @@ describe("a handler", () => {
   });
 
   test("writes to the log", async () => {
-    const { bodies, result } = await run((ctx) => {
+    const { bodies, result } = await runHandler((ctx) => {
       ctx.log("plain");
       ctx.log("warn", "careful");
       ctx.log("a\0b\uD800");
@@ -144,14 +120,14 @@ describe("a handler", () => {
   });
 
   test("cuts long text into pieces", async () => {
-    const { bodies } = await run((ctx) => ctx.log("ü".repeat(40_000)));
+    const { bodies } = await runHandler((ctx) => ctx.log("ü".repeat(40_000)));
     const texts = bodies.map((body) => (body.case === "log" ? body.value.text : ""));
     expect(texts.map((text) => Buffer.byteLength(text))).toEqual([65_536, 14_464]);
     expect(texts.join("")).toBe("ü".repeat(40_000));
   });
 
   test("reports progress, partial results and messages", async () => {
-    const { bodies } = await run((ctx) => {
+    const { bodies } = await runHandler((ctx) => {
       ctx.progress(7, "x".repeat(300));
       ctx.partial({ half: true });
       ctx.message("look");
@@ -178,7 +154,7 @@ describe("a handler", () => {
       ["a", 1n],
     ] as const;
     const codes: string[] = [];
-    const { bodies } = await run((ctx) => {
+    const { bodies } = await runHandler((ctx) => {
       ctx.event("deploy.done", { to: "web-1" });
       ctx.event("a", nested(60));
       ctx.event("a", "x".repeat(65_534));
@@ -208,7 +184,7 @@ describe("a handler", () => {
 
   test("says nothing more once it has ended", async () => {
     let kept: JobContext | undefined;
-    const { result } = await run((ctx) => {
+    const { result } = await runHandler((ctx) => {
       kept = ctx;
       ctx.log("in time");
     });
@@ -217,28 +193,28 @@ describe("a handler", () => {
   });
 
   test("names the pull request of its result", async () => {
-    const { outcome } = await run((ctx) => ctx.pullRequest("https://example.org/1"));
+    const { outcome } = await runHandler((ctx) => ctx.pullRequest("https://example.org/1"));
     expect(outcome).toMatchObject({ case: "success", value: { prUrl: "https://example.org/1" } });
   });
 
   test("parks, releases, and fails as it says", async () => {
-    const parked = await run((ctx) => ctx.park({ reason: "quota", wakeAfterMs: 60_000 }));
+    const parked = await runHandler((ctx) => ctx.park({ reason: "quota", wakeAfterMs: 60_000 }));
     expect(parked.outcome).toMatchObject({
       case: "park",
       value: { reason: "quota", wakeAfter: { seconds: 60n }, pool: false },
     });
     const until = new Date(Date.now() + 90_000);
-    const spent = await run((ctx) => ctx.park({ reason: "quota", until, pool: true }));
+    const spent = await runHandler((ctx) => ctx.park({ reason: "quota", until, pool: true }));
     expect(spent.outcome).toMatchObject({ case: "park", value: { pool: true } });
     const { value } = spent.outcome.case === "park" ? spent.outcome : {};
     expect([89n, 90n]).toContain(value?.wakeAfter?.seconds);
-    const past = await run((ctx) => ctx.park({ reason: "quota", until: new Date(0) }));
+    const past = await runHandler((ctx) => ctx.park({ reason: "quota", until: new Date(0) }));
     expect(past.outcome).toMatchObject({ value: { wakeAfter: { seconds: 0n } } });
-    const pinned = await run((ctx) => ctx.park({ reason: "a question", session: "s" }));
+    const pinned = await runHandler((ctx) => ctx.park({ reason: "a question", session: "s" }));
     expect(pinned.outcome).toMatchObject({ case: "park", value: { sessionId: "s" } });
-    const released = await run((ctx) => ctx.release("not here"));
+    const released = await runHandler((ctx) => ctx.release("not here"));
     expect(released.outcome).toMatchObject({ case: "release", value: { reason: "not here" } });
-    const failed = await run(() =>
+    const failed = await runHandler(() =>
       Promise.reject(new JobFailure("no", { code: "NEVER", retryable: false, retryAfterMs: 5 })),
     );
     expect(failed.outcome).toMatchObject({
@@ -252,7 +228,7 @@ describe("a handler", () => {
     ["is too large", () => "x".repeat(1024 * 1024), "RESULT_TOO_LARGE"],
     ["holds a NUL", () => "\0", "RESULT_HAS_NUL"],
   ])("whose result %s fails for good", async (_name, handler, code) => {
-    expect((await run(handler)).outcome).toMatchObject({
+    expect((await runHandler(handler)).outcome).toMatchObject({
       case: "failure",
       value: { retryable: false, error: { code } },
     });
@@ -260,7 +236,7 @@ describe("a handler", () => {
 
   test("whose payload is not JSON fails for good", async () => {
     const payload = { content: { case: "data" as const, value: Buffer.from("{") } };
-    const { outcome } = await run((ctx) => ctx.payload, { payload });
+    const { outcome } = await runHandler((ctx) => ctx.payload, { payload });
     expect(outcome).toMatchObject({
       case: "failure",
       value: { retryable: false, error: { code: "PAYLOAD_NOT_JSON" } },
@@ -352,67 +328,5 @@ describe("a request to stop", () => {
       (bench) => void bench.stopWorkers(0),
     );
     expect(outcome).toMatchObject({ case: "release", value: { reason: "the worker stops" } });
-  });
-});
-
-describe("calls", () => {
-  test("submit child jobs under the lease, with keys that a second attempt repeats", async () => {
-    const { outcome, api, lease } = await run(async (ctx) => {
-      const first = await ctx.submit({ kind: "child", payload: { n: 1 }, priority: 192 });
-      const second = await ctx.submit({ kind: "child" });
-      const own = await ctx.submit({ kind: "child" }, { idempotencyKey: "own" });
-      const again = await ctx.submit({ kind: "child" }, { idempotencyKey: "own" });
-      return [first.jobId, second.jobId, own.replayed, again.replayed];
-    });
-    expect(outcome.case).toBe("success");
-    expect(api.submits.map(({ idempotencyKey }) => idempotencyKey)).toEqual([
-      `child:${lease.jobId}:1`,
-      `child:${lease.jobId}:2`,
-      "own",
-      "own",
-    ]);
-    expect(api.submits[0]).toMatchObject({ parent: lease, job: { kind: "child", priority: 192 } });
-    const content = api.submits[0]?.job?.payload?.content.value;
-    expect(Buffer.from(content instanceof Uint8Array ? content : []).toString()).toBe('{"n":1}');
-  });
-
-  test("that are refused fail the handler with the API's error", async () => {
-    const { outcome } = await run((ctx) => ctx.submit({ kind: "" }));
-    expect(outcome).toMatchObject({
-      case: "failure",
-      value: { error: { message: expect.stringContaining("kind is required") } },
-    });
-  });
-
-  test("use the lease's own token where it has one", async () => {
-    const { api } = await run((ctx) => ctx.submit({ kind: "child" }), { jobToken: "jt_1" });
-    expect(api.keys).toEqual(["Bearer jt_1"]);
-  });
-
-  test("keep bytes and files as artifacts", async () => {
-    await using bench = await WorkerBench.open();
-    const path = join(bench.directory, "report.txt");
-    await writeFile(path, "from a file");
-    const { api, outcome, lease } = await run(async (ctx) => {
-      await ctx.artifact("a.bin", Uint8Array.of(1, 2, 3), { contentType: "application/x-test" });
-      return await ctx.artifact("b.txt", path);
-    });
-    expect(outcome.case).toBe("success");
-    expect(api.uploads).toEqual(
-      new Map([
-        ["a.bin", Buffer.from([1, 2, 3])],
-        ["b.txt", Buffer.from("from a file")],
-      ]),
-    );
-    expect(api.commits).toMatchObject([
-      { lease, artifactId: "art_a.bin", contentType: "application/x-test", sizeBytes: 3n },
-      { artifactId: "art_b.txt", contentType: "application/octet-stream", sizeBytes: 11n },
-    ]);
-  });
-
-  test("an upload that is refused says what the store said", async () => {
-    const { outcome } = await run((ctx) => ctx.artifact("refused", Uint8Array.of(1)));
-    const message = "the upload of refused was answered with 403: the URL has expired";
-    expect(outcome).toMatchObject({ case: "failure", value: { error: { message } } });
   });
 });
