@@ -34,6 +34,7 @@ export function barChart(groups: readonly BarGroup[]): string {
     y += gap;
   }
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${y}" viewBox="0 0 ${width} ${y}" role="img">
+<title>Muster and its peers: jobs a second, and latencies</title>
 <style>
 text { font: 13px system-ui, sans-serif; fill: #57606a }
 .title { font-weight: 600; font-size: 14px; fill: #57606a }
