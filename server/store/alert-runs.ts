@@ -1,5 +1,5 @@
 import { JobState } from "../domain/rules/states.ts";
-import { keepChangesMs, readHorizon, whyUnreadable } from "./changes.ts";
+import { readHorizon } from "./changes.ts";
 import type { Tx } from "./database.ts";
 import { sql } from "./drizzle.ts";
 import { changeNames as c, jobNames as j } from "./names.ts";
@@ -42,15 +42,14 @@ const mostGroups = 1_000;
 
 /**
  * The runs that ended after a place of the change feed: each exactly once, whoever reads, as long as the place moves on
- * in the transaction that keeps what was counted. Where the feed cannot be read on from, it begins at its end.
+ * in the transaction that keeps what was counted. Where what comes next was dropped, it goes on with the oldest that is
+ * kept; a place of another epoch goes on at the end.
  */
 export async function readEndedRuns(tx: Tx, orgId: string, selection: RunSelection): Promise<RunPage> {
   const { epoch, xmin } = await readHorizon(tx);
   const end = `${epoch}.${xmin}.0`;
   const from = placeOf(selection.cursor);
-  if (from === null || (await whyUnreadable(tx, orgId, from, { epoch, keepMs: keepChangesMs })) !== null) {
-    return { groups: [], cursor: end, isMore: false };
-  }
+  if (from?.epoch !== epoch) return { groups: [], cursor: end, isMore: false };
   const place = sql`(x.${c.xid}, x.${c.n}) > (${String(from.xid)}::xid8, ${from.n}::smallint)`;
   const [last] = await tx.execute<{ xid: string; n: number; rows: number }>(sql`
     select p.xid::text as xid, p.n, p.place::int as rows from (

@@ -1,3 +1,4 @@
+import { runConditions } from "../domain/rules/alert-rules.ts";
 import { JobState } from "../domain/rules/states.ts";
 import { liveSources } from "../domain/rules/transition-table.ts";
 import { sql } from "./drizzle.ts";
@@ -12,6 +13,7 @@ import {
   tallyNames as t,
 } from "./names.ts";
 import { changes, jobKeys, jobQueue, lateResults, tallies } from "./schema.ts";
+import { alertRules } from "./schema-alerts.ts";
 import { events, webhooks } from "./schema-events.ts";
 import { coordinators, links, workers } from "./schema-fleet.ts";
 import { stateNumbers } from "./state-numbers.ts";
@@ -23,6 +25,7 @@ const lr = names(lateResults);
 const co = names(coordinators);
 const ev = names(events);
 const wh = names(webhooks);
+const ar = names(alertRules);
 
 const raw = (value: number) => sql.raw(String(value));
 const nobody = sql.raw(`'${nilUuid}'::uuid`);
@@ -151,13 +154,19 @@ export const foldTallies = statement(sql`
   select ${param("org")}::uuid, md5(${param("tally")}::text || minute::text)::uuid, ${t.queue}, minute, ${countColumns}
   from folded`);
 
-// Up to where every webhook that is on was told; all, where there is none.
-const told = sql`coalesce((select w.${wh.cursorXid} from ${webhooks} w where w.${wh.orgId} = ${param("org")}::uuid
-  and not w.${wh.isDisabled} order by w.${wh.cursorXid} limit 1), '9223372036854775807'::xid8)`;
+// Up to where every webhook that is on was told, and every rule on runs counted; all, where there is none.
+const told = sql`least(
+  coalesce((select w.${wh.cursorXid} from ${webhooks} w where w.${wh.orgId} = ${param("org")}::uuid
+    and not w.${wh.isDisabled} order by w.${wh.cursorXid} limit 1), '9223372036854775807'::xid8),
+  coalesce((select split_part(r.${ar.cursor}, '.', 2)::xid8 as place from ${alertRules} r
+    where r.${ar.orgId} = ${param("org")}::uuid and not r.${ar.isDisabled}
+      and r.${ar.definition} ->> 'condition' in (${sql.raw(runConditions.map((name) => `'${name}'`).join(", "))})
+    order by place limit 1), '9223372036854775807'::xid8))`;
 
 /**
  * Drops the changes that are older than `keep` milliseconds, the oldest first, so many at a time. The newest of them
- * stays: it tells how far the feed was dropped. What a webhook was not told yet stays up to `most` milliseconds.
+ * stays: it tells how far the feed was dropped. What a webhook was not told yet, or a rule did not count, stays up to
+ * `most` milliseconds.
  * Parameters: org, keep, most, limit.
  */
 export const dropChanges = statement(sql`

@@ -7,7 +7,7 @@ import { putAlertChannel, setAlertChannelEnabled } from "../../server/domain/ale
 import { deliverAlerts } from "../../server/domain/alert-deliveries.ts";
 import { evaluateAlerts } from "../../server/domain/alert-evaluation.ts";
 import { createAlertParts } from "../../server/domain/alert-parts.ts";
-import { putAlertRule } from "../../server/domain/alert-rules.ts";
+import { putAlertRule, setAlertRuleEnabled } from "../../server/domain/alert-rules.ts";
 import { silenceAlerts, unsilenceAlerts } from "../../server/domain/alert-silences.ts";
 import { type AlertView, listAlerts } from "../../server/domain/alerts.ts";
 import { createAttentionReader } from "../../server/domain/attention.ts";
@@ -22,6 +22,8 @@ import { AttentionCause } from "../../server/domain/rules/attention.ts";
 import { JobState, Outcome } from "../../server/domain/rules/states.ts";
 import { claimDeliveries } from "../../server/store/alert-work.ts";
 import { inOrg } from "../../server/store/database.ts";
+import { call, runInOrg } from "../../server/store/statement.ts";
+import { dropChanges } from "../../server/store/sweeps.ts";
 import {
   createTestDatabase,
   type TestCoordinator,
@@ -213,6 +215,56 @@ describe("a rule on dead jobs", () => {
       expect(posted).toHaveLength(n);
     }
     expect(new Set(posted.map(({ id }) => id)).size).toBe(5);
+  });
+});
+
+describe("a rule that nobody looked at for hours", () => {
+  const hourMs = 3_600_000;
+  const drop = (orgId: string) =>
+    runInOrg(c.db.sweepClient, orgId, [
+      call(dropChanges, { org: orgId, keep: hourMs, most: 24 * hourMs, limit: 10_000 }),
+    ]);
+  const counted = async (orgId: string) =>
+    (await history(orgId)).reduce((sum, { occurrences }) => sum + occurrences, 0);
+
+  test("counts what ended before and since, though retention comes first", async () => {
+    const orgId = await orgWith({ condition: "job-dead" });
+    await pass(orgId);
+    await end(orgId, JobState.dead);
+    await end(orgId, JobState.dead);
+    await db.advanceClock(5 * hourMs);
+    await end(orgId, JobState.dead);
+    await drop(orgId);
+    await pass(orgId);
+    expect(await counted(orgId)).toBe(3);
+  });
+
+  test("goes on with the oldest that is kept", async () => {
+    const orgId = await orgWith({ condition: "job-dead" });
+    await pass(orgId);
+    await end(orgId, JobState.succeeded);
+    await end(orgId, JobState.succeeded);
+    await db.advanceClock(30 * hourMs);
+    await drop(orgId);
+    await end(orgId, JobState.dead);
+    await pass(orgId);
+    expect(await counted(orgId)).toBe(1);
+  });
+
+  test("holds nothing in the feed that does not count runs, or is disabled", async () => {
+    const orgId = await orgWith({ condition: "queue-depth" });
+    const rows = async () =>
+      (await db.admin`select count(*)::int as n from muster.changes where org_id = ${orgId}`)[0]?.["n"];
+    for (let n = 0; n < 3; n++) await end(orgId, JobState.succeeded);
+    await db.advanceClock(2 * hourMs);
+    await drop(orgId);
+    expect(await rows()).toBe(1);
+    await put(orgId, { condition: "job-dead" });
+    await setAlertRuleEnabled(c, testCaller(orgId), { name: "rule", isEnabled: false, reason: "" });
+    for (let n = 0; n < 3; n++) await end(orgId, JobState.succeeded);
+    await db.advanceClock(2 * hourMs);
+    await drop(orgId);
+    expect(await rows()).toBe(1);
   });
 });
 

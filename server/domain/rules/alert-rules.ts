@@ -91,6 +91,11 @@ export const conditionFacts: Readonly<Record<AlertCondition, ConditionFacts>> = 
   "forced-act": { ...count, threshold: 1, source: "acts", hasWindow: true },
 };
 
+/** The conditions that count runs that ended. */
+export const runConditions: readonly AlertCondition[] = alertConditions.filter(
+  (condition) => conditionFacts[condition].source === "runs",
+);
+
 /** What a rule is where nothing is said. */
 export const ruleDefaults = { windowMs: 300_000, least: 10, throttleMs: 900_000 };
 
