@@ -158,6 +158,7 @@ describe("the screen of schedules", () => {
     expect(puts.every(({ validateOnly }) => validateOnly)).toBe(true);
     one.press("right", "enter");
     await one.shown("saved nightly");
+    expect(one.console.overlay()).toBeUndefined();
     expect(kept.get("nightly")).toMatchObject({ cron: "0 3 * * *", zone: "America/New_York" });
   });
 });

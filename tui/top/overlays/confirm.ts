@@ -32,6 +32,8 @@ export interface Question {
   /** Whether a reason can be given. Default true. */
   readonly hasReason?: boolean;
   readonly act: (reason: string, checked: Checked | undefined) => void;
+  /** It was left, and everything stays as it is. */
+  readonly kept?: () => void;
 }
 
 type Field = "reason" | "typed" | "keep" | "act";
@@ -76,8 +78,12 @@ export function confirmOverlay(question: Question, changed: () => void, close: (
     const all = fields();
     focus = all[(all.indexOf(focus) + by + all.length) % all.length] ?? "keep";
   };
+  const keep = (): void => {
+    close();
+    question.kept?.();
+  };
   const press = (key: KeyPress): void => {
-    if (key.name === "esc") return close();
+    if (key.name === "esc") return keep();
     if (key.name === "tab" || key.name === "down") return go(1);
     if (key.name === "shift-tab" || key.name === "up") return go(-1);
     if (focus === "reason" || focus === "typed") {
@@ -88,7 +94,7 @@ export function confirmOverlay(question: Question, changed: () => void, close: (
     }
     if (key.name === "left" || key.name === "h") focus = "keep";
     else if (key.name === "right" || key.name === "l") focus = "act";
-    else if (key.name === "q" || (key.name === "enter" && focus === "keep")) close();
+    else if (key.name === "q" || (key.name === "enter" && focus === "keep")) keep();
     else if (key.name === "enter" && barrier() === undefined) {
       close();
       question.act(reason.text.trim(), checked);

@@ -3,7 +3,6 @@ import { JobSpecSchema } from "@muster/client/v1/job";
 import {
   CatchUpPolicy,
   OverlapPolicy,
-  type PreviewScheduleResponse,
   type Schedule,
   ScheduleSchema,
   ScheduleService,
@@ -12,82 +11,37 @@ import { readCatchUp, readOverlap, wordOf } from "../../commands/schedule-show.t
 import { payloadOfText, textOfPayload } from "../../input/payload.ts";
 import { durationFromMs, readDuration, readPriority, readWhole, showPriority } from "../../input/values.ts";
 import { durationToMs, showDuration } from "../../output/time.ts";
-import { confirmOverlay } from "../overlays/confirm.ts";
 import type { FormField, FormValues } from "../overlays/form.ts";
 import { commandLine, shellWord } from "../shell/command-line.ts";
 import type { Shell } from "../shell/screen.ts";
-import { askForm, doNow } from "./ask.ts";
 import { wrongUnless } from "./queue-keys.ts";
+import { askSave } from "./save-form.ts";
 import { previewTexts } from "./schedule-view.ts";
 
 /**
- * Opens the form of a schedule: of a new one, or of one that is there, perhaps with values that were not saved. What is
- * entered is checked by the server, then shown with its next times and what it changes, and saved when that is right.
+ * Opens the form of a schedule: of a new one, or of one that is there. What is entered is checked by the server, then
+ * shown with its next times and what it changes, and saved when that is right.
  */
-export function openSchedule(shell: Shell, schedule: Schedule | undefined, entered: FormValues = {}): void {
+export function openSchedule(shell: Shell, schedule: Schedule | undefined): void {
   const client = shell.client(ScheduleService);
   const before = fieldsOf(schedule);
-  askForm(shell, {
-    title: schedule === undefined ? "Create a schedule" : `Edit ${schedule.name}`,
-    verb: "preview",
-    fields: before.map((field) => ({ ...field, value: entered[field.name] ?? field.value })),
-    command: (values) => lineOf(schedule, before, values),
-    act: (values) => {
-      const asked = messageOf(schedule, values);
-      return {
-        run: async ({ options }) => {
-          const request = { schedule: asked, createOnly: schedule === undefined, validateOnly: true };
-          await client.putSchedule(request, options);
-          return client.previewSchedule({ of: { case: "schedule", value: asked } }, options);
-        },
-        done: () => "checked; not saved yet",
-        after: (preview) => confirmSave(shell, schedule, { before, values, asked, preview }),
-      };
-    },
-  });
-}
-
-interface Entered {
-  readonly before: readonly FormField[];
-  readonly values: FormValues;
-  readonly asked: Schedule;
-  readonly preview: PreviewScheduleResponse;
-}
-
-// Who does not save is back in the form, with all that was entered.
-function confirmSave(shell: Shell, schedule: Schedule | undefined, entered: Entered): void {
-  const { before, values, asked, preview } = entered;
-  let isSaved = false;
   const createOnly = schedule === undefined;
-  shell.open((close) =>
-    confirmOverlay(
-      {
-        title: schedule === undefined ? `Create ${asked.name}?` : `Save ${asked.name}?`,
-        lines: [preview.words, ...previewTexts(preview), ...changesOf(before, values)],
-        verb: "Save",
-        command: () => lineOf(schedule, before, values),
-        act: (reason) => {
-          isSaved = true;
-          void doNow(
-            shell,
-            {
-              run: ({ options }, why) =>
-                shell
-                  .client(ScheduleService)
-                  .putSchedule({ schedule: asked, createOnly, reason: why }, options),
-              done: () => `saved ${asked.name}`,
-            },
-            reason,
-          );
-        },
-      },
-      () => shell.changed(),
-      () => {
-        close();
-        if (!isSaved) openSchedule(shell, schedule, values);
-      },
-    ),
-  );
+  askSave(shell, {
+    title: schedule === undefined ? "Create a schedule" : `Edit ${schedule.name}`,
+    question: (values) =>
+      schedule === undefined ? `Create ${(values["name"] ?? "").trim()}?` : `Save ${schedule.name}?`,
+    fields: before,
+    command: (values) => lineOf(schedule, before, values),
+    check: async (values, options) => {
+      const asked = messageOf(schedule, values);
+      await client.putSchedule({ schedule: asked, createOnly, validateOnly: true }, options);
+      return client.previewSchedule({ of: { case: "schedule", value: asked } }, options);
+    },
+    lines: (preview) => [preview.words, ...previewTexts(preview)],
+    save: (values, options, reason) =>
+      client.putSchedule({ schedule: messageOf(schedule, values), createOnly, reason }, options),
+    done: ({ schedule: saved }) => `saved ${saved?.name ?? ""}`,
+  });
 }
 
 function fieldsOf(schedule: Schedule | undefined): FormField[] {
@@ -177,13 +131,6 @@ function messageOf(schedule: Schedule | undefined, values: FormValues): Schedule
       ...(priority.kind === "value" ? { priority: priority.value } : {}),
       ...(text("job.payload") === "" ? {} : { payload: payloadOfText(text("job.payload")) }),
     },
-  });
-}
-
-function changesOf(before: readonly FormField[], values: FormValues): string[] {
-  return before.flatMap(({ name, label, value }) => {
-    const now = values[name] ?? "";
-    return now === value ? [] : [`${label}: ${value || "(nothing)"} -> ${now || "(nothing)"}`];
   });
 }
 
