@@ -33,13 +33,6 @@ const noCommand: Readonly<Record<string, string>> = {
 
 /** Methods that change something, and no key of the console does. */
 const noKey: Readonly<Record<string, string>> = {
-  ...Object.fromEntries(
-    "PutAlertRule PutAlertChannel DeleteAlertChannel"
-      .split(" ")
-      .map((method) => [`AlertService.${method}`, "set up on the command line, or by a file"]),
-  ),
-  "AlertService.SetAlertChannelEnabled": "the key of SetAlertRuleEnabled, on a channel",
-  "AlertService.UnsilenceAlerts": "the undo of SilenceAlerts",
   "ArtifactService.CreateArtifact": "a handler makes artifacts",
   "ArtifactService.CommitArtifact": "a handler makes artifacts",
   "BatchService.SubmitBatch": "a batch comes from a file or a program",
@@ -72,7 +65,6 @@ const noKey: Readonly<Record<string, string>> = {
       .map((method) => [`PersonService.${method}`, "the console has no list of people"]),
   ),
   "ScheduleService.BackfillSchedule": "on the command line",
-  "SessionService.UnarchiveSession": "the key of ArchiveSession, on a session that is archived",
   "KeyService.RegisterKey": "its hash comes from another system's table: typed by nobody",
   "SettingsService.PutSettings": "defaults are set once, by whoever sets up an org: not from a screen",
   ...Object.fromEntries(
@@ -88,7 +80,6 @@ const noKey: Readonly<Record<string, string>> = {
         "other services' matter, set up once: on the command line",
       ]),
   ),
-  "WorkerAdminService.EnableWorker": "the key of DisableWorker, on a worker that is disabled",
   "WorkerAdminService.CreateWorker": "its key goes into a file of the machine that it is for",
 };
 
@@ -146,7 +137,7 @@ function consoleEquals(): Equal[] {
   const { shell } = stage();
   return everyScreen(shell).flatMap((screen) => [
     ...screen.equals,
-    ...screen.keys().flatMap(({ equal }) => equal ?? []),
+    ...screen.keys().flatMap(({ equal, inverse, alike }) => [equal ?? [], inverse ?? [], alike ?? []].flat()),
   ]);
 }
 

@@ -12,6 +12,9 @@ export const severityWords = wordsOf<AlertSeverity>(AlertSeverity);
 /** What is counted apart. */
 export const groupWords = wordsOf<AlertGroupBy>(AlertGroupBy);
 
+/** The word for a rule that says nothing of groups: by what its condition looks at. */
+export const ownGroup = "own";
+
 /** The value of a word; a usage error names those that there are. */
 export function ofWord<Value extends number>(words: Words<Value>, word: string, what: string): Value {
   const found = [...words].find(([, one]) => one === word);

@@ -1,6 +1,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import {
+  AlertGroupBy,
   type AlertRule,
   type AlertRuleSchema,
   AlertService,
@@ -16,24 +17,24 @@ import { usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { confirmDanger, quote } from "../input/confirm.ts";
 import { durationOption, listOption, orThrow, wholeOption } from "../input/options.ts";
-import { durationFromMs } from "../input/values.ts";
+import { durationFromMs, readAmount } from "../input/values.ts";
 import { sanitize } from "../output/sanitize.ts";
 import { registerHistory } from "./alert-history.ts";
 import { ruleFacts, ruleTable } from "./alert-show.ts";
-import { conditionWords, groupWords, ofWord, severityWords } from "./alert-words.ts";
+import { conditionWords, groupWords, ofWord, ownGroup, severityWords } from "./alert-words.ts";
 import { registerChannel } from "./channel.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
 import { forEachId } from "./several.ts";
 
 interface RuleOptions {
   readonly on?: string;
-  readonly threshold?: number;
+  readonly threshold?: number | "default";
   readonly window?: number;
   readonly least?: number;
   readonly queue?: string;
   readonly kind?: string;
   readonly project?: string;
-  readonly channel?: readonly string[];
+  readonly channel?: readonly string[] | false;
   readonly throttle?: number;
   readonly groupBy?: string;
   readonly resolve?: boolean;
@@ -134,11 +135,12 @@ function registerPuts(alert: MusterCommand, cli: Cli): void {
   ).action(
     cli.action(async (call, name: string, options: RuleOptions) => {
       const { rule } = await call.client(AlertService).getAlertRule({ name }, call.once());
-      const { $typeName: _, filter, ...before } = rule ?? emptyRule;
+      const { $typeName: _, filter, threshold, ...before } = rule ?? emptyRule;
+      const kept = threshold === undefined || options.threshold === "default" ? {} : { threshold };
       const after = ruleOf(options);
       const { queue = filter?.queue, kind = filter?.kind, project = filter?.project } = options;
       const filtered = { queue: queue ?? "", kind: kind ?? "", project: project ?? "" };
-      return put(call, { ...before, ...after, filter: filtered, name }, options);
+      return put(call, { ...before, ...kept, ...after, filter: filtered, name }, options);
     }),
   );
   alert
@@ -201,16 +203,18 @@ function registerSwitches(alert: MusterCommand, cli: Cli): void {
 function withRule<Command extends MusterCommand>(command: Command): Command {
   return command
     .option("--on <condition>", "what it looks at")
-    .option("--threshold <number>", "when it fires; its unit is the condition's", numberOption)
+    .option("--threshold <number>", "when it fires, in the condition's unit, or default", thresholdOption)
     .option("--window <duration>", "over how long is counted, 1m to 24h (5m)", durationOption)
     .option("--least <number>", "runs before a rate means anything (10)", wholeOption(1, 100_000))
     .option("--queue <name>", "of this queue alone; * at the end: all that begin so")
     .option("--kind <name>", "of this kind alone, likewise")
     .option("--project <name>", "of this project alone, likewise")
-    .option("--channel <name>", "where to; repeat or use commas for more (none)", listOption)
+    .option("--channel <name>", "where to; repeat or use commas for more", listOption)
+    .option("--no-channel", "tell nobody: alerts are only kept (so it is for a new rule)")
     .option("--throttle <duration>", "time between two messages of a group (15m)", durationOption)
-    .option("--group-by <what>", "what is counted apart: none, kind, queue or project")
-    .option("--no-resolve", "send no message when it is over")
+    .option("--group-by <what>", "what is counted apart: none, kind, queue, project, or own (own)")
+    .option("--resolve", "send a message when it is over (so it is for a new rule)")
+    .option("--no-resolve", "send none")
     .option("--severity <severity>", "notice, warning or critical (warning)")
     .option("--note <text>", "goes with each message: what to do, where to look")
     .option("--reason <text>", "for people")
@@ -224,15 +228,20 @@ function ruleOf(options: RuleOptions): RuleInit {
   const { on, threshold, window, least, queue, kind, project, channel, throttle, groupBy, ...rest } = options;
   const filter = withoutUndefined({ queue, kind, project });
   return {
-    ...withoutUndefined({ threshold, least, channels: channel && [...channel], note: rest.note }),
+    ...withoutUndefined({ least, resolveMessage: rest.resolve, note: rest.note }),
+    ...(threshold === undefined || threshold === "default" ? {} : { threshold }),
+    ...(channel === undefined ? {} : { channels: channel === false ? [] : [...channel] }),
     ...(on === undefined ? {} : { condition: ofWord(conditionWords, on, "condition") }),
     ...(window === undefined ? {} : { window: durationFromMs(window) }),
     ...(throttle === undefined ? {} : { throttle: durationFromMs(throttle) }),
     ...(Object.keys(filter).length === 0 ? {} : { filter }),
-    ...(groupBy === undefined ? {} : { groupBy: ofWord(groupWords, groupBy, "way to group") }),
+    ...(groupBy === undefined ? {} : { groupBy: groupOf(groupBy) }),
     ...(rest.severity === undefined ? {} : { severity: ofWord(severityWords, rest.severity, "severity") }),
-    ...(rest.resolve === false ? { resolveMessage: false } : {}),
   };
+}
+
+function groupOf(word: string): AlertGroupBy {
+  return word === ownGroup ? AlertGroupBy.UNSPECIFIED : ofWord(groupWords, word, "way to group");
 }
 
 async function put(
@@ -264,11 +273,8 @@ async function isThere(call: Call, name: string): Promise<boolean> {
   }
 }
 
-function numberOption(text: string): number {
-  const isNumber = /^\d{1,15}(\.\d{1,9})?$/.test(text);
-  return orThrow(
-    isNumber ? { kind: "value", value: Number(text) } : { kind: "wrong", message: "must be a number." },
-  );
+function thresholdOption(text: string): number | "default" {
+  return text === "default" ? text : orThrow(readAmount(text));
 }
 
 const emptyRule: Partial<AlertRule> = {};

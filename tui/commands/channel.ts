@@ -22,7 +22,7 @@ import { testChannel } from "./channel-test.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
 import { forEachId } from "./several.ts";
 
-interface AddOptions {
+interface CreateOptions {
   readonly urlFile?: string;
   readonly tokenFile?: string;
   readonly secretFile?: string;
@@ -42,7 +42,7 @@ export function registerChannel(cli: Cli): void {
     .alias("channels")
     .description("Keep the channels that alerts go to: Slack, Discord, e-mail, webhooks.");
   registerLooks(channel, cli);
-  registerAdd(channel, cli);
+  registerCreate(channel, cli);
   registerSwitches(channel, cli);
   channel
     .command("test <channel>")
@@ -100,16 +100,17 @@ function registerLooks(channel: MusterCommand, cli: Cli): void {
     );
 }
 
-function registerAdd(channel: MusterCommand, cli: Cli): void {
+function registerCreate(channel: MusterCommand, cli: Cli): void {
   channel
-    .command("add <channel> <type>")
+    .command("create <channel> <type>")
+    .alias("add")
     .description("Make a channel, or replace the one of that name: slack, discord, email or webhook.")
     .examples(
-      "muster channel add ops slack --url-file slack-webhook.txt",
-      "muster channel add ops slack --token-file bot.txt --channel '#ops'",
-      "muster channel add chat discord --url-file -",
-      "muster channel add mail email --to ada@example.com,grace@example.com",
-      "muster channel add pager webhook --url https://pager.example/hook",
+      "muster channel create ops slack --url-file slack-webhook.txt",
+      "muster channel create ops slack --token-file bot.txt --channel '#ops'",
+      "muster channel create chat discord --url-file -",
+      "muster channel create mail email --to ada@example.com,grace@example.com",
+      "muster channel create pager webhook --url https://pager.example/hook",
     )
     .notes(
       "Secrets come from files, or from stdin by -. A secret that is left out stays as it is; a webhook without one gets one, which is printed this once.",
@@ -123,11 +124,13 @@ function registerAdd(channel: MusterCommand, cli: Cli): void {
     .option("--reason <text>", "for people")
     .option("--dry-run", "check it only")
     .action(
-      cli.action((call, name: string, type: string, options: AddOptions) => add(call, name, type, options)),
+      cli.action((call, name: string, type: string, options: CreateOptions) =>
+        put(call, name, type, options),
+      ),
     );
 }
 
-async function add(call: Call, name: string, type: string, options: AddOptions): Promise<number> {
+async function put(call: Call, name: string, type: string, options: CreateOptions): Promise<number> {
   const { reason = "", dryRun = false } = options;
   const channel = { name, target: await targetOf(call, type, options) };
   const response = await call.client(AlertService).putAlertChannel({ channel, reason, dryRun }, call.once());
@@ -148,7 +151,7 @@ async function add(call: Call, name: string, type: string, options: AddOptions):
 async function targetOf(
   call: Call,
   type: string,
-  options: AddOptions,
+  options: CreateOptions,
 ): Promise<NonNullable<MessageInitShape<typeof AlertChannelSchema>["target"]>> {
   const { urlFile, tokenFile, secretFile, url = "", channel = "", to = [] } = options;
   const read = async (path: string | undefined, flag: string) =>

@@ -61,6 +61,11 @@ export function readWhole(text: string, min: number, max: number): Reading<numbe
   return wrong(`is not a whole number from ${min} to ${max}: ${quote(text)}`);
 }
 
+/** A number that is not negative, perhaps with a fraction. */
+export function readAmount(text: string): Reading<number> {
+  return /^\d{1,15}(\.\d{1,9})?$/.test(text) ? value(Number(text)) : wrong("must be a number.");
+}
+
 /** So many in a time. */
 export interface Rate {
   readonly jobs: number;

@@ -31,7 +31,7 @@ describe("muster channel and muster alert", () => {
     const shown = await run("channel", "get", "ops", "-o", "json");
     expect(shown.stdout).not.toContain("hidden");
     expect((await run("channel", "list")).stdout).toMatch(/ops\s+slack\s+ok\s+0/);
-    const wrong = await run("channel", "add", "bad", "webhook", "--url", "https://192.168.0.1/");
+    const wrong = await run("channel", "create", "bad", "webhook", "--url", "https://192.168.0.1/");
     expect(wrong.exitCode).not.toBe(0);
     expect(wrong.stderr).toContain("channel.webhook.url");
   });
@@ -63,6 +63,23 @@ describe("muster channel and muster alert", () => {
     expect((await run("channel", "delete", "ops", "--yes")).stderr).toContain("dead");
     expect(await run("alert", "delete", "dead", "--yes")).toMatchObject({ exitCode: 0 });
     expect((await run("alert", "history")).stderr).toContain("No alerts.");
+  });
+
+  test("say again what is usual, and tell nobody", async () => {
+    await run("channel", "create", "told", "slack", "--url-file", "url.txt");
+    await run("alert", "create", "rate", "--on", "failure-rate", "--threshold", "20", "--channel", "told");
+    const quiet = ["--no-channel", "--no-resolve", "--group-by", "kind", "--threshold", "default"];
+    expect(await run("alert", "edit", "rate", ...quiet)).toMatchObject({ exitCode: 0 });
+    const now = (await run("alert", "get", "rate")).stdout;
+    expect(now).toMatch(/threshold\s+50 %/);
+    expect(now).toMatch(/channels\s+none/);
+    expect(now).toMatch(/when over\s+no message/);
+    expect(now).toMatch(/grouped by\s+kind/);
+    await run("alert", "edit", "rate", "--resolve", "--group-by", "own");
+    const after = (await run("alert", "get", "rate")).stdout;
+    expect(after).toMatch(/when over\s+a message/);
+    expect(after).toMatch(/grouped by\s+what it is about/);
+    expect(after).toMatch(/channels\s+none/);
   });
 
   test("show what they would send, and say when it does not get through", async () => {

@@ -11,14 +11,16 @@ export interface FormField {
   readonly name: string;
   readonly label: string;
   readonly value: string;
-  /** What is expected, shown while the field has the focus. */
-  readonly about: string;
+  /** What is expected, shown while the field has the focus; may go by what the other fields say. */
+  readonly about: string | ((values: FormValues) => string);
   /** Values to go through with left and right; absent: free text. */
   readonly choices?: readonly string[];
   /** What is wrong with the value; undefined when nothing is. */
   readonly check?: (value: string) => string | undefined;
   /** Opens in the editor, with files named so: `json`. */
   readonly editor?: string;
+  /** A secret: what is typed is not shown. */
+  readonly isHidden?: boolean;
 }
 
 /** The values of a form by field. */
@@ -135,7 +137,7 @@ function formLines(
         layLine([{ text, style: "red" }], inner),
       ),
     ),
-    layLine([{ text: fields[at]?.about ?? "", style: "dim" }], inner),
+    layLine([{ text: aboutOf(fields[at], values), style: "dim" }], inner),
     ...wrapText(options.command(values), inner.columns)
       .slice(0, 3)
       .map((text) => layLine([{ text, style: "dim" }], inner)),
@@ -143,7 +145,8 @@ function formLines(
   const rows = fields.map((field, index) => {
     const problem = problems.find((one) => belongsTo(one.field, field.name));
     const input = inputs.get(field.name) ?? textInput();
-    return fieldRow(field, input, index === at, width, problem?.message, inner);
+    const shown = field.isHidden === true ? hiddenInput(input, frame) : input;
+    return fieldRow(field, shown, index === at, width, problem?.message, inner);
   });
   const room = Math.max(1, inner.rows - tail.length);
   const top = Math.max(0, Math.min(at - Math.floor(room / 2), rows.length - room));
@@ -152,6 +155,17 @@ function formLines(
     ? "saving..."
     : asciiHint(`Tab next · ^S ${options.verb}${isLong ? " · ^X editor" : ""} · Esc`, frame);
   return layBox(options.title, [...rows.slice(top, top + room), ...tail], hint, frame);
+}
+
+function aboutOf(field: FormField | undefined, values: FormValues): string {
+  const about = field?.about ?? "";
+  return typeof about === "string" ? about : about(values);
+}
+
+// A sign for each that was typed: what it is stays with the field.
+function hiddenInput({ text, cursor }: TextInput, { glyphs }: ScreenFrame): TextInput {
+  const sign = glyphs === "ascii" ? "*" : "•";
+  return { text: sign.repeat(text.length), cursor };
 }
 
 function fieldRow(

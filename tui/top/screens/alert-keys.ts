@@ -1,24 +1,31 @@
-import { type AlertChannel, type AlertRule, AlertService } from "@muster/client/v1/alert_service";
-import { durationFromMs, readDuration } from "../../input/values.ts";
+import {
+  type AlertChannel,
+  type AlertRule,
+  AlertService,
+  type AlertSilence,
+} from "@muster/client/v1/alert_service";
+import { paletteOverlay } from "../overlays/palette.ts";
 import type { KeyBinding } from "../shell/bindings.ts";
 import { commandLine, shellWord } from "../shell/command-line.ts";
 import type { Shell } from "../shell/screen.ts";
-import { ask, askForm, doNow, lookUp } from "./ask.ts";
+import { openRule } from "./alert-form.ts";
+import { ask, doNow, lookUp } from "./ask.ts";
+import { channelTypes, openChannel } from "./channel-form.ts";
 import { needsRow } from "./go.ts";
-import { wrongUnless } from "./queue-keys.ts";
+import { askSilence, endSilence } from "./silence-form.ts";
 
-/** A row of the list: a rule, or a channel. */
+/** A row of the list: a rule, a channel, or a silence that holds. */
 export type AlertRow =
-  | { readonly sort: "rule"; readonly name: string; readonly rule: AlertRule }
-  | { readonly sort: "channel"; readonly name: string; readonly channel: AlertChannel };
+  | { readonly sort: "rule"; readonly name: string; readonly rule: AlertRule; readonly isSilent: boolean }
+  | { readonly sort: "channel"; readonly name: string; readonly channel: AlertChannel }
+  | { readonly sort: "silence"; readonly name: string; readonly silence: AlertSilence };
 
-/** The keys of the list of rules and channels. */
+/** The keys of the list of rules, channels and silences. */
 export function alertKeys(shell: Shell, current: () => AlertRow | undefined): KeyBinding[] {
   const onRow = (act: (row: AlertRow) => unknown) => () => {
     const row = current();
     if (row !== undefined) act(row);
   };
-  const isRule = (row: AlertRow | undefined) => row?.sort !== "channel";
   return [
     {
       id: "alert.test",
@@ -28,9 +35,10 @@ export function alertKeys(shell: Shell, current: () => AlertRow | undefined): Ke
       danger: "moderate",
       equal: { command: "channel test", method: "AlertService.TestAlertChannel" },
       hint: 2,
-      when: needsRow(shell, current, "operate", (row) =>
-        row.sort === "rule" && row.rule.channels.length === 0 ? "it has no channels" : undefined,
-      ),
+      when: needsRow(shell, current, "operate", (row) => {
+        if (row.sort === "silence") return "a silence sends nothing";
+        return row.sort === "rule" && row.rule.channels.length === 0 ? "it has no channels" : undefined;
+      }),
       run: onRow((row) => askTest(shell, row)),
     },
     {
@@ -39,12 +47,42 @@ export function alertKeys(shell: Shell, current: () => AlertRow | undefined): Ke
       label: () => (isDisabled(current()) ? "enable" : "disable"),
       group: "act",
       danger: "mild",
-      equal: isRule(current())
-        ? { command: "alert disable", method: "AlertService.SetAlertRuleEnabled" }
-        : { command: "channel disable", method: "AlertService.SetAlertChannelEnabled" },
+      equal: { command: "alert disable", method: "AlertService.SetAlertRuleEnabled" },
+      inverse: { command: "alert enable", method: "AlertService.SetAlertRuleEnabled" },
+      alike: [
+        { command: "channel disable", method: "AlertService.SetAlertChannelEnabled" },
+        { command: "channel enable", method: "AlertService.SetAlertChannelEnabled" },
+      ],
       hint: 3,
-      when: needsRow(shell, current, "operate"),
+      when: needsRow(shell, current, "operate", noSilence),
       run: onRow((row) => toggle(shell, row, isDisabled(row))),
+    },
+    {
+      id: "alert.edit",
+      keys: ["e"],
+      label: "edit",
+      group: "act",
+      danger: "mild",
+      equal: { command: "alert edit", method: "AlertService.PutAlertRule" },
+      alike: [
+        { command: "channel create", method: "AlertService.PutAlertChannel" },
+        { command: "alert silence", method: "AlertService.SilenceAlerts" },
+      ],
+      hint: 4,
+      when: () => needsRow(shell, current, scopeOf(current()))(),
+      run: onRow((row) => edit(shell, row)),
+    },
+    {
+      id: "alert.create",
+      keys: ["c"],
+      label: "create...",
+      group: "act",
+      danger: "mild",
+      equal: { command: "alert create", method: "AlertService.PutAlertRule" },
+      alike: [{ command: "channel create", method: "AlertService.PutAlertChannel" }],
+      hint: 5,
+      when: () => shell.barrier("operate"),
+      run: () => chooseNew(shell),
     },
     {
       id: "alert.silence",
@@ -54,35 +92,107 @@ export function alertKeys(shell: Shell, current: () => AlertRow | undefined): Ke
       danger: "mild",
       equal: { command: "alert silence", method: "AlertService.SilenceAlerts" },
       inverse: { command: "alert unsilence", method: "AlertService.UnsilenceAlerts" },
-      hint: 4,
-      when: needsRow(shell, current, "operate", ruleAlone),
-      run: onRow((row) => askSilence(shell, row.name)),
+      hint: 6,
+      when: needsRow(shell, current, "operate", (row) =>
+        row.sort === "channel" ? "is for rules: Z silences them all, p disables a channel" : undefined,
+      ),
+      run: onRow((row) =>
+        row.sort === "silence" ? edit(shell, row) : askSilence(shell, { rule: row.name }),
+      ),
+    },
+    {
+      id: "alert.silence-all",
+      keys: ["Z"],
+      label: "silence all rules",
+      group: "act",
+      danger: "mild",
+      equal: { command: "alert silence", method: "AlertService.SilenceAlerts" },
+      when: () => shell.barrier("operate"),
+      run: () => askSilence(shell, { rule: "" }),
     },
     {
       id: "alert.delete",
       keys: ["x"],
-      label: "delete",
+      label: () => (current()?.sort === "silence" ? "end it" : "delete"),
       group: "act",
       danger: "moderate",
       equal: { command: "alert delete", method: "AlertService.DeleteAlertRule" },
-      when: needsRow(shell, current, "operate", ruleAlone),
-      run: onRow((row) => askDelete(shell, row.name)),
+      alike: [
+        { command: "channel delete", method: "AlertService.DeleteAlertChannel" },
+        { command: "alert unsilence", method: "AlertService.UnsilenceAlerts" },
+      ],
+      when: () => needsRow(shell, current, scopeOf(current()))(),
+      run: onRow((row) => remove(shell, row)),
     },
   ];
 }
 
-function ruleAlone(row: AlertRow): string | undefined {
-  return row.sort === "rule" ? undefined : "is for rules; a channel by muster channel";
+function noSilence(row: AlertRow): string | undefined {
+  return row.sort === "silence" ? "a silence ends by x, or by itself" : undefined;
+}
+
+// Whoever changes a channel says where messages go.
+function scopeOf(row: AlertRow | undefined): "operate" | "admin" {
+  return row?.sort === "channel" ? "admin" : "operate";
 }
 
 function isDisabled(row: AlertRow | undefined): boolean {
   return row?.sort === "rule" ? row.rule.disabled : row?.sort === "channel" && row.channel.disabled;
 }
 
+function edit(shell: Shell, row: AlertRow): void {
+  switch (row.sort) {
+    case "rule":
+      return void openRule(shell, row.rule);
+    case "channel":
+      return openChannel(shell, row.channel);
+    case "silence":
+      return askSilence(shell, row.silence);
+  }
+}
+
+function remove(shell: Shell, row: AlertRow): void {
+  switch (row.sort) {
+    case "rule":
+      return askDelete(shell, row.name);
+    case "channel":
+      return askDeleteChannel(shell, row.name);
+    case "silence":
+      return void endSilence(shell, row.silence);
+  }
+}
+
+function chooseNew(shell: Shell): void {
+  const noChannels = shell.barrier("admin");
+  const choices = [
+    { label: "alert rule", about: "when to tell", run: () => void openRule(shell, undefined) },
+    ...channelTypes.map((type) => ({
+      label: `${type} channel`,
+      about: "where to",
+      disabled: noChannels,
+      run: () => openChannel(shell, type),
+    })),
+    { label: "silence of all rules", about: "for a while", run: () => askSilence(shell, { rule: "" }) },
+  ];
+  shell.open((close) => paletteOverlay({ id: "create", title: "Create", choices }, close));
+}
+
 // First what would be sent is shown, and only then sent.
 async function askTest(shell: Shell, row: AlertRow): Promise<void> {
+  if (row.sort === "rule" && row.rule.channels.length > 1) return chooseTest(shell, row.rule);
   const name = row.sort === "rule" ? (row.rule.channels[0] ?? "") : row.name;
-  const rule = row.sort === "rule" ? row.name : "";
+  await showTest(shell, name, row.sort === "rule" ? row.name : "");
+}
+
+function chooseTest(shell: Shell, { name, channels }: AlertRule): void {
+  const choices = channels.map((channel) => ({
+    label: channel,
+    run: () => void showTest(shell, channel, name),
+  }));
+  shell.open((close) => paletteOverlay({ id: "test", title: `Test ${name} on`, choices }, close));
+}
+
+async function showTest(shell: Shell, name: string, rule: string): Promise<void> {
   const client = shell.client(AlertService);
   const shown = await lookUp(shell, (call) => client.testAlertChannel({ name, rule, dryRun: true }, call));
   if (shown === undefined) return;
@@ -105,52 +215,11 @@ async function askTest(shell: Shell, row: AlertRow): Promise<void> {
 async function toggle(shell: Shell, { sort, name }: AlertRow, enabled: boolean): Promise<void> {
   const client = shell.client(AlertService);
   await doNow(shell, {
-    run: async ({ options }) => {
-      if (sort === "rule") await client.setAlertRuleEnabled({ name, enabled }, options);
-      else await client.setAlertChannelEnabled({ name, enabled }, options);
-    },
+    run: ({ options }): Promise<object> =>
+      sort === "rule"
+        ? client.setAlertRuleEnabled({ name, enabled }, options)
+        : client.setAlertChannelEnabled({ name, enabled }, options),
     done: () => `${name} is ${enabled ? "enabled" : "disabled"}`,
-  });
-}
-
-function askSilence(shell: Shell, rule: string): void {
-  const client = shell.client(AlertService);
-  askForm(shell, {
-    title: `Silence ${rule}: its alerts are kept, and nobody is told`,
-    verb: "silence",
-    fields: [
-      {
-        name: "for",
-        label: "For",
-        value: "1h",
-        about: "ends by itself after this long, 1m to 30d",
-        check: (given) => wrongUnless(given, (one) => readDuration(one)),
-      },
-      { name: "reason", label: "Reason", value: "", about: "why, for people and the audit log" },
-    ],
-    command: (values) =>
-      commandLine(
-        "alert silence",
-        shellWord(rule),
-        ["--for", (values["for"] ?? "").trim()],
-        ["--reason", (values["reason"] ?? "").trim()],
-      ),
-    act: (values) => {
-      const length = readDuration((values["for"] ?? "").trim());
-      const time = length.kind === "value" ? { duration: durationFromMs(length.value) } : {};
-      return {
-        run: ({ options }, reason) => client.silenceAlerts({ rule, reason, ...time }, options),
-        done: () => `${rule} is silent`,
-        undo: () => ({
-          label: "tell again",
-          run: () =>
-            void doNow(shell, {
-              run: ({ options }) => client.unsilenceAlerts({ rule }, options),
-              done: () => `${rule} is no longer silent`,
-            }),
-        }),
-      };
-    },
   });
 }
 
@@ -165,6 +234,22 @@ function askDelete(shell: Shell, name: string): void {
     },
     {
       run: ({ options }, reason) => shell.client(AlertService).deleteAlertRule({ name, reason }, options),
+      done: () => `deleted ${name}`,
+    },
+  );
+}
+
+function askDeleteChannel(shell: Shell, name: string): void {
+  ask(
+    shell,
+    {
+      title: `Delete the channel ${name}?`,
+      lines: ["What waits for it is never sent. A channel that a rule sends to stays."],
+      verb: "Delete it",
+      command: (reason) => commandLine("channel delete", shellWord(name), ["--reason", reason], "--yes"),
+    },
+    {
+      run: ({ options }, reason) => shell.client(AlertService).deleteAlertChannel({ name, reason }, options),
       done: () => `deleted ${name}`,
     },
   );

@@ -1,26 +1,28 @@
-import { type AlertChannel, type AlertRule, AlertService } from "@muster/client/v1/alert_service";
+import { type Timestamp, timestampMs } from "@bufbuild/protobuf/wkt";
+import { AlertService } from "@muster/client/v1/alert_service";
 import { placeOf, thresholdText } from "../../commands/alert-show.ts";
-import { conditionWords, groupWords, severityWords } from "../../commands/alert-words.ts";
-import { durationToMs, showDuration } from "../../output/time.ts";
+import { conditionWords } from "../../commands/alert-words.ts";
+import { showDuration } from "../../output/time.ts";
+import type { Piece } from "../lines.ts";
 import { commandLine } from "../shell/command-line.ts";
 import type { FilterTerm } from "../shell/filter-terms.ts";
 import { showMoment } from "../shell/moments.ts";
 import type { ScreenFrame, Shell } from "../shell/screen.ts";
-import { readTerms } from "../shell/term-values.ts";
+import { knownTerms, readTerms } from "../shell/term-values.ts";
 import { pagedSources } from "../sources/paged.ts";
 import { type AlertRow, alertKeys } from "./alert-keys.ts";
-import { type Fact, factLines, whenText } from "./facts.ts";
+import { alertLines } from "./alert-view.ts";
 import { createListScreen, type ListScreen } from "./list-screen.ts";
 import type { ColumnSpec } from "./list-view.ts";
 
 const terms: readonly FilterTerm[] = [
-  { name: "show", about: "rules alone, or channels", values: ["rules", "channels"] },
+  { name: "show", about: "rules, channels or silences alone", values: ["rules", "channels", "silences"] },
 ];
 
 const columns: readonly ColumnSpec<AlertRow>[] = [
   { id: "sort", title: "WHAT", width: 7, cell: ({ sort }) => ({ text: sort, style: "dim" }) },
-  { id: "name", title: "NAME", width: 22, cell: ({ name }) => ({ text: name }) },
-  { id: "state", title: "STATE", width: 10, cell: (row) => stateOf(row) },
+  { id: "name", title: "NAME", width: 22, cell: ({ name }) => ({ text: name || "all rules" }) },
+  { id: "state", title: "STATE", width: 11, cell: (row, frame) => stateOf(row, frame) },
   {
     id: "last",
     title: "LAST",
@@ -28,33 +30,39 @@ const columns: readonly ColumnSpec<AlertRow>[] = [
     align: "right",
     rank: 1,
     cell: (row, frame) => {
-      const time = row.sort === "rule" ? row.rule.lastFireTime : row.channel.lastSendTime;
+      const time = lastOf(row);
       return { text: time === undefined ? "never" : showMoment(time, frame) };
     },
   },
   { id: "about", title: "ABOUT", width: 0, cell: (row) => ({ text: aboutOf(row) }) },
 ];
 
-/** The rules and the channels of alerts: the rules first. */
+/** The rules and the channels of alerts, and the silences that hold: the rules first. */
 export function createAlerts(shell: Shell): ListScreen<AlertRow> {
   const client = shell.client(AlertService);
   return createListScreen<AlertRow>(shell, {
     id: "alerts",
     title: () => "Alerts",
-    idOf: ({ sort, name }) => `${sort} ${name}`,
+    idOf: (row) => [row.sort, row.name, row.sort === "silence" ? row.silence.group : ""].join(" "),
     columns,
     source: pagedSources<AlertRow>(
       async ({ filter }, _, signal) => {
         const shown = readTerms(filter, terms).get("show");
         const options = { signal, timeoutMs: 30_000 };
         // An org has 200 rules and 100 channels at most.
-        const [{ rules }, { channels }] = await Promise.all([
+        const [{ rules }, { channels }, { silences }] = await Promise.all([
           client.listAlertRules({ pageSize: 1_000 }, options),
           client.listAlertChannels({ pageSize: 1_000 }, options),
+          client.listAlertSilences({}, options),
         ]);
+        const isSilent = (name: string): boolean =>
+          silences.some(({ rule, group }) => group === "" && (rule === "" || rule === name));
         const rows: AlertRow[] = [
-          ...rules.map((rule) => ({ sort: "rule" as const, name: rule.name, rule })),
-          ...channels.map((channel) => ({ sort: "channel" as const, name: channel.name, channel })),
+          ...rules.map(
+            (rule) => ({ sort: "rule", name: rule.name, rule, isSilent: isSilent(rule.name) }) as const,
+          ),
+          ...silences.map((silence) => ({ sort: "silence", name: silence.rule, silence }) as const),
+          ...channels.map((channel) => ({ sort: "channel", name: channel.name, channel }) as const),
         ];
         return {
           rows: rows.filter(({ sort }) => shown === undefined || `${sort}s` === shown),
@@ -64,71 +72,63 @@ export function createAlerts(shell: Shell): ListScreen<AlertRow> {
       { everyMs: 3_000 },
     ),
     terms,
-    none: "There are no alert rules and no channels: muster channel add, then muster alert create.",
-    preview: (row, frame) =>
-      row.sort === "rule" ? ruleLines(row.rule, frame) : channelLines(row.channel, frame),
+    none: "There are no alert rules and no channels: c creates them, a channel first.",
+    preview: (row, frame) => alertLines(row, frame),
     keys: (list) => alertKeys(shell, list.current),
     equals: [
       { command: "alert list", method: "AlertService.ListAlertRules" },
       { command: "channel list", method: "AlertService.ListAlertChannels" },
+      { command: "alert silences", method: "AlertService.ListAlertSilences" },
     ],
-    command: () => commandLine("alert list"),
+    command: ({ filter }) => commandLine(commandOf(filter)),
     copies: ({ name }) => [["name", name]],
   });
 }
 
-function stateOf(row: AlertRow) {
-  if (row.sort === "rule") {
-    const { disabled, firing } = row.rule;
-    if (disabled) return { text: "disabled", style: "dim" as const };
-    return firing > 0
-      ? { text: `FIRING ${firing}`, style: "bold-yellow" as const }
-      : { text: "quiet", style: "green" as const };
+function commandOf(filter: string): string {
+  const shown = knownTerms(filter, terms).get("show");
+  return shown === "channels" ? "channel list" : shown === "silences" ? "alert silences" : "alert list";
+}
+
+function lastOf(row: AlertRow): Timestamp | undefined {
+  switch (row.sort) {
+    case "rule":
+      return row.rule.lastFireTime;
+    case "channel":
+      return row.channel.lastSendTime;
+    case "silence":
+      return row.silence.createTime;
   }
-  const { disabled, failingSince } = row.channel;
-  if (disabled) return { text: "disabled", style: "dim" as const };
-  return failingSince === undefined
-    ? { text: "ok", style: "green" as const }
-    : { text: "FAILING", style: "red" as const };
+}
+
+function stateOf(row: AlertRow, { nowMs }: ScreenFrame): Piece {
+  switch (row.sort) {
+    case "rule": {
+      const { disabled, firing } = row.rule;
+      if (disabled) return { text: "disabled", style: "dim" };
+      if (firing > 0) return { text: `FIRING ${firing}`, style: "bold-yellow" };
+      return row.isSilent ? { text: "silent", style: "yellow" } : { text: "quiet", style: "green" };
+    }
+    case "channel": {
+      if (row.channel.disabled) return { text: "disabled", style: "dim" };
+      const isFailing = row.channel.failingSince !== undefined;
+      return isFailing ? { text: "FAILING", style: "red" } : { text: "ok", style: "green" };
+    }
+    case "silence": {
+      const leftMs = row.silence.endTime === undefined ? 0 : timestampMs(row.silence.endTime) - nowMs;
+      return { text: leftMs <= 0 ? "over" : `${showDuration(Math.ceil(leftMs / 1_000) * 1_000)} left` };
+    }
+  }
 }
 
 function aboutOf(row: AlertRow): string {
   if (row.sort === "channel") return `${row.channel.target.case ?? ""} ${placeOf(row.channel)}`;
-  const { rule } = row;
+  if (row.sort === "silence") {
+    const { group, creator, reason } = row.silence;
+    return [group, reason, `by ${creator}`].filter((part) => part !== "").join(", ");
+  }
+  const { rule, isSilent } = row;
+  if (isSilent) return `silent; ${conditionWords.get(rule.condition) ?? ""} at ${thresholdText(rule)}`;
   const to = rule.channels.length === 0 ? "nobody is told" : `to ${rule.channels.join(" ")}`;
   return `${conditionWords.get(rule.condition) ?? ""} at ${thresholdText(rule)}, ${to}`;
-}
-
-function ruleLines(rule: AlertRule, frame: ScreenFrame): string[] {
-  const { filter, window, throttle } = rule;
-  const filtered = [filter?.queue, filter?.kind, filter?.project].filter((text) => text).join(" ");
-  const facts: Fact[] = [
-    ["rule", rule.name],
-    ["on", conditionWords.get(rule.condition) ?? ""],
-    ["threshold", thresholdText(rule)],
-    ["window", window === undefined ? "" : showDuration(durationToMs(window))],
-    ["filter", filtered],
-    ["grouped by", groupWords.get(rule.groupBy) ?? "what it is about"],
-    ["throttle", throttle === undefined ? "" : showDuration(durationToMs(throttle))],
-    ["severity", severityWords.get(rule.severity) ?? ""],
-    ["channels", rule.channels.join(" ")],
-    ["note", rule.note],
-    ["last fired", rule.lastFireTime === undefined ? "never" : whenText(rule.lastFireTime, frame)],
-  ];
-  return factLines(facts, frame);
-}
-
-function channelLines(channel: AlertChannel, frame: ScreenFrame): string[] {
-  const { failingSince, lastSendTime } = channel;
-  const facts: Fact[] = [
-    ["channel", channel.name],
-    ["type", channel.target.case ?? ""],
-    ["to", placeOf(channel)],
-    ["secret", channel.secretHint === "" ? "" : `…${channel.secretHint}`],
-    ["waiting", String(channel.pending)],
-    ["last sent", lastSendTime === undefined ? "never" : whenText(lastSendTime, frame)],
-    ["failing", failingSince === undefined ? "" : whenText(failingSince, frame)],
-    ["last error", channel.lastError],
-  ];
-  return factLines(facts, frame);
 }

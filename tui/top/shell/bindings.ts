@@ -28,6 +28,8 @@ export interface KeyBinding {
   readonly equal?: Equal;
   /** The same for the way back, where the key goes both ways: disable and enable. */
   readonly inverse?: Equal;
+  /** The same for rows of other sorts, where one key does alike to all. */
+  readonly alike?: readonly Equal[];
   /** Place among the hints in the bottom line, from 1; absent: only in the help. */
   readonly hint?: number;
   readonly run: () => void;
