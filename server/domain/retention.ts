@@ -71,7 +71,7 @@ export async function keepToPolicy(
       result.dropped.push(shown(partition));
     }
     if (!policy.isDryRun) {
-      for (const orgId of orgIds) await store.removeEnded(orgId, dayStart(oldestKept));
+      for (const orgId of orgIds) await store.removeBatches(orgId, dayStart(oldestKept));
     }
     return result;
   } finally {

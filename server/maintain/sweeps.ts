@@ -4,38 +4,25 @@ import type { Coordinator } from "../domain/context.ts";
 import { fireDueSchedules } from "../domain/fire-schedules.ts";
 import { cancelOverdueJob } from "../domain/jobs.ts";
 import { systemCaller } from "../domain/keys.ts";
-import { keepDeliveriesMs, mostBehindMs } from "../domain/rules/event-webhooks.ts";
-import { coordinatorLifeMs, lossWindowMs } from "../domain/rules/liveness.ts";
+import { coordinatorLifeMs } from "../domain/rules/liveness.ts";
 import type { LinkSession } from "../link/session.ts";
-import { keepChangesMs } from "../store/changes.ts";
-import { forgetCoordinators, upsertCoordinator } from "../store/coordinators.ts";
+import { upsertCoordinator } from "../store/coordinators.ts";
 import { inOrg } from "../store/database.ts";
 import { cancelsOf, leasesOf } from "../store/held-leases.ts";
 import { look } from "../store/look.ts";
-import { listOrgs } from "../store/orgs.ts";
-import { dropFires } from "../store/schedule-fires.ts";
 import { call, runInOrg } from "../store/statement.ts";
-import {
-  dropChanges,
-  dropEvents,
-  dropExpiredKeys,
-  dropLateResults,
-  findOverdue,
-  foldTallies,
-  sweepRows,
-} from "../store/sweeps.ts";
-import { dropDeliveries } from "../store/webhook-deliveries.ts";
-import { dropLosses } from "../store/worker-losses.ts";
-import { type AlertSweepParts, alertSweeps, forgetOldAlerts } from "./alerts.ts";
+import { findOverdue, sweepRows } from "../store/sweeps.ts";
+import { type AlertSweepParts, alertSweeps } from "./alerts.ts";
 import { pushCommands } from "./commands.ts";
-import { dropAll, dropRows, lapseAvoids, promoteDueJobs, upTo } from "./due.ts";
+import { lapseAvoids, promoteDueJobs } from "./due.ts";
 import type { Expiry } from "./expiry.ts";
 import { countGates, gateAges, openGates, withdrawAllOffers } from "./gates.ts";
 import { Lookout, type Sweep, where } from "./lookout.ts";
 import type { Loop } from "./loop.ts";
 import type { ReleaseSweep } from "./releases.ts";
+import { forgetEnded, keepToRetention } from "./retention.ts";
 import { isStandingOld, refreshStandingOf } from "./standing.ts";
-import { foldFlushes, keepStats } from "./stats.ts";
+import { foldFlushes } from "./stats.ts";
 import type { WebhookSender } from "./webhooks.ts";
 
 /** What the sweeps work with. */
@@ -77,6 +64,7 @@ export function sweeps(parts: SweepParts): Loop[] {
     { name: "coordinator", intervalMs: coordinatorLifeMs, pass: () => showLife(parts) },
     { name: "partitions", intervalMs: 3_600_000, pass: () => parts.ensurePartitions() },
     { name: "retention", intervalMs: 60_000, pass: (signal) => keepToRetention(c, signal) },
+    { name: "ended keys and logins", intervalMs: 3_600_000, pass: (signal) => forgetEnded(c, signal) },
   ];
 }
 
@@ -279,38 +267,6 @@ export async function reconcileLeases(
 async function showLife({ coordinator, sessions, apiAddress, sawEpoch }: SweepParts): Promise<void> {
   const { coordinatorId, db } = coordinator;
   sawEpoch(await upsertCoordinator(db.sweep, { coordinatorId, apiAddress, links: sessions.size }));
-}
-
-async function keepToRetention(c: Coordinator, signal: AbortSignal): Promise<void> {
-  await forgetCoordinators(c.db.sweep);
-  for (const { orgId } of await listOrgs(c.db.sweep)) {
-    if (signal.aborted) return;
-    // What fails for one org is not the others' loss.
-    await dropOld(c, orgId, signal).catch((error: unknown) =>
-      c.log.warn({ err: error, orgId }, "retention of an org failed; the next pass tries again"),
-    );
-  }
-}
-
-// One transaction, where there is not much to drop.
-async function dropOld(c: Coordinator, orgId: string, signal: AbortSignal): Promise<void> {
-  const drops = [
-    call(dropChanges, { org: orgId, keep: keepChangesMs, most: mostBehindMs }),
-    call(dropEvents, { org: orgId, keep: keepChangesMs, most: mostBehindMs }),
-    call(dropDeliveries, { org: orgId, keep: keepDeliveriesMs }),
-    call(dropExpiredKeys, { org: orgId }),
-    call(dropLateResults, { org: orgId, keep: c.config.lateResultTtlMs }),
-    call(dropFires, { org: orgId, keep: c.config.scheduleHistoryMs }),
-  ];
-  const dropped = await runInOrg(c.db.sweepClient, orgId, [
-    ...drops.map((one) => upTo(dropRows, one)),
-    call(foldTallies, { org: orgId, tally: c.newId() }),
-    call(dropLosses, { org: orgId, window: lossWindowMs }),
-    ...keepStats(c, orgId),
-  ]);
-  await forgetOldAlerts(c, orgId);
-  const many = drops.filter((_, index) => dropped[index]?.length === dropRows);
-  for (const one of many) await dropAll(c, orgId, one, signal);
 }
 
 // Nothing of it is on its way to the store.

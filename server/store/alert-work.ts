@@ -3,7 +3,14 @@ import { writeIds } from "./arrays.ts";
 import { now } from "./columns.ts";
 import type { Tx } from "./database.ts";
 import { and, asc, eq, inArray, isNull, sql } from "./drizzle.ts";
-import { alertChannels, alertDeliveries, alertRules, alertStates, alerts } from "./schema-alerts.ts";
+import {
+  alertChannels,
+  alertDeliveries,
+  alertRules,
+  alertSilences,
+  alertStates,
+  alerts,
+} from "./schema-alerts.ts";
 
 /** A rule that somebody looks at: nobody else does until the transaction ends. */
 export interface DueRule {
@@ -359,10 +366,13 @@ export async function makeDue(
     );
 }
 
-/** Drops what ended more than `keepMs` ago: alerts, and messages that wait no more. */
+/** Drops what ended more than `keepMs` ago: alerts, silences, and messages that wait no more. */
 export async function dropOldAlerts(tx: Tx, orgId: string, keepMs: number): Promise<void> {
   const before = sql`${now} - ${keepMs}::float8 * interval '1 millisecond'`;
   await tx.delete(alerts).where(and(eq(alerts.orgId, orgId), sql`${alerts.endedAt} < ${before}`));
+  await tx
+    .delete(alertSilences)
+    .where(and(eq(alertSilences.orgId, orgId), sql`${alertSilences.endsAt} < ${before}`));
   await tx
     .delete(alertDeliveries)
     .where(

@@ -3,7 +3,9 @@ import type { Tx } from "./database.ts";
 import { and, eq, gt, isNull, lt, sql } from "./drizzle.ts";
 import { nilUuid } from "./names.ts";
 import { deviceLogins } from "./schema-people.ts";
-import { setOrg } from "./statement.ts";
+import { names, param, setOrg, statement } from "./statement.ts";
+
+const d = names(deviceLogins);
 
 /** Until somebody approves it, the login of a machine is of no org: all of these statements name the nil id. */
 export const noOrg = nilUuid;
@@ -93,6 +95,13 @@ export async function deleteDeviceLogin(tx: Tx, deviceHash: Uint8Array): Promise
     .delete(deviceLogins)
     .where(and(eq(deviceLogins.orgId, noOrg), sql`${deviceLogins.deviceHash} = ${deviceHash}`));
 }
+
+/** Drops logins that nobody waits for any more. Parameters: org (`noOrg`), limit. */
+export const dropDeviceLogins = statement(sql`
+  delete from ${deviceLogins} x where x.${d.orgId} = ${param("org")}::uuid and x.${d.deviceHash} = any(array(
+    select o.${d.deviceHash} from ${deviceLogins} o where o.${d.orgId} = ${param("org")}::uuid and o.${d.expiresAt} < ${now}
+    limit ${param("limit")}::int))
+  returning 1 as dropped`);
 
 /** From here on the transaction is of this org: what was done of no org is to be audited where it belongs. */
 export async function goOnInOrg(tx: Tx, orgId: string): Promise<void> {

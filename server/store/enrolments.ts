@@ -2,6 +2,10 @@ import { now } from "./columns.ts";
 import type { Tx } from "./database.ts";
 import { and, asc, desc, eq, gt, isNull, sql } from "./drizzle.ts";
 import { apiKeys, enrolmentPolicies, enrolments, enrolmentUses, workers } from "./schema-fleet.ts";
+import { names, param, statement } from "./statement.ts";
+
+const e = names(enrolments);
+const u = names(enrolmentUses);
 
 const columns = {
   keyId: enrolments.keyId,
@@ -170,3 +174,19 @@ export async function countOwnWorkers(tx: Tx, orgId: string, personId: string): 
     .where(and(eq(workers.orgId, orgId), eq(workers.ownerPersonId, personId)));
   return row?.number ?? 0;
 }
+
+/**
+ * Drops enrolments whose time ended `keep` milliseconds ago or earlier, with their uses, so many at a time.
+ * Parameters: org, keep, limit.
+ */
+export const dropEnrolments = statement(sql`
+  with old as materialized (
+    select o.${e.keyId} as key_id from ${enrolments} o where o.${e.orgId} = ${param("org")}::uuid
+      and o.${e.expiresAt} < ${now} - ${param("keep")}::bigint * interval '1 millisecond'
+    limit ${param("limit")}::int
+  ), used as (
+    delete from ${enrolmentUses} x where x.${u.orgId} = ${param("org")}::uuid
+      and x.${u.keyId} = any(array(select key_id from old))
+  )
+  delete from ${enrolments} x where x.${e.orgId} = ${param("org")}::uuid and x.${e.keyId} = any(array(select key_id from old))
+  returning 1 as dropped`);

@@ -2,6 +2,9 @@ import { now } from "./columns.ts";
 import type { Tx } from "./database.ts";
 import { and, asc, eq, gt, isNull, sql } from "./drizzle.ts";
 import { invitations } from "./schema-people.ts";
+import { names, param, statement } from "./statement.ts";
+
+const i = names(invitations);
 
 /** A new invitation. */
 export interface NewInvitation {
@@ -74,3 +77,11 @@ export async function useInvitation(tx: Tx, orgId: string, invitationId: string)
     .set({ usedAt: now })
     .where(and(eq(invitations.orgId, orgId), eq(invitations.invitationId, invitationId)));
 }
+
+/** Drops invitations whose time ended `keep` milliseconds ago or earlier, used or not. Parameters: org, keep, limit. */
+export const dropInvitations = statement(sql`
+  delete from ${invitations} x where x.${i.orgId} = ${param("org")}::uuid and x.${i.invitationId} = any(array(
+    select o.${i.invitationId} from ${invitations} o where o.${i.orgId} = ${param("org")}::uuid
+      and o.${i.expiresAt} < ${now} - ${param("keep")}::bigint * interval '1 millisecond'
+    limit ${param("limit")}::int))
+  returning 1 as dropped`);

@@ -2,7 +2,7 @@ import { now } from "./columns.ts";
 import type { Tx } from "./database.ts";
 import { sql } from "./drizzle.ts";
 import { keyCounts } from "./schema-fleet.ts";
-import { names } from "./statement.ts";
+import { names, param, statement } from "./statement.ts";
 
 const k = names(keyCounts);
 
@@ -48,3 +48,11 @@ export async function countKey(
     select ceil(extract(epoch from ${start} + ${`1 ${span}`}::interval - ${now}) * 1000)::float8 as left_ms`);
   return { isCounted: false, leftMs: Math.max(1, Number(left?.["left_ms"])) };
 }
+
+/** Drops what was counted in minutes and days that are over. Parameters: org, limit. */
+export const dropKeyCounts = statement(sql`
+  delete from ${keyCounts} x where x.${k.orgId} = ${param("org")}::uuid and x.${k.keyId} = any(array(
+    select o.${k.keyId} from ${keyCounts} o where o.${k.orgId} = ${param("org")}::uuid
+      and o.${k.startedAt} < ${now} - interval '2 days'
+    limit ${param("limit")}::int)) and x.${k.startedAt} < ${now} - interval '2 days'
+  returning 1 as dropped`);

@@ -7,7 +7,9 @@ import type { HotPool } from "./hot-pool.ts";
 import { nilUuid } from "./names.ts";
 import { transactPrepared } from "./prepared.ts";
 import { apiKeys, orgs, workers } from "./schema-fleet.ts";
-import { setOrg } from "./statement.ts";
+import { names, param, setOrg, statement } from "./statement.ts";
+
+const k = names(apiKeys);
 
 /** A key as it is kept. */
 export interface KeyRow {
@@ -311,6 +313,20 @@ export async function readOrgName(tx: Tx, orgId: string): Promise<string | null>
   const [row] = await tx.select({ name: orgs.name }).from(orgs).where(eq(orgs.orgId, orgId));
   return row?.name ?? null;
 }
+
+const ago = sql`${now} - ${param("keep")}::bigint * interval '1 millisecond'`;
+
+/**
+ * Drops keys that machines were given, of workers and for enrolments, and that ended `keep` milliseconds ago or
+ * earlier. A key that a person made stays when it ended: whoever gives or registers it again is to find it ended.
+ * Parameters: org, keep, limit.
+ */
+export const dropMachineKeys = statement(sql`
+  delete from ${apiKeys} x where x.${k.orgId} = ${param("org")}::uuid and x.${k.keyId} = any(array(
+    select o.${k.keyId} from ${apiKeys} o where o.${k.orgId} = ${param("org")}::uuid and o.${k.type} <> 'api'
+      and (o.${k.revokedAt} < ${ago} or o.${k.expiresAt} < ${ago})
+    limit ${param("limit")}::int))
+  returning 1 as dropped`);
 
 function checkedKeyId(text: string): string {
   if (!/^[0-9A-Za-z]{12}$/.test(text)) throw new Error("not the id of a key");

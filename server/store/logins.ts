@@ -2,6 +2,9 @@ import { now } from "./columns.ts";
 import type { Tx } from "./database.ts";
 import { and, eq, gt, isNull, ne, sql } from "./drizzle.ts";
 import { logins, people } from "./schema-people.ts";
+import { names, param, statement } from "./statement.ts";
+
+const l = names(logins);
 
 /** A new login. */
 export interface NewLogin {
@@ -110,6 +113,17 @@ export async function endLogins(tx: Tx, homeOrgId: string, which: EndedLogins): 
     .returning({ loginId: logins.loginId });
   return rows.map(({ loginId }) => loginId);
 }
+
+/**
+ * Drops logins whose refresh token ended `keep` milliseconds ago or earlier, so many at a time: one that was ended
+ * before goes then too. Parameters: org, keep, limit.
+ */
+export const dropLogins = statement(sql`
+  delete from ${logins} x where x.${l.orgId} = ${param("org")}::uuid and x.${l.loginId} = any(array(
+    select o.${l.loginId} from ${logins} o where o.${l.orgId} = ${param("org")}::uuid
+      and o.${l.expiresAt} < ${now} - ${param("keep")}::bigint * interval '1 millisecond'
+    limit ${param("limit")}::int))
+  returning 1 as dropped`);
 
 /** A login that holds a stream open. */
 export interface HeldLogin {

@@ -3,7 +3,7 @@ import { Connection } from "./connection.ts";
 import { PgDialect, sql } from "./drizzle.ts";
 import { dayBounds, dayLabel, partitionBounds } from "./partitions.ts";
 import { artifacts, batches, deadLetters, jobKeys, jobQueue, jobs, lateResults } from "./schema.ts";
-import { enrolments, enrolmentUses, orgs } from "./schema-fleet.ts";
+import { orgs } from "./schema-fleet.ts";
 import { releases } from "./schema-routing.ts";
 import { setOrg } from "./statement.ts";
 
@@ -44,8 +44,8 @@ export interface RetentionStore {
   removeFiles(orgId: string, artifactIds: readonly string[]): Promise<void>;
   /** Removes what is kept of an org's jobs of a day outside of the days' tables. */
   removeRest(orgId: string, day: string): Promise<void>;
-  /** Removes what stands on its own and ended before a time: enrolments with their uses, batches that have ended. */
-  removeEnded(orgId: string, before: Date): Promise<void>;
+  /** Removes batches that ended before a time. */
+  removeBatches(orgId: string, before: Date): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -173,20 +173,15 @@ export function openRetention(
       ];
       for (const statement of rest) await asOrg(orgId, statement);
     },
-    async removeEnded(orgId, before) {
+    async removeBatches(orgId, before) {
       const { low } = dayBounds(dayLabel(before));
-      const time = before.toISOString();
-      const ended = sql`${enrolments.orgId} = ${orgId}::uuid and ${enrolments.expiresAt} < ${time}::timestamptz`;
-      const statements = [
-        sql`delete from ${enrolmentUses} where ${enrolmentUses.orgId} = ${orgId}::uuid and ${enrolmentUses.keyId} in (
-          select ${enrolments.keyId} from ${enrolments} where ${ended})`,
-        sql`delete from ${enrolments} where ${ended}`,
+      await asOrg(
+        orgId,
         sql`delete from ${batches} where ${batches.orgId} = ${orgId}::uuid and ${batches.pending} = 0
           and ${batches.lastJobId} < ${low}::uuid and not exists (select from ${jobs}
             where ${jobs.orgId} = ${orgId}::uuid and ${jobs.jobId} >= ${batches.firstJobId}
               and ${jobs.jobId} <= ${batches.lastJobId})`,
-      ];
-      for (const statement of statements) await asOrg(orgId, statement);
+      );
     },
     async close() {
       signal.removeEventListener("abort", cut);

@@ -152,22 +152,6 @@ describe("maintenance.retention", () => {
     await run();
     expect(await days()).toEqual([]);
   });
-
-  test("removes enrolments that ended before, with their uses", async () => {
-    for (const [key, ago] of [
-      ["old", 200],
-      ["young", 5],
-    ] as const) {
-      const expires = `now() - interval '${ago} days'`;
-      await insertAnything(db, "enrolments", org, { key_id: `'${key}'`, expires_at: expires });
-      await insertAnything(db, "enrolment_uses", org, { key_id: `'${key}'` });
-    }
-    await run();
-    for (const table of ["enrolments", "enrolment_uses"]) {
-      const rows = await db.admin.unsafe(`select key_id from muster.${table}`);
-      expect(rows.map((row) => row["key_id"])).toEqual(["young"]);
-    }
-  });
 });
 
 async function waitUntilDetaching(): Promise<void> {
