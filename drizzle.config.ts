@@ -12,6 +12,7 @@ export default defineConfig({
     "./server/store/schema-templates.ts",
     "./server/store/schema-alerts.ts",
     "./server/store/schema-events.ts",
+    "./server/store/schema-skills.ts",
   ],
   out: "./server/store/migrations",
   schemaFilter: ["muster"],

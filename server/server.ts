@@ -16,6 +16,7 @@ import { createMaintenance, type Maintenance } from "./domain/maintenance.ts";
 import { type OwnWorker, registerOwnWorker } from "./domain/own-workers.ts";
 import { createProjectNames } from "./domain/project-names.ts";
 import { createSettingsCache } from "./domain/settings.ts";
+import { createSkillDocuments } from "./domain/skill-documents.ts";
 import { createStatusReader } from "./domain/status.ts";
 import { createSubmitBatcher } from "./domain/submit.ts";
 import { createSystemReader, type SystemContext } from "./domain/system.ts";
@@ -186,17 +187,11 @@ async function start(
     submits,
     settings,
     projects: createProjectNames({ db }),
+    documents: createSkillDocuments({ db }),
     wakes: peers,
   };
   const releases = new ReleaseSweep(coordinator);
-  const dispatcher = new Dispatcher({
-    db,
-    newId,
-    wakes: coordinator.wakes,
-    log,
-    staleMs: config.staleMs,
-    nowMs: steadyMs,
-  });
+  const dispatcher = new Dispatcher({ ...coordinator, staleMs: config.staleMs, nowMs: steadyMs });
   cleanups.push(() => dispatcher.stop());
 
   const { keys, admit, look, bootstrapKey, adminKeyFile } = await startKeys(coordinator, {

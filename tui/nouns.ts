@@ -112,9 +112,15 @@ export const nouns: readonly (readonly [heading: string, nouns: readonly Noun[]]
         load: () => import("./commands/template.ts").then((one) => one.registerTemplate),
       },
       {
+        name: "skill",
+        aliases: ["skills"],
+        description: "Keep documents of skills: Markdown that is handed to what does the work.",
+        load: () => import("./commands/skill.ts").then((one) => one.registerSkill),
+      },
+      {
         name: "apply",
         description:
-          "Make it as files say: schedules, templates, queues, projects, alert rules and channels, in YAML.",
+          "Make it as files say: schedules, templates, skills, queues, projects, alerts and channels, in YAML.",
         load: apply,
       },
       { name: "diff", description: "Show what apply would change. Nothing is changed.", load: apply },

@@ -25,7 +25,7 @@ import {
 } from "./matcher.ts";
 import { Missed } from "./missed.ts";
 import { hearNews, isShared, newOrgLine, type OrgLine } from "./org-line.ts";
-import { offerWithParents } from "./parents.ts";
+import { offerWithRest } from "./rest.ts";
 import { planRide, rideOf } from "./rides.ts";
 import { Routes } from "./routes.ts";
 
@@ -39,7 +39,7 @@ const sharedClaim = 100;
 const maxClaimsInFlight = 1;
 
 /** What the dispatcher works with. */
-export type DispatchContext = Pick<Coordinator, "db" | "newId" | "wakes" | "log"> & {
+export type DispatchContext = Pick<Coordinator, "db" | "newId" | "wakes" | "log" | "documents"> & {
   /** The age of a heartbeat that is late. */
   readonly staleMs: number;
   /** Milliseconds of a steady clock, for waits inside this process alone. */
@@ -311,7 +311,7 @@ export class Dispatcher {
   async #deliver(orgId: string, org: OrgLine, { plan, grants }: Claimed): Promise<void> {
     if (grants.length === 0) return;
     org.claimedMs = this.#context.nowMs();
-    await offerWithParents(this.#context, orgId, grants, (some) => this.#offer(org, plan, some));
+    await offerWithRest(this.#context, orgId, grants, (some) => this.#offer(org, plan, some));
     this.#context.wakes.changed(
       orgId,
       grants.map((grant) => grant.fence.jobId),

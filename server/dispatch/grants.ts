@@ -35,9 +35,11 @@ export function grantOf(row: Row, { shape, workerId, sessionId }: Slot): Grant {
     labels: labelsOf(row["labels"]),
     project: textOf(row["project"]),
     sessionId,
-    parents: Array.isArray(row["parents"]) ? row["parents"].map(String) : [],
+    parents: textsOf(row["parents"]),
     parentResults: [],
-    skills: Array.isArray(row["skills"]) ? row["skills"].map(String) : [],
+    skills: shape.skills,
+    instructions: textsOf(row["instructions"]),
+    documents: [],
   };
 }
 
@@ -61,6 +63,12 @@ export function heldOf(grant: Grant, offerSequence: number, nowMs: number): Held
     reporting: null,
     accepted: null,
   };
+}
+
+const none: readonly string[] = [];
+
+function textsOf(value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.map(String) : none;
 }
 
 function textOf(value: unknown): string | null {

@@ -10,6 +10,7 @@ import {
 } from "../domain/rules/liveness.ts";
 import type { PublishedProject, PublishedSession } from "../domain/rules/publications.ts";
 import type { InternedShape, Shape } from "../domain/rules/shapes.ts";
+import type { NamedDocument } from "../domain/skill-documents.ts";
 import type { StoredCommand } from "../store/commands.ts";
 
 /** A lease that was just granted, with all that its worker needs. */
@@ -31,7 +32,11 @@ export interface Grant {
   readonly labels: Record<string, string>;
   readonly project: string | null;
   readonly sessionId: string | null;
-  readonly skills: string[];
+  readonly skills: readonly string[];
+  /** Skills whose documents it names. */
+  readonly instructions: readonly string[];
+  /** Those documents, and those of its required skills. */
+  readonly documents: readonly NamedDocument[];
   /** Jobs that it depends on. */
   readonly parents: readonly string[];
   /** What all of them left, in their order; or nothing, and the worker asks for it. */

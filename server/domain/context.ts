@@ -6,6 +6,7 @@ import type { ProjectNames } from "./project-names.ts";
 import type { KeyType } from "./rules/keys.ts";
 import type { Role } from "./rules/people.ts";
 import type { JobSettings, PartialJobSettings } from "./rules/settings.ts";
+import type { SkillDocuments } from "./skill-documents.ts";
 import type { ReadyCount, Submission, SubmitAnswer } from "./submit.ts";
 
 /** Where log lines go: message and fields. */
@@ -61,6 +62,8 @@ export interface Coordinator {
   };
   /** Which projects there are. */
   readonly projects: ProjectNames;
+  /** Which skills have documents. */
+  readonly documents: SkillDocuments;
 }
 
 /** Who calls. */

@@ -53,6 +53,11 @@ export const errorReasons = {
     "There is no such template.",
     "List those that there are with `muster template list`.",
   ),
+  SKILL_NOT_FOUND: r(
+    "not_found",
+    "There is no such skill document.",
+    "List those that there are with `muster skill list`.",
+  ),
   SESSION_NOT_FOUND: r("not_found", "There is no such session.", checkId),
   PULL_REQUEST_NOT_FOUND: r(
     "not_found",
@@ -240,6 +245,11 @@ export const errorReasons = {
     "failed_precondition",
     "The coordinator does not speak this version of the worker protocol.",
     "Upgrade whichever is older, the worker or the coordinator.",
+  ),
+  SKILLS_FULL: r(
+    "failed_precondition",
+    "The org has as many skill documents as it may.",
+    "Delete some that are not used any more.",
   ),
   LOG_GAP: r(
     "failed_precondition",

@@ -23,6 +23,7 @@ import { internShape, type ShapeTarget } from "./rules/shapes.ts";
 import { isLeased, isTerminal, type JobState, stateName } from "./rules/states.ts";
 import { refusal } from "./rules/transition-table.ts";
 import { isSettled, noRemains, settle } from "./settle.ts";
+import { requireDocuments } from "./skill-documents.ts";
 import type { Lease, Submission, SubmitKey } from "./submit.ts";
 import { superseded } from "./superseded.ts";
 import { resolveTargets } from "./targets.ts";
@@ -57,6 +58,7 @@ export async function submitJob(
   const named = projectsOf([job], () => "job");
   const taken = keysOf([job], idempotencyKey);
   await requireProjects(c, caller, named, taken);
+  await requireDocuments(c, caller, [job], { pathOf: () => "job", keys: taken });
   await countJobs(c, caller, 1);
   const [row] = await prepareJobs(c, caller, [job], { batchId: null, parent, idempotencyKey, keys: taken });
   if (!row) throw new Error("one job in, one row out");
@@ -80,9 +82,10 @@ export async function submitBatch(
 ): Promise<{ readonly batchId: string; readonly jobIds: readonly string[]; readonly isReplayed: boolean }> {
   requireKindScopes(caller, new Set(jobs.map((job) => job.kind)));
   const parent = leaseOfCall(caller, asked);
-  const named = projectsOf(jobs, (index) => `jobs[${index}]`);
+  const pathOf = (index: number) => `jobs[${index}]`;
   const taken = keysOf(jobs, idempotencyKey);
-  await requireProjects(c, caller, named, taken);
+  await requireProjects(c, caller, projectsOf(jobs, pathOf), taken);
+  await requireDocuments(c, caller, jobs, { pathOf, keys: taken });
   await countJobs(c, caller, jobs.length);
   const batchId = c.newId();
   const rows = await prepareJobs(c, caller, jobs, { batchId, parent, idempotencyKey: null, keys: taken });

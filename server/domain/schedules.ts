@@ -21,6 +21,7 @@ import { dueTime, fireTimesOf } from "./rules/fire-times.ts";
 import { type ScheduleSpec, type ScheduleState, scheduleViolations, timingOf } from "./rules/schedules.ts";
 import { nameViolations, slugRule, textViolations } from "./rules/texts.ts";
 import { type ScheduleView, scheduleEtag, specOf, viewsOf } from "./schedule-views.ts";
+import { requireDocuments } from "./skill-documents.ts";
 import { resolveTargets } from "./targets.ts";
 
 /** How a schedule is put. */
@@ -67,6 +68,7 @@ export async function putSchedule(
   const { job } = spec;
   const named = job.project === null ? [] : [{ field: "schedule.job.project", name: job.project }];
   await requireProjects(c, caller, named, []);
+  await requireDocuments(c, caller, [job], { pathOf: () => "schedule.job", keys: [] });
   await resolveTargets(c, caller.orgId, [job], () => "schedule.job", []);
   const { orgId } = caller;
   for (;;) {

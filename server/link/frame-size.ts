@@ -1,5 +1,6 @@
 import type { ConnectResponse, OfferedLease } from "@muster/client/v1/link";
 
+import { documentBytes } from "../domain/skill-documents.ts";
 import { parentBytes } from "../store/parent-results.ts";
 
 /** What a lease costs on the wire besides its payload: ids, kind, durations. */
@@ -35,12 +36,13 @@ export function frameBytes({ frame }: ConnectResponse): number {
   }
 }
 
-function offerBytes({ payload, title, labels, parentResults }: OfferedLease): number {
+function offerBytes({ payload, title, labels, parentResults, skillDocuments }: OfferedLease): number {
   const data = payload?.content.case === "data" ? payload.content.value.length : 0;
   const texts = Object.entries(labels).reduce((sum, [key, text]) => sum + key.length + text.length + 8, 0);
   const parents = parentResults.reduce((sum, { kind, externalId, result }) => {
     const left = result?.content.case === "data" ? result.content.value.length : 0;
     return sum + parentBytes + kind.length + Buffer.byteLength(externalId) + left;
   }, 0);
-  return leaseBytes + data + title.length + texts + parents;
+  const documents = skillDocuments.length * documentBytes;
+  return leaseBytes + data + title.length + texts + parents + documents;
 }

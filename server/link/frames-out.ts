@@ -8,6 +8,7 @@ import {
   GoingAwayReason,
   type OfferedLease,
   type ParentResult,
+  type SkillDocument,
   Verdict,
   type WelcomeSchema,
 } from "@muster/client/v1/link";
@@ -16,6 +17,7 @@ import type { Grant, Link, LinkPort } from "../dispatch/link.ts";
 import { encodeId } from "../domain/ids.ts";
 import type { Attached } from "../domain/links.ts";
 import { type ParentResult as Left, wireBytes } from "../domain/parent-results.ts";
+import { documentBytes, type NamedDocument } from "../domain/skill-documents.ts";
 import type { Lease } from "../domain/submit.ts";
 import { version } from "../version.ts";
 import { protocolMajor, protocolMinor } from "./frames-in.ts";
@@ -112,13 +114,19 @@ export function offersOf(
     bytes = 0;
   };
   for (const grant of grants) {
-    const size = grant.payload.length + 300 + wireBytes(grant.parentResults);
+    const size =
+      grant.payload.length + 300 + wireBytes(grant.parentResults) + grant.documents.length * documentBytes;
     if (bytes + size > offerBytes) close();
     leases.push(offeredLease(link, grant));
     bytes += size;
   }
   close();
   return frames;
+}
+
+/** A document of a skill: in an offer without its text. */
+export function skillDocument({ skill, digest }: NamedDocument): SkillDocument {
+  return { $typeName: "muster.v1.SkillDocument", skill, digest, text: "" };
 }
 
 /** What a job left to one that depends on it. */
@@ -168,9 +176,9 @@ function offeredLease(link: OfferedLink, grant: Grant): OfferedLease {
     // The job's own id: the same for each attempt, and nobody else's.
     idempotencyKey: lease.jobId,
     labels: grant.labels,
-    requiredSkills: grant.skills,
+    requiredSkills: [...grant.skills],
     timeLeft: durationFromMs(grant.leaseTtlMs),
-    skillDocuments: [],
+    skillDocuments: grant.documents.map(skillDocument),
     project: grant.project ?? "",
     projectRoot: grant.project === null ? "" : (link.projectRoots.get(grant.project) ?? ""),
     sessionId: grant.sessionId ?? "",

@@ -4,10 +4,11 @@ import type { ConnectRequest, ConnectResponse } from "@muster/client/v1/link";
 import type { WorkerService } from "@muster/client/v1/worker_service";
 import { DomainError } from "../domain/errors.ts";
 import { listParentResults } from "../domain/parent-results.ts";
+import { readDocument } from "../domain/skills.ts";
 import { callerOf } from "../rpc/auth.ts";
 import { type Problems, readLease, refuseProblems, required } from "../rpc/messages.ts";
 import { readHello } from "./frames-in.ts";
-import { parentResult } from "./frames-out.ts";
+import { parentResult, skillDocument } from "./frames-out.ts";
 import { Mailbox } from "./mailbox.ts";
 import type { LinkParts } from "./parts.ts";
 import { PollLinks } from "./poll-links.ts";
@@ -62,6 +63,10 @@ export function workerService(
       const asked = { lease: held, pageToken };
       const { items, nextPageToken } = await listParentResults(parts.coordinator, callerOf(context), asked);
       return { parentResults: items.map(parentResult), nextPageToken };
+    },
+    async getSkillDocument({ skill, digest }, context) {
+      const text = await readDocument(parts.coordinator, callerOf(context), { skill, digest });
+      return { document: { ...skillDocument({ skill, digest }), text } };
     },
     async createJobToken({ lease }, context) {
       const problems: Problems = [];

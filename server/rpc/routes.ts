@@ -20,6 +20,7 @@ import { QueueService } from "@muster/client/v1/queue_service";
 import { ScheduleService } from "@muster/client/v1/schedule_service";
 import { SessionService } from "@muster/client/v1/session_service";
 import { SettingsService } from "@muster/client/v1/settings_service";
+import { SkillService } from "@muster/client/v1/skill_service";
 import { StatsService } from "@muster/client/v1/stats_service";
 import { StatusService } from "@muster/client/v1/status_service";
 import { SystemService } from "@muster/client/v1/system_service";
@@ -51,6 +52,7 @@ import { checkedService } from "./request-checks.ts";
 import { scheduleService } from "./schedules.ts";
 import { sessionService } from "./sessions.ts";
 import { settingsService } from "./settings.ts";
+import { skillService } from "./skills.ts";
 import { statsService } from "./stats.ts";
 import { statusService } from "./status.ts";
 import { systemService } from "./system.ts";
@@ -76,6 +78,7 @@ export const apiServices: readonly DescService[] = [
   ScheduleService,
   SessionService,
   SettingsService,
+  SkillService,
   StatsService,
   StatusService,
   SystemService,
@@ -119,6 +122,7 @@ export function apiRoutes(parts: ApiRouteParts): (router: ConnectRouter) => void
     router.service(ScheduleService, scheduleService(parts));
     router.service(SessionService, sessionService(parts));
     router.service(SettingsService, settingsService(parts));
+    router.service(SkillService, skillService(parts));
     router.service(StatsService, statsService(parts));
     router.service(StatusService, statusService(parts));
     router.service(SystemService, systemService(parts));

@@ -161,7 +161,7 @@ export const claimReady = statement(sql`
     nullif(c.${q.failures}, 0) as failures, nullif(d.${j.title}, '') as title, d.${j.payload} as payload,
     d.${j.softTimeoutMs} as soft, d.${j.hardTimeoutMs} as hard, d.${j.leaseTtlMs} as ttl,
     nullif(d.${j.exclusive} or d.${j.atMostOnce}, false) as exclusive, d.${j.labels} as labels,
-    d.${j.project} as project, nullif(d.${j.skills}, '{}') as skills, d.${j.maxAttempts} as tries,
+    d.${j.project} as project, nullif(d.${j.instructions}, '{}') as instructions, d.${j.maxAttempts} as tries,
     d.${j.dependsOn} as parents
   from claimed c join ${jobs} d on d.${j.orgId} = ${param("org")}::uuid and d.${j.jobId} = c.${q.jobId}
     and d.${j.jobId} = any(array(select p.job_id from picked p))

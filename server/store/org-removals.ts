@@ -13,6 +13,7 @@ import { orgs } from "./schema-fleet.ts";
 import * as peopleTables from "./schema-people.ts";
 import * as routingTables from "./schema-routing.ts";
 import * as scheduleTables from "./schema-schedules.ts";
+import * as skillTables from "./schema-skills.ts";
 import * as statsTables from "./schema-stats.ts";
 import * as templateTables from "./schema-templates.ts";
 
@@ -33,6 +34,7 @@ export const orgTables: readonly Table[] = [
   templateTables,
   alertTables,
   eventTables,
+  skillTables,
 ]
   .flatMap((module): unknown[] => Object.values(module))
   .filter((one): one is Table => is(one, PgTable) && "orgId" in getTableColumns(one))

@@ -42,7 +42,7 @@ async function org(slots = 4) {
     },
   } as unknown as HotPool;
   const dispatcher = new Dispatcher({
-    ...{ newId: c.newId, wakes: c.wakes, log: c.log, staleMs: c.config.staleMs },
+    ...{ newId: c.newId, wakes: c.wakes, log: c.log, staleMs: c.config.staleMs, documents: c.documents },
     db: { ...db.database, hot },
     nowMs: () => performance.now(),
   });

@@ -21,7 +21,14 @@ const grant = (parentResults: readonly ParentResult[]): Grant => ({
   ...{ fence: { jobId: id, attempt: 1, leaseId: id, workerId: id }, shape, ...asked },
   ...{ title: "", payload: Buffer.from("1"), failures: 0, maxAttempts: 1, leaseTtlMs: 1 },
   ...{ softTimeoutMs: null, hardTimeoutMs: null, isExclusive: false, isAlone: false, labels: {} },
-  ...{ project: null, sessionId: null, parents: parentResults.map(({ jobId }) => jobId), parentResults },
+  ...{
+    instructions: [],
+    documents: [],
+    project: null,
+    sessionId: null,
+    parents: parentResults.map(({ jobId }) => jobId),
+    parentResults,
+  },
 });
 
 test("offers of children whose parents have long names stay below what a link takes", () => {

@@ -197,6 +197,7 @@ function noWorkers(): Parameters<typeof apiRoutes>[0]["worker"] {
     renew: none,
     changeLinks: none,
     listParentResults: none,
+    getSkillDocument: none,
     createJobToken: none,
   };
 }

@@ -24,6 +24,7 @@ import { startTestServer, type TestServer } from "../support/coordinator.ts";
 import { apiServices } from "../support/services.ts";
 import { alertActs } from "./support/alert-acts.ts";
 import { scheduleActs } from "./support/schedule-acts.ts";
+import { actOnSkills } from "./support/skill-acts.ts";
 import { actOnTemplates } from "./support/template-acts.ts";
 import { webhookActs } from "./support/webhook-acts.ts";
 
@@ -251,6 +252,7 @@ describe("S43 an operator's act and its audit row are one commit", () => {
     await act("PersonService.RemovePerson", () => people.removePerson({ person }));
 
     await actOnTemplates(of, act);
+    await actOnSkills(of, act);
 
     // The last, since a sweep removes what is deleted.
     const orgs = of(OrgService);

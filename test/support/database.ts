@@ -7,6 +7,7 @@ import { Counters } from "../../server/domain/counters.ts";
 import { createIdGenerator } from "../../server/domain/ids.ts";
 import { createProjectNames } from "../../server/domain/project-names.ts";
 import { createSettingsCache } from "../../server/domain/settings.ts";
+import { createSkillDocuments } from "../../server/domain/skill-documents.ts";
 import { createSubmitBatcher } from "../../server/domain/submit.ts";
 import { type Database, openDatabase, type Role } from "../../server/store/database.ts";
 import { applyHotSettings, roleUrl } from "../../server/store/migrate.ts";
@@ -122,6 +123,7 @@ export function testCoordinator(
     }),
     settings: createSettingsCache({ db: database, config }),
     projects: createProjectNames({ db: database }),
+    documents: createSkillDocuments({ db: database }),
     ...overrides,
     config,
     woken,

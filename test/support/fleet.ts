@@ -52,10 +52,7 @@ export function jobRequest(overrides: Partial<JobRequest> = {}): JobRequest {
 /** A dispatcher of a test's coordinator, and its end. */
 export function testDispatcher(c: TestCoordinator): Dispatcher {
   return new Dispatcher({
-    db: c.db,
-    newId: c.newId,
-    wakes: c.wakes,
-    log: c.log,
+    ...c,
     staleMs: c.config.staleMs,
     nowMs: () => performance.now(),
   });

@@ -72,6 +72,8 @@ const noKey: Readonly<Record<string, string>> = {
       .split(" ")
       .map((method) => [`TemplateService.${method}`, "the console has no list of templates"]),
   ),
+  "SkillService.PutSkill": "a document is written in an editor: on the command line",
+  "SkillService.DeleteSkill": "the console has no list of documents",
   ...Object.fromEntries(
     "Create Update Delete Rotate Test Replay"
       .split(" ")

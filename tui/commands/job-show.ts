@@ -63,6 +63,7 @@ export function jobDetail(job: Job, output: Output, nowMs: number): string[] {
       ["priority", showPriority(spec?.priority)],
       ["points", spec?.points === undefined ? undefined : String(spec.points)],
       ["needs", spec?.requiredSkills.join(", ")],
+      ["instructions", spec?.instructions.join(", ")],
       ["project", spec?.project],
       ["only", targetText(spec?.target)],
       ["session", job.sessionId],

@@ -36,6 +36,7 @@ export interface SubmitOptions {
   readonly priority?: number;
   readonly points?: number;
   readonly skill?: readonly string[];
+  readonly instructions?: readonly string[];
   readonly label?: Readonly<Record<string, string>>;
   readonly project?: string;
   readonly worker?: string;
@@ -83,6 +84,11 @@ export function registerJobSubmit(job: MusterCommand, cli: Cli): void {
     .option("--priority <priority>", "low, normal, high, critical, or 0 to 255 (normal)", priorityOption)
     .option("--points <number>", "size against a worker's capacity (1)", wholeOption(1, 10_000))
     .option("--skill <name>", "skill that the worker must have; repeat for more", listOption)
+    .option(
+      "--instructions <skill>",
+      "document that its handler is given (muster skill); repeat for more",
+      listOption,
+    )
     .option("--label <key=value>", "label; repeat for more", pairOption)
     .option("--project <name>", "project (repository) that it belongs to")
     .option("--worker <worker>", "only this worker may run it: its name or id")
@@ -203,6 +209,7 @@ export function jobOfOptions(kind: string, options: SubmitOptions): MessageInitS
     project: options.project ?? "",
     externalId: options.externalId ?? "",
     requiredSkills: [...(options.skill ?? [])],
+    instructions: [...(options.instructions ?? [])],
     labels: { ...options.label },
     exclusive: options.exclusive === true,
     ...targetOfOptions(options),

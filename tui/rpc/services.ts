@@ -16,6 +16,7 @@ import { QueueService } from "@muster/client/v1/queue_service";
 import { ScheduleService } from "@muster/client/v1/schedule_service";
 import { SessionService } from "@muster/client/v1/session_service";
 import { SettingsService } from "@muster/client/v1/settings_service";
+import { SkillService } from "@muster/client/v1/skill_service";
 import { StatsService } from "@muster/client/v1/stats_service";
 import { StatusService } from "@muster/client/v1/status_service";
 import { SystemService } from "@muster/client/v1/system_service";
@@ -46,6 +47,7 @@ export const services: readonly DescService[] = [
   ScheduleService,
   SessionService,
   SettingsService,
+  SkillService,
   StatsService,
   StatusService,
   SystemService,

@@ -32,6 +32,7 @@ export function workerListening(options: Partial<WorkerListenerOptions> = {}): P
       renew: none,
       changeLinks: none,
       listParentResults: none,
+      getSkillDocument: none,
       createJobToken: none,
     },
     health,

@@ -1223,14 +1223,15 @@ export declare type SkillDocument = Message$1<"muster.v1.SkillDocument"> & {
   skill: string;
 
   /**
-   * SHA-256 of the text, in hex.
+   * SHA-256 of the text, in hex. Empty: the job names the skill, and there is
+   * no document of it.
    *
    * @generated from field: string digest = 2;
    */
   digest: string;
 
   /**
-   * Markdown; empty when the worker has it already.
+   * Markdown. Empty in an offer: a worker reads it once, by GetSkillDocument.
    *
    * @generated from field: string text = 3;
    */

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { CancelStatus, ConnectRequestSchema, ConnectResponse, ConnectResponseSchema, Demand, EventAck, Heartbeat, HeartbeatAck, Hello, LinksAck, LinksChanged, OfferAck, OfferReply, ParentResult, Report, ResultAck, Results, Welcome } from "./link_pb.js";
+import type { CancelStatus, ConnectRequestSchema, ConnectResponse, ConnectResponseSchema, Demand, EventAck, Heartbeat, HeartbeatAck, Hello, LinksAck, LinksChanged, OfferAck, OfferReply, ParentResult, Report, ResultAck, Results, SkillDocument, Welcome } from "./link_pb.js";
 import type { LeaseRef } from "./job_service_pb.js";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 
@@ -114,6 +114,53 @@ export declare type ListParentResultsResponse = Message<"muster.v1.ListParentRes
  * Use `create(ListParentResultsResponseSchema)` to create a new message.
  */
 export declare const ListParentResultsResponseSchema: GenMessage<ListParentResultsResponse>;
+
+/**
+ * GetSkillDocumentRequest names a document as an offer does.
+ *
+ * @generated from message muster.v1.GetSkillDocumentRequest
+ */
+export declare type GetSkillDocumentRequest = Message<"muster.v1.GetSkillDocumentRequest"> & {
+  /**
+   * The skill.
+   *
+   * @generated from field: string skill = 1;
+   */
+  skill: string;
+
+  /**
+   * SHA-256 of the text, in hex.
+   *
+   * @generated from field: string digest = 2;
+   */
+  digest: string;
+};
+
+/**
+ * Describes the message muster.v1.GetSkillDocumentRequest.
+ * Use `create(GetSkillDocumentRequestSchema)` to create a new message.
+ */
+export declare const GetSkillDocumentRequestSchema: GenMessage<GetSkillDocumentRequest>;
+
+/**
+ * GetSkillDocumentResponse holds the document.
+ *
+ * @generated from message muster.v1.GetSkillDocumentResponse
+ */
+export declare type GetSkillDocumentResponse = Message<"muster.v1.GetSkillDocumentResponse"> & {
+  /**
+   * With its text.
+   *
+   * @generated from field: muster.v1.SkillDocument document = 1;
+   */
+  document?: SkillDocument | undefined;
+};
+
+/**
+ * Describes the message muster.v1.GetSkillDocumentResponse.
+ * Use `create(GetSkillDocumentResponseSchema)` to create a new message.
+ */
+export declare const GetSkillDocumentResponseSchema: GenMessage<GetSkillDocumentResponse>;
 
 /**
  * CreateJobTokenRequest names a lease of the worker.
@@ -540,6 +587,16 @@ export declare const WorkerService: GenService<{
     methodKind: "unary";
     input: typeof ListParentResultsRequestSchema;
     output: typeof ListParentResultsResponseSchema;
+  },
+  /**
+   * Reads a document that was offered with a lease. Needs no link.
+   *
+   * @generated from rpc muster.v1.WorkerService.GetSkillDocument
+   */
+  getSkillDocument: {
+    methodKind: "unary";
+    input: typeof GetSkillDocumentRequestSchema;
+    output: typeof GetSkillDocumentResponseSchema;
   },
   /**
    * Makes the token of an attempt: with it, what runs the job may call for that

@@ -12,7 +12,7 @@ import { file_muster_v1_link } from "./link_pb.js";
  * Describes the file muster/v1/worker_service.proto.
  */
 export const file_muster_v1_worker_service = /*@__PURE__*/
-  fileDesc("Ch5tdXN0ZXIvdjEvd29ya2VyX3NlcnZpY2UucHJvdG8SCW11c3Rlci52MSJQChJDaGFuZ2VMaW5rc1JlcXVlc3QSEgoKbGlua19lcG9jaBgBIAEoAxImCgVsaW5rcxgCIAEoCzIXLm11c3Rlci52MS5MaW5rc0NoYW5nZWQiNwoTQ2hhbmdlTGlua3NSZXNwb25zZRIgCgNhY2sYASABKAsyEy5tdXN0ZXIudjEuTGlua3NBY2siUgoYTGlzdFBhcmVudFJlc3VsdHNSZXF1ZXN0EiIKBWxlYXNlGAEgASgLMhMubXVzdGVyLnYxLkxlYXNlUmVmEhIKCnBhZ2VfdG9rZW4YAiABKAkiZQoZTGlzdFBhcmVudFJlc3VsdHNSZXNwb25zZRIvCg5wYXJlbnRfcmVzdWx0cxgBIAMoCzIXLm11c3Rlci52MS5QYXJlbnRSZXN1bHQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjsKFUNyZWF0ZUpvYlRva2VuUmVxdWVzdBIiCgVsZWFzZRgBIAEoCzITLm11c3Rlci52MS5MZWFzZVJlZiInChZDcmVhdGVKb2JUb2tlblJlc3BvbnNlEg0KBXRva2VuGAEgASgJIjAKDUF0dGFjaFJlcXVlc3QSHwoFaGVsbG8YASABKAsyEC5tdXN0ZXIudjEuSGVsbG8iNQoOQXR0YWNoUmVzcG9uc2USIwoHd2VsY29tZRgBIAEoCzISLm11c3Rlci52MS5XZWxjb21lIm0KC1BvbGxSZXF1ZXN0EhIKCmxpbmtfZXBvY2gYASABKAMSIQoGZGVtYW5kGAIgASgLMhEubXVzdGVyLnYxLkRlbWFuZBInCgR3YWl0GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIjoKDFBvbGxSZXNwb25zZRIqCgZmcmFtZXMYASADKAsyGi5tdXN0ZXIudjEuQ29ubmVjdFJlc3BvbnNlIkkKDUFuc3dlclJlcXVlc3QSEgoKbGlua19lcG9jaBgBIAEoAxIkCgVyZXBseRgCIAEoCzIVLm11c3Rlci52MS5PZmZlclJlcGx5IjIKDkFuc3dlclJlc3BvbnNlEiAKA2FjaxgBIAEoCzITLm11c3Rlci52MS5PZmZlckFjayJ4Cg1SZXBvcnRSZXF1ZXN0EhIKCmxpbmtfZXBvY2gYASABKAMSIQoGcmVwb3J0GAIgASgLMhEubXVzdGVyLnYxLlJlcG9ydBIwCg9jYW5jZWxfc3RhdHVzZXMYAyADKAsyFy5tdXN0ZXIudjEuQ2FuY2VsU3RhdHVzIjIKDlJlcG9ydFJlc3BvbnNlEiAKA2FjaxgBIAEoCzITLm11c3Rlci52MS5FdmVudEFjayJeChRTdWJtaXRSZXN1bHRzUmVxdWVzdBIjCgdyZXN1bHRzGAEgASgLMhIubXVzdGVyLnYxLlJlc3VsdHMSIQoGZGVtYW5kGAIgASgLMhEubXVzdGVyLnYxLkRlbWFuZCI6ChVTdWJtaXRSZXN1bHRzUmVzcG9uc2USIQoDYWNrGAEgASgLMhQubXVzdGVyLnYxLlJlc3VsdEFjayJLCgxSZW5ld1JlcXVlc3QSEgoKbGlua19lcG9jaBgBIAEoAxInCgloZWFydGJlYXQYAiABKAsyFC5tdXN0ZXIudjEuSGVhcnRiZWF0IjUKDVJlbmV3UmVzcG9uc2USJAoDYWNrGAEgASgLMhcubXVzdGVyLnYxLkhlYXJ0YmVhdEFjazK9BgoNV29ya2VyU2VydmljZRJNCgdDb25uZWN0EhkubXVzdGVyLnYxLkNvbm5lY3RSZXF1ZXN0GhoubXVzdGVyLnYxLkNvbm5lY3RSZXNwb25zZSIHmuEYAwoBAygBMAESRgoGQXR0YWNoEhgubXVzdGVyLnYxLkF0dGFjaFJlcXVlc3QaGS5tdXN0ZXIudjEuQXR0YWNoUmVzcG9uc2UiB5rhGAMKAQMSQAoEUG9sbBIWLm11c3Rlci52MS5Qb2xsUmVxdWVzdBoXLm11c3Rlci52MS5Qb2xsUmVzcG9uc2UiB5rhGAMKAQMSRgoGQW5zd2VyEhgubXVzdGVyLnYxLkFuc3dlclJlcXVlc3QaGS5tdXN0ZXIudjEuQW5zd2VyUmVzcG9uc2UiB5rhGAMKAQMSRgoGUmVwb3J0EhgubXVzdGVyLnYxLlJlcG9ydFJlcXVlc3QaGS5tdXN0ZXIudjEuUmVwb3J0UmVzcG9uc2UiB5rhGAMKAQMSWwoNU3VibWl0UmVzdWx0cxIfLm11c3Rlci52MS5TdWJtaXRSZXN1bHRzUmVxdWVzdBogLm11c3Rlci52MS5TdWJtaXRSZXN1bHRzUmVzcG9uc2UiB5rhGAMKAQMSQwoFUmVuZXcSFy5tdXN0ZXIudjEuUmVuZXdSZXF1ZXN0GhgubXVzdGVyLnYxLlJlbmV3UmVzcG9uc2UiB5rhGAMKAQMSVQoLQ2hhbmdlTGlua3MSHS5tdXN0ZXIudjEuQ2hhbmdlTGlua3NSZXF1ZXN0Gh4ubXVzdGVyLnYxLkNoYW5nZUxpbmtzUmVzcG9uc2UiB5rhGAMKAQMSZwoRTGlzdFBhcmVudFJlc3VsdHMSIy5tdXN0ZXIudjEuTGlzdFBhcmVudFJlc3VsdHNSZXF1ZXN0GiQubXVzdGVyLnYxLkxpc3RQYXJlbnRSZXN1bHRzUmVzcG9uc2UiB5rhGAMKAQMSYQoOQ3JlYXRlSm9iVG9rZW4SIC5tdXN0ZXIudjEuQ3JlYXRlSm9iVG9rZW5SZXF1ZXN0GiEubXVzdGVyLnYxLkNyZWF0ZUpvYlRva2VuUmVzcG9uc2UiCpACAZrhGAMKAQNiBnByb3RvMw", [file_google_protobuf_duration, file_muster_v1_access, file_muster_v1_job_service, file_muster_v1_link]);
+  fileDesc("Ch5tdXN0ZXIvdjEvd29ya2VyX3NlcnZpY2UucHJvdG8SCW11c3Rlci52MSJQChJDaGFuZ2VMaW5rc1JlcXVlc3QSEgoKbGlua19lcG9jaBgBIAEoAxImCgVsaW5rcxgCIAEoCzIXLm11c3Rlci52MS5MaW5rc0NoYW5nZWQiNwoTQ2hhbmdlTGlua3NSZXNwb25zZRIgCgNhY2sYASABKAsyEy5tdXN0ZXIudjEuTGlua3NBY2siUgoYTGlzdFBhcmVudFJlc3VsdHNSZXF1ZXN0EiIKBWxlYXNlGAEgASgLMhMubXVzdGVyLnYxLkxlYXNlUmVmEhIKCnBhZ2VfdG9rZW4YAiABKAkiZQoZTGlzdFBhcmVudFJlc3VsdHNSZXNwb25zZRIvCg5wYXJlbnRfcmVzdWx0cxgBIAMoCzIXLm11c3Rlci52MS5QYXJlbnRSZXN1bHQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjgKF0dldFNraWxsRG9jdW1lbnRSZXF1ZXN0Eg0KBXNraWxsGAEgASgJEg4KBmRpZ2VzdBgCIAEoCSJGChhHZXRTa2lsbERvY3VtZW50UmVzcG9uc2USKgoIZG9jdW1lbnQYASABKAsyGC5tdXN0ZXIudjEuU2tpbGxEb2N1bWVudCI7ChVDcmVhdGVKb2JUb2tlblJlcXVlc3QSIgoFbGVhc2UYASABKAsyEy5tdXN0ZXIudjEuTGVhc2VSZWYiJwoWQ3JlYXRlSm9iVG9rZW5SZXNwb25zZRINCgV0b2tlbhgBIAEoCSIwCg1BdHRhY2hSZXF1ZXN0Eh8KBWhlbGxvGAEgASgLMhAubXVzdGVyLnYxLkhlbGxvIjUKDkF0dGFjaFJlc3BvbnNlEiMKB3dlbGNvbWUYASABKAsyEi5tdXN0ZXIudjEuV2VsY29tZSJtCgtQb2xsUmVxdWVzdBISCgpsaW5rX2Vwb2NoGAEgASgDEiEKBmRlbWFuZBgCIAEoCzIRLm11c3Rlci52MS5EZW1hbmQSJwoEd2FpdBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI6CgxQb2xsUmVzcG9uc2USKgoGZnJhbWVzGAEgAygLMhoubXVzdGVyLnYxLkNvbm5lY3RSZXNwb25zZSJJCg1BbnN3ZXJSZXF1ZXN0EhIKCmxpbmtfZXBvY2gYASABKAMSJAoFcmVwbHkYAiABKAsyFS5tdXN0ZXIudjEuT2ZmZXJSZXBseSIyCg5BbnN3ZXJSZXNwb25zZRIgCgNhY2sYASABKAsyEy5tdXN0ZXIudjEuT2ZmZXJBY2sieAoNUmVwb3J0UmVxdWVzdBISCgpsaW5rX2Vwb2NoGAEgASgDEiEKBnJlcG9ydBgCIAEoCzIRLm11c3Rlci52MS5SZXBvcnQSMAoPY2FuY2VsX3N0YXR1c2VzGAMgAygLMhcubXVzdGVyLnYxLkNhbmNlbFN0YXR1cyIyCg5SZXBvcnRSZXNwb25zZRIgCgNhY2sYASABKAsyEy5tdXN0ZXIudjEuRXZlbnRBY2siXgoUU3VibWl0UmVzdWx0c1JlcXVlc3QSIwoHcmVzdWx0cxgBIAEoCzISLm11c3Rlci52MS5SZXN1bHRzEiEKBmRlbWFuZBgCIAEoCzIRLm11c3Rlci52MS5EZW1hbmQiOgoVU3VibWl0UmVzdWx0c1Jlc3BvbnNlEiEKA2FjaxgBIAEoCzIULm11c3Rlci52MS5SZXN1bHRBY2siSwoMUmVuZXdSZXF1ZXN0EhIKCmxpbmtfZXBvY2gYASABKAMSJwoJaGVhcnRiZWF0GAIgASgLMhQubXVzdGVyLnYxLkhlYXJ0YmVhdCI1Cg1SZW5ld1Jlc3BvbnNlEiQKA2FjaxgBIAEoCzIXLm11c3Rlci52MS5IZWFydGJlYXRBY2sypgcKDVdvcmtlclNlcnZpY2USTQoHQ29ubmVjdBIZLm11c3Rlci52MS5Db25uZWN0UmVxdWVzdBoaLm11c3Rlci52MS5Db25uZWN0UmVzcG9uc2UiB5rhGAMKAQMoATABEkYKBkF0dGFjaBIYLm11c3Rlci52MS5BdHRhY2hSZXF1ZXN0GhkubXVzdGVyLnYxLkF0dGFjaFJlc3BvbnNlIgea4RgDCgEDEkAKBFBvbGwSFi5tdXN0ZXIudjEuUG9sbFJlcXVlc3QaFy5tdXN0ZXIudjEuUG9sbFJlc3BvbnNlIgea4RgDCgEDEkYKBkFuc3dlchIYLm11c3Rlci52MS5BbnN3ZXJSZXF1ZXN0GhkubXVzdGVyLnYxLkFuc3dlclJlc3BvbnNlIgea4RgDCgEDEkYKBlJlcG9ydBIYLm11c3Rlci52MS5SZXBvcnRSZXF1ZXN0GhkubXVzdGVyLnYxLlJlcG9ydFJlc3BvbnNlIgea4RgDCgEDElsKDVN1Ym1pdFJlc3VsdHMSHy5tdXN0ZXIudjEuU3VibWl0UmVzdWx0c1JlcXVlc3QaIC5tdXN0ZXIudjEuU3VibWl0UmVzdWx0c1Jlc3BvbnNlIgea4RgDCgEDEkMKBVJlbmV3EhcubXVzdGVyLnYxLlJlbmV3UmVxdWVzdBoYLm11c3Rlci52MS5SZW5ld1Jlc3BvbnNlIgea4RgDCgEDElUKC0NoYW5nZUxpbmtzEh0ubXVzdGVyLnYxLkNoYW5nZUxpbmtzUmVxdWVzdBoeLm11c3Rlci52MS5DaGFuZ2VMaW5rc1Jlc3BvbnNlIgea4RgDCgEDEmcKEUxpc3RQYXJlbnRSZXN1bHRzEiMubXVzdGVyLnYxLkxpc3RQYXJlbnRSZXN1bHRzUmVxdWVzdBokLm11c3Rlci52MS5MaXN0UGFyZW50UmVzdWx0c1Jlc3BvbnNlIgea4RgDCgEDEmcKEEdldFNraWxsRG9jdW1lbnQSIi5tdXN0ZXIudjEuR2V0U2tpbGxEb2N1bWVudFJlcXVlc3QaIy5tdXN0ZXIudjEuR2V0U2tpbGxEb2N1bWVudFJlc3BvbnNlIgqQAgGa4RgDCgEDEmEKDkNyZWF0ZUpvYlRva2VuEiAubXVzdGVyLnYxLkNyZWF0ZUpvYlRva2VuUmVxdWVzdBohLm11c3Rlci52MS5DcmVhdGVKb2JUb2tlblJlc3BvbnNlIgqQAgGa4RgDCgEDYgZwcm90bzM", [file_google_protobuf_duration, file_muster_v1_access, file_muster_v1_job_service, file_muster_v1_link]);
 
 /**
  * Describes the message muster.v1.ChangeLinksRequest.
@@ -43,102 +43,116 @@ export const ListParentResultsResponseSchema = /*@__PURE__*/
   messageDesc(file_muster_v1_worker_service, 3);
 
 /**
+ * Describes the message muster.v1.GetSkillDocumentRequest.
+ * Use `create(GetSkillDocumentRequestSchema)` to create a new message.
+ */
+export const GetSkillDocumentRequestSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_worker_service, 4);
+
+/**
+ * Describes the message muster.v1.GetSkillDocumentResponse.
+ * Use `create(GetSkillDocumentResponseSchema)` to create a new message.
+ */
+export const GetSkillDocumentResponseSchema = /*@__PURE__*/
+  messageDesc(file_muster_v1_worker_service, 5);
+
+/**
  * Describes the message muster.v1.CreateJobTokenRequest.
  * Use `create(CreateJobTokenRequestSchema)` to create a new message.
  */
 export const CreateJobTokenRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_worker_service, 4);
+  messageDesc(file_muster_v1_worker_service, 6);
 
 /**
  * Describes the message muster.v1.CreateJobTokenResponse.
  * Use `create(CreateJobTokenResponseSchema)` to create a new message.
  */
 export const CreateJobTokenResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_worker_service, 5);
+  messageDesc(file_muster_v1_worker_service, 7);
 
 /**
  * Describes the message muster.v1.AttachRequest.
  * Use `create(AttachRequestSchema)` to create a new message.
  */
 export const AttachRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_worker_service, 6);
+  messageDesc(file_muster_v1_worker_service, 8);
 
 /**
  * Describes the message muster.v1.AttachResponse.
  * Use `create(AttachResponseSchema)` to create a new message.
  */
 export const AttachResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_worker_service, 7);
+  messageDesc(file_muster_v1_worker_service, 9);
 
 /**
  * Describes the message muster.v1.PollRequest.
  * Use `create(PollRequestSchema)` to create a new message.
  */
 export const PollRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_worker_service, 8);
+  messageDesc(file_muster_v1_worker_service, 10);
 
 /**
  * Describes the message muster.v1.PollResponse.
  * Use `create(PollResponseSchema)` to create a new message.
  */
 export const PollResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_worker_service, 9);
+  messageDesc(file_muster_v1_worker_service, 11);
 
 /**
  * Describes the message muster.v1.AnswerRequest.
  * Use `create(AnswerRequestSchema)` to create a new message.
  */
 export const AnswerRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_worker_service, 10);
+  messageDesc(file_muster_v1_worker_service, 12);
 
 /**
  * Describes the message muster.v1.AnswerResponse.
  * Use `create(AnswerResponseSchema)` to create a new message.
  */
 export const AnswerResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_worker_service, 11);
+  messageDesc(file_muster_v1_worker_service, 13);
 
 /**
  * Describes the message muster.v1.ReportRequest.
  * Use `create(ReportRequestSchema)` to create a new message.
  */
 export const ReportRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_worker_service, 12);
+  messageDesc(file_muster_v1_worker_service, 14);
 
 /**
  * Describes the message muster.v1.ReportResponse.
  * Use `create(ReportResponseSchema)` to create a new message.
  */
 export const ReportResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_worker_service, 13);
+  messageDesc(file_muster_v1_worker_service, 15);
 
 /**
  * Describes the message muster.v1.SubmitResultsRequest.
  * Use `create(SubmitResultsRequestSchema)` to create a new message.
  */
 export const SubmitResultsRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_worker_service, 14);
+  messageDesc(file_muster_v1_worker_service, 16);
 
 /**
  * Describes the message muster.v1.SubmitResultsResponse.
  * Use `create(SubmitResultsResponseSchema)` to create a new message.
  */
 export const SubmitResultsResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_worker_service, 15);
+  messageDesc(file_muster_v1_worker_service, 17);
 
 /**
  * Describes the message muster.v1.RenewRequest.
  * Use `create(RenewRequestSchema)` to create a new message.
  */
 export const RenewRequestSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_worker_service, 16);
+  messageDesc(file_muster_v1_worker_service, 18);
 
 /**
  * Describes the message muster.v1.RenewResponse.
  * Use `create(RenewResponseSchema)` to create a new message.
  */
 export const RenewResponseSchema = /*@__PURE__*/
-  messageDesc(file_muster_v1_worker_service, 17);
+  messageDesc(file_muster_v1_worker_service, 19);
 
 /**
  * WorkerService is the link of a worker to a coordinator: one stream, or its
