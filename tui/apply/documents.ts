@@ -47,11 +47,14 @@ export interface DocumentsInput {
   readonly nowMs: number;
   /** For `!env NAME`. */
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** For `!file PATH`: the text of a file, or what is wrong with it. */
+  readonly fileText: (path: string) => { readonly text: string } | { readonly problem: string };
 }
 
 /**
  * Reads YAML documents, each a mapping of `kind`, `name` and `spec`. `!env NAME` as a value is the variable of the
- * environment, for secrets. Every problem has its file, line and column.
+ * environment, for secrets, and `!file PATH` the text of a file, for long texts. Every problem has its file, line and
+ * column.
  */
 export function readDocuments(text: string, input: DocumentsInput): ReadDocuments {
   const documents: WantedDocument[] = [];
@@ -151,13 +154,6 @@ function readDocument(
     wrong(name === undefined ? [] : ["name"], "needs a name: text");
   const found = kinds.find((one) => one.kind === kind);
   if (found === undefined) {
-    if (kind === "skill") {
-      wrong(
-        ["kind"],
-        "documents of skills are not kept by this version: workers bring their skills themselves",
-      );
-      return undefined;
-    }
     const words = kinds.map((one) => one.kind);
     const near = typeof kind === "string" ? nearest(kind, words) : undefined;
     const meant = near === undefined ? `use one of ${words.join(", ")}` : `did you mean ${near}?`;
@@ -171,10 +167,10 @@ function readDocument(
   return typeof name === "string" ? { kind: found.kind, name, spec: json } : undefined;
 }
 
-// Replaces `!env NAME` by the variable. False: one is not set, or another tag is there.
+// Replaces `!env NAME` by the variable, and `!file PATH` by the text. False: one is not there, or another tag is.
 function takeVariables(
   document: Document,
-  { env }: DocumentsInput,
+  { env, fileText }: DocumentsInput,
   wrong: (offset: number, message: string) => void,
 ): boolean {
   let isWhole = true;
@@ -183,18 +179,23 @@ function takeVariables(
       const { tag } = node;
       if (tag === undefined || plainTags.test(tag)) return;
       const offset = node.range?.[0] ?? 0;
-      const value = tag === "!env" && isScalar(node) ? env[String(node.value)] : undefined;
-      if (value !== undefined && isScalar(node)) {
-        node.value = value;
-        return;
+      const refuse = (message: string): void => {
+        isWhole = false;
+        wrong(offset, message);
+      };
+      if (!isScalar(node) || (tag !== "!env" && tag !== "!file")) {
+        return refuse(`has the tag ${quote(tag)}; there are only !env NAME and !file PATH`);
       }
-      isWhole = false;
-      wrong(
-        offset,
-        tag === "!env" && isScalar(node)
-          ? `the variable ${quote(String(node.value))} is not set`
-          : `has the tag ${quote(tag)}; there is only !env NAME`,
-      );
+      const named = String(node.value);
+      const variable = env[named];
+      const found =
+        tag === "!file"
+          ? fileText(named)
+          : variable === undefined
+            ? { problem: `the variable ${quote(named)} is not set` }
+            : { text: variable };
+      if ("problem" in found) return refuse(found.problem);
+      node.value = found.text;
     },
   });
   return isWhole;

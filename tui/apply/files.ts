@@ -1,7 +1,8 @@
-import { readdirSync, statSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { dirname, join, resolve, sep } from "node:path";
 import { usageError, type Violation } from "../errors.ts";
 import { readText, sourceName, systemReason } from "../input/files.ts";
+import { quote } from "../input/values.ts";
 import type { Surroundings } from "../surroundings.ts";
 import { type DocumentKind, readDocuments, type WantedDocument } from "./documents.ts";
 
@@ -18,7 +19,10 @@ export async function readFiles(
   const violations: Violation[] = [];
   for (const path of paths.flatMap((one) => filesOf(one, surroundings))) {
     const text = await readText(path, "-f", surroundings);
-    const input = { name: sourceName(path), kinds, nowMs: surroundings.now(), env: surroundings.env };
+    const input = {
+      ...{ name: sourceName(path), kinds, nowMs: surroundings.now(), env: surroundings.env },
+      fileText: (name: string) => textBeside(path, name, surroundings),
+    };
     const read = readDocuments(text, input);
     documents.push(...read.documents);
     violations.push(...read.violations);
@@ -48,6 +52,31 @@ export function refuseViolations(violations: readonly Violation[]): void {
 }
 
 const maxShown = 20;
+
+/** Bytes of a file that a document takes in at most. */
+const maxFileBytes = 1024 * 1024;
+
+// Only what is beside the file that names it: whoever wrote that one may not know what else this machine has.
+function textBeside(
+  path: string,
+  name: string,
+  { cwd }: Surroundings,
+): { readonly text: string } | { readonly problem: string } {
+  if (path === "-") return { problem: "!file is for files; of stdin nobody knows where it is" };
+  try {
+    const directory = realpathSync(dirname(resolve(cwd, path)));
+    const file = realpathSync(resolve(directory, name));
+    if (!file.startsWith(`${directory}${sep}`)) {
+      return { problem: `the file ${quote(name)} is not in the same directory or below` };
+    }
+    if (!statSync(file).isFile()) return { problem: `${quote(name)} is not a file` };
+    if (statSync(file).size > maxFileBytes) return { problem: `the file ${quote(name)} has more than 1 MiB` };
+    return { text: new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(file)) };
+  } catch (cause) {
+    if (cause instanceof TypeError) return { problem: `the file ${quote(name)} is not UTF-8 text` };
+    return { problem: `cannot read the file ${quote(name)}: ${systemReason(cause)}` };
+  }
+}
 
 function filesOf(path: string, { cwd }: Surroundings): string[] {
   if (path === "-") return [path];

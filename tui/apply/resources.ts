@@ -1,5 +1,6 @@
 import { ProjectSchema, ProjectService } from "@muster/client/v1/project_service";
 import { ScheduleSchema, ScheduleService } from "@muster/client/v1/schedule_service";
+import { type DocumentedSkill, DocumentedSkillSchema, SkillService } from "@muster/client/v1/skill_service";
 import { TemplateSchema, TemplateService } from "@muster/client/v1/template_service";
 import { templateKind } from "../templates/template-kind.ts";
 import { alertResources } from "./alert-resources.ts";
@@ -31,6 +32,30 @@ export const resources: readonly Resource[] = [
     },
   }),
   ...alertResources,
+  resource({
+    kind: "skill",
+    field: "skill",
+    schema: DocumentedSkillSchema,
+    without: ["name", "digest", "sizeBytes", "author", "createTime", "updateTime", "etag"],
+    get: async (call, name) => (await call.client(SkillService).getSkill({ name }, call.once())).skill,
+    async put(call, skill, { isDryRun: validateOnly, reason }) {
+      const put = await call.client(SkillService).putSkill({ skill, validateOnly, reason }, call.once());
+      // It is answered without its body.
+      return put.skill && { ...put.skill, body: skill.body };
+    },
+    remove: (call, name, reason) => call.client(SkillService).deleteSkill({ name, reason }, call.once()),
+    async page(call, pageToken) {
+      const { skills, nextPageToken } = await call
+        .client(SkillService)
+        .listSkills({ pageSize, pageToken }, call.once());
+      const whole: DocumentedSkill[] = [];
+      for (const { name } of skills) {
+        const { skill } = await call.client(SkillService).getSkill({ name }, call.once());
+        if (skill !== undefined) whole.push(skill);
+      }
+      return { items: whole, nextPageToken };
+    },
+  }),
   resource({
     ...templateKind,
     schema: TemplateSchema,

@@ -22,7 +22,7 @@ interface ApplyOptions extends FileOptions {
 export function registerApply(cli: Cli): void {
   withFiles(cli.program.command("apply"))
     .description(
-      "Make it as files say: schedules, templates, queues, projects, alert rules and channels, in YAML.",
+      "Make it as files say: schedules, templates, skills, queues, projects, alerts and channels, in YAML.",
     )
     .examples(
       "muster apply -f muster.yaml",
@@ -89,9 +89,13 @@ const fileFormat = `A file has a document a thing, with --- between them:
   kind: template                    # see: muster template create --help
   name: greet
   spec: { job: { kind: shell.run, payload: { argv: [echo, hello] } } }
+  ---
+  kind: skill                       # a document for handlers; body: may also be a block of text
+  name: review
+  spec: { description: How we review, body: !file skills/review.md }
 Fields are those of the API by their JSON names; a field that is not there has its default. What is
-as it should be is left alone. !env NAME is a variable of the environment. For editors, in the first
-line of a file:
+as it should be is left alone. !env NAME is a variable of the environment, !file PATH the text of a
+file in the same directory or below. For editors, in the first line of a file:
   # yaml-language-server: $schema=muster.schema.json`;
 
 async function apply(call: Call, options: ApplyOptions): Promise<number> {

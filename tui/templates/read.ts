@@ -13,7 +13,7 @@ export function readTemplates(
 ): Template[] {
   // What came from elsewhere does not read this environment.
   const read = files.map(({ name, text }) =>
-    readDocuments(text, { name, kinds: [templateKind], nowMs: now(), env: {} }),
+    readDocuments(text, { name, kinds: [templateKind], nowMs: now(), env: {}, fileText: noFiles }),
   );
   const violations = read.flatMap((one) => one.violations);
   if (violations.length > 0) {
@@ -30,4 +30,9 @@ export function readTemplates(
   );
   if (templates.length === 0) throw usageError(`${source} holds no template`);
   return templates;
+}
+
+// A template comes from elsewhere: nothing of this machine gets into it.
+function noFiles(): { readonly problem: string } {
+  return { problem: "!file is not for templates" };
 }

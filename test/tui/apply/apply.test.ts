@@ -220,11 +220,7 @@ describe("a file for apply that is wrong", () => {
       "kind: scedule\nname: s\n",
       'bad.yaml:1:7: kind: there is no kind "scedule"; did you mean schedule?',
     ],
-    [
-      "a skill",
-      "kind: skill\nname: s\n",
-      "bad.yaml:1:7: kind: documents of skills are not kept by this version",
-    ],
+    ["a skill without its document", "kind: skill\nname: s\n", "bad.yaml:1:1: body: must not be empty"],
     ["no kind", "name: s\n", "bad.yaml:1:1: needs a kind"],
     [
       "an unknown key",
@@ -236,7 +232,7 @@ describe("a file for apply that is wrong", () => {
       "kind: queue\nname: q\n---\nkind: queue\nname: q\n",
       "bad.yaml:4:1: the queue q is at bad.yaml:1:1 already",
     ],
-    ["a strange tag", "kind: !!js/function x\nname: q\n", "there is only !env NAME"],
+    ["a strange tag", "kind: !!js/function x\nname: q\n", "there are only !env NAME and !file PATH"],
     ["no YAML", "kind: [\n", "bad.yaml:2:1: is not YAML"],
     [
       "a bomb",
