@@ -26,9 +26,13 @@ export const coordinatorFlags: Readonly<Record<string, string>> = {
 
 /**
  * Of the coordinator's Node. By default V8 lets the young generation of a machine with much memory grow to nearly
- * 200 MiB; this bounds it to three times 16 MiB.
+ * 200 MiB; this bounds it to three times 16 MiB. And it collects the old generation first when that has grown to some
+ * 250 MiB, of which 60 are in use here; this lets it begin at once, and go by what is in use.
  */
-export const coordinatorRuntimeFlags: readonly string[] = ["--max-semi-space-size=16"];
+export const coordinatorRuntimeFlags: readonly string[] = [
+  "--max-semi-space-size=16",
+  "--initial-old-space-size=32",
+];
 
 /** The flags as they would be typed. */
 export function flagsText(): string {
