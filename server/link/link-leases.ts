@@ -19,6 +19,15 @@ export interface LeaseOwner {
   stop(fence: Fence, reason: string): void;
 }
 
+/** What a heartbeat says of leases. */
+interface Listed {
+  readonly held: readonly Lease[];
+  readonly outbox: readonly Lease[];
+  readonly sequence: number;
+  /** Those of `held` that were not the worker's when it came. */
+  readonly unknown: ReadonlySet<Lease>;
+}
+
 /** A lease of an earlier boot, until the store has ended it. */
 interface Doubtful {
   readonly fence: Fence;
@@ -129,11 +138,23 @@ export class LinkLeases {
     };
   }
 
-  /** What a heartbeat lists: accepted if it was offered, told as lost if it is not the worker's. */
-  listed(held: readonly Lease[], outbox: readonly Lease[], sequence: number): void {
+  /**
+   * Takes what a heartbeat lists. To call when the link's life is committed: then what was offered is accepted, and told
+   * as lost what was not the worker's when the heartbeat came, and is not now. What ended since, with a result that came
+   * after the heartbeat, is nobody's loss.
+   */
+  hear({ heldLeases, outboxLeases, sequence }: Heartbeat): () => void {
+    const held = heldLeases.flatMap(({ lease }) => readLease(lease) ?? []);
+    const outbox = outboxLeases.flatMap((lease) => readLease(lease) ?? []);
+    const unknown = new Set(held.filter((lease) => !this.#link.find(lease)));
+    return () => this.#judge({ held, outbox, unknown, sequence: Number(sequence) });
+  }
+
+  #judge({ held, outbox, sequence, unknown }: Listed): void {
     for (const lease of held) {
       const own = this.#link.find(lease);
       if (!own) {
+        if (!unknown.has(lease)) continue;
         this.#lost.push(lease);
         this.#parts.refused("heartbeat", "unknown-lease");
       } else if (own.state === "offered") {

@@ -171,6 +171,7 @@ export class LinkSession {
     }
     this.link.apply({ type: "heard", nowMs: this.#parts.nowMs() });
     this.#takeBeat(beat);
+    const judge = this.#leases.hear(beat);
     const [isRenewed] = await Promise.all([this.#parts.renewals.renew(this.link), this.#draining.note()]);
     const isCurrent = isRenewed && (!beat.leaving || (await this.#leases.leave(beat)));
     if (!isCurrent) {
@@ -179,11 +180,7 @@ export class LinkSession {
     }
     // Only what is echoed is life, and only the present link judges what its worker has.
     this.link.apply({ type: "echoed", nowMs: this.#parts.nowMs() });
-    this.#leases.listed(
-      beat.heldLeases.flatMap(({ lease }) => readLease(lease) ?? []),
-      beat.outboxLeases.flatMap((lease) => readLease(lease) ?? []),
-      Number(beat.sequence),
-    );
+    judge();
     return true;
   }
 

@@ -208,6 +208,36 @@ describe("fencing", () => {
     expect(await refused("result", "superseded")).toBe(1);
   });
 
+  test("does not call a lease lost whose result overtakes the echo of its heartbeat", async () => {
+    muster = await startTestServer({ ...settings, staleMs: 20_000, reclaimAfterMs: 30_000 });
+    const worker = handWritten(await muster.workerKey());
+    await worker.attach();
+    const jobId = await submit();
+    const lease = await worker.take();
+    await muster.reach(jobId, JobState.RUNNING);
+    const result = { lease, resultId: randomUUID(), outcome: { case: "success" as const, value: {} } };
+    let beating: ReturnType<typeof worker.beat> | undefined;
+    // The echo waits for a commit that waits for this.
+    await muster.database.admin.begin(async (sql) => {
+      await sql`select from muster.links for update`;
+      beating = worker.beat([lease]);
+      await expect
+        .poll(async () => {
+          const [row] = await muster.database.admin`select count(*)::int as n from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock'`;
+          return row?.["n"];
+        })
+        .toBeGreaterThan(0);
+      const { ack } = await worker.client.submitResults({ results: { results: [result] } });
+      expect(ack?.items).toMatchObject([{ status: ResultStatus.COMMITTED }]);
+    });
+    expect((await beating)?.ack?.lost).toEqual([]);
+    expect(await refused("heartbeat", "unknown-lease")).toBe(0);
+    // One that was never its own is.
+    expect((await worker.beat([{ ...lease, attempt: 9 }])).ack?.lost).toMatchObject([{ attempt: 9 }]);
+    expect(await refused("heartbeat", "unknown-lease")).toBe(1);
+  });
+
   test("tells a Hello which of its leases are not its own, and loses what a live worker no longer lists", async () => {
     muster = await startTestServer(settings);
     const worker = handWritten(await muster.workerKey());
