@@ -29,7 +29,7 @@ export function toStatus(error: unknown, requestId: string, call?: FailedCall): 
     if (detail !== undefined) {
       return { code: error.code, message: error.rawMessage, detail: { ...detail, requestId } };
     }
-    if (error.code === Code.Canceled) return cancelled(requestId);
+    if (error.code === Code.Canceled || isResetByPeer(error)) return cancelled(requestId);
   }
   const known = asDomainError(error, requestId, call);
   return {
@@ -123,6 +123,11 @@ function asDomainError(error: unknown, requestId: string, call: FailedCall | und
   if (isConnectionLost(error)) return unavailable("DATABASE_UNAVAILABLE", 1_000, error);
   if (isSerialisation(error)) return new DomainError("OVERLOADED", { retryAfterMs: 100, cause: error });
   return internal(requestId, error);
+}
+
+// connect-es gives the reset of a stream the code that its number stands for, be it INTERNAL; the fault is the peer's.
+function isResetByPeer({ rawMessage }: ConnectError): boolean {
+  return rawMessage.startsWith("http/2 stream closed with error code");
 }
 
 // Hardly ever seen: whoever cancels a call does not wait for its answer.

@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { connect } from "node:http2";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import {
@@ -260,6 +262,31 @@ describe("the mapping", () => {
     const detail = create(ErrorDetailSchema, status.detail);
     expect(toBinary(ErrorDetailSchema, detail).length).toBeGreaterThan(0);
   });
+});
+
+test.each([2, 8, 11])("a stream that its client resets with %i is the client's doing", async (code) => {
+  const reset = Promise.withResolvers<unknown>();
+  const { address } = await listening({
+    status: {
+      async *watchStatus(_request, { signal }) {
+        yield {};
+        await once(signal, "abort");
+        reset.resolve(signal.reason);
+      },
+    },
+  });
+  const session = connect(address);
+  const stream = session.request({
+    ...{ ":method": "POST", ":path": "/muster.v1.StatusService/WatchStatus", authorization: "Bearer good" },
+    "content-type": "application/grpc",
+  });
+  stream.on("error", () => {});
+  stream.end(Buffer.alloc(5));
+  await once(stream, "data");
+  stream.close(code);
+  const status = toStatus(await reset.promise, "req_1");
+  expect([status.code, status.detail.reason]).toEqual([Code.Canceled, "CALL_CANCELLED"]);
+  session.destroy();
 });
 
 test("requests of this API fit the schema that the tests speak of", () => {
