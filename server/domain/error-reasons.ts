@@ -98,6 +98,11 @@ export const errorReasons = {
     "There is a schedule of this name.",
     "Change it with `muster schedule edit`, or choose another name.",
   ),
+  SCHEDULES_FULL: r(
+    "failed_precondition",
+    "The org has as many schedules as it may.",
+    "Delete some that are not used any more: `muster schedule list --state ended` shows those that have ended.",
+  ),
   EXTERNAL_ID_CONFLICT: r(
     "already_exists",
     "The external id belongs to another job.",

@@ -2,6 +2,7 @@ import { inOrg, orgTxOf, type Tx } from "../store/database.ts";
 import { readClockMs } from "../store/queues.ts";
 import {
   deleteScheduleRow,
+  hasSchedules,
   insertSchedule,
   lockSchedule,
   readSchedule,
@@ -18,7 +19,13 @@ import { requireKindScopes } from "./kind-scopes.ts";
 import { type ListIdentity, type Page, type PageRequest, pageOf, pageRows, readPageToken } from "./pages.ts";
 import { requireProjects } from "./project-names.ts";
 import { dueTime, fireTimesOf } from "./rules/fire-times.ts";
-import { type ScheduleSpec, type ScheduleState, scheduleViolations, timingOf } from "./rules/schedules.ts";
+import {
+  mostSchedules,
+  type ScheduleSpec,
+  type ScheduleState,
+  scheduleViolations,
+  timingOf,
+} from "./rules/schedules.ts";
 import { nameViolations, slugRule, textViolations } from "./rules/texts.ts";
 import { type ScheduleView, scheduleEtag, specOf, viewsOf } from "./schedule-views.ts";
 import { requireDocuments } from "./skill-documents.ts";
@@ -52,7 +59,7 @@ export interface PutSchedule {
 
 /**
  * Creates a schedule, or replaces all of it. What is there already is not touched. Changed times count from now on;
- * nothing of the past is made up.
+ * nothing of the past is made up. SCHEDULES_FULL when the org has as many as it may.
  */
 export async function putSchedule(
   c: Coordinator,
@@ -209,6 +216,10 @@ async function putOnce(
   if (before !== null && isOnlyNew) throw alreadyExists("SCHEDULE_EXISTS", { name });
   if (before === null && etag !== "") throw new DomainError("ETAG_MISMATCH", { details: { name } });
   if (before !== null) refuseEtag(before, etag);
+  else if (await hasSchedules(tx, orgId, mostSchedules)) {
+    const message = `An org has at most ${mostSchedules.toLocaleString("en")} schedules`;
+    throw new DomainError("SCHEDULES_FULL", { message, details: { name } });
+  }
   const nowMs = await readClockMs(orgTx);
   const after = rowOf(c, before, spec, nowMs, reason);
   const isChanged = before === null || after !== before;

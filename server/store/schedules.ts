@@ -81,6 +81,18 @@ export async function insertSchedule(tx: Tx, orgId: string, row: ScheduleRow): P
   return inserted.length > 0;
 }
 
+/** Whether an org has so many schedules. */
+export async function hasSchedules(tx: Tx, orgId: string, number: number): Promise<boolean> {
+  const found = await tx
+    .select({ name: schedules.name })
+    .from(schedules)
+    .where(eq(schedules.orgId, orgId))
+    .orderBy(asc(schedules.name))
+    .offset(number - 1)
+    .limit(1);
+  return found.length > 0;
+}
+
 /** Changes a schedule. */
 export async function updateSchedule(
   tx: Tx,

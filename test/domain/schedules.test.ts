@@ -55,6 +55,27 @@ describe("a schedule", () => {
     expect(plain?.job).toMatchObject({ kind: "report.build", queue: "default", priority: 128 });
   });
 
+  test("is refused when the org has 10,000; one that is there may still be changed, and another come for it", async () => {
+    const { admin } = muster.database;
+    await put({ name: "full-0" });
+    await admin`
+      insert into muster.schedules (org_id, schedule_id, name, cron, zone, jitter_ms, overlap, catch_up, catch_up_limit, kind,
+        job, labels)
+      select s.org_id, gen_random_uuid(), 'full-' || n, cron, zone, jitter_ms, overlap, catch_up, catch_up_limit, kind, job,
+        labels
+      from muster.schedules s, generate_series(1, 10000 - (select count(*)::int from muster.schedules)) n
+      where s.name = 'full-0'`;
+    const { detail } = await failure(put({ name: "one-more" }));
+    expect(detail).toMatchObject({
+      reason: "SCHEDULES_FULL",
+      suggestion: expect.stringContaining("muster schedule list"),
+    });
+    expect((await put({ name: "full-0", cron: "@daily" })).changed).toBe(true);
+    await schedules.deleteSchedule({ name: "full-1" });
+    expect((await put({ name: "one-more" })).created).toBe(true);
+    await admin`delete from muster.schedules where name like 'full-%' or name = 'one-more'`;
+  });
+
   test("that is put again as it is changes nothing; changed, it has another etag", async () => {
     const first = (await put({ name: "again" })).schedule;
     const second = await put({ name: "again" });

@@ -46,6 +46,9 @@ export const standardCatchUp = 10;
 /** Fire times that a call may ask for. */
 export const maxFireTimes = 1_000;
 
+/** Schedules that an org may keep: all of them may be due in the same second. */
+export const mostSchedules = 10_000;
+
 /** All that is wrong with a schedule but for its job by itself; `createdMs` is when it was, or is, created. */
 export function scheduleViolations(spec: ScheduleSpec, path: string, createdMs: number): JobViolation[] {
   const at = (field: string): string => `${path}.${field}`;

@@ -1279,7 +1279,8 @@ export declare const ScheduleStateSchema: GenEnum<ScheduleState>;
 export declare const ScheduleService: GenService<{
   /**
    * Creates a schedule, or replaces all of it. One that says what is there
-   * already changes nothing. Beside OPERATE the caller needs SUBMIT.
+   * already changes nothing. An org keeps at most 10,000 of them. Beside OPERATE
+   * the caller needs SUBMIT.
    *
    * @generated from rpc muster.v1.ScheduleService.PutSchedule
    */
