@@ -13,7 +13,8 @@ import {
 } from "../store/alert-work.ts";
 import { inOrg, type Tx } from "../store/database.ts";
 import { readClock } from "../store/explain.ts";
-import { type AlertSources, type Observation, observe } from "./alert-sources.ts";
+import type { Observation } from "./alert-looks.ts";
+import { type AlertSources, observe } from "./alert-sources.ts";
 import type { Coordinator } from "./context.ts";
 import { encodeId } from "./ids.ts";
 import { stepGroup } from "./rules/alert-firing.ts";

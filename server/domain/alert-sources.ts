@@ -4,12 +4,11 @@ import {
   type AlertEvent,
   readForcedActs,
   readLastError,
-  readMissedFires,
   readRetriedJobs,
   readSlowJobs,
 } from "../store/alert-facts.ts";
 import { readEndedRuns } from "../store/alert-runs.ts";
-import type { AlertStateRow, DueRule } from "../store/alert-work.ts";
+import type { AlertStateRow } from "../store/alert-work.ts";
 import { readArray } from "../store/arrays.ts";
 import type { Tx } from "../store/database.ts";
 import { inOrg } from "../store/database.ts";
@@ -19,6 +18,8 @@ import { oldestReady, readReadyShapes } from "../store/ready-lines.ts";
 import { readOrgByIndex } from "../store/snapshot.ts";
 import { call, runInOrg } from "../store/statement.ts";
 import { readStats } from "../store/stats.ts";
+import { type Look, type LookOptions, mostGroups, type Observation } from "./alert-looks.ts";
+import { observeMissed } from "./alert-missed.ts";
 import type { AttentionReader } from "./attention.ts";
 import type { Coordinator } from "./context.ts";
 import { encodeId } from "./ids.ts";
@@ -41,38 +42,6 @@ export interface AlertSources {
   readonly attention: AttentionReader;
 }
 
-/** What a look saw of a group. */
-export interface Observation {
-  readonly group: string;
-  readonly isFiring: boolean;
-  /** How often it happened since the last look; of what stands, 0. */
-  readonly more: number;
-  readonly value: number;
-  readonly summary: string;
-  readonly jobIds: readonly string[];
-  /** What is kept for the next look; null: nothing. */
-  readonly counts: unknown;
-}
-
-/** What a look at a rule saw. */
-export interface Look {
-  readonly observations: readonly Observation[];
-  readonly cursor: string;
-  /** When to look again. */
-  readonly againInMs: number;
-  /** Whether a group that was not seen stays as it is. */
-  readonly isKept: (state: AlertStateRow) => boolean;
-}
-
-/** What a look works with. */
-export interface LookOptions {
-  readonly rule: DueRule;
-  readonly states: ReadonlyMap<string, AlertStateRow>;
-  readonly now: Date;
-}
-
-/** Groups that one look tells of at most. */
-const mostGroups = 1_000;
 /** Time between two looks at what ends, what stands, and what is costly. */
 const [soonMs, laterMs, seldomMs] = [5_000, 10_000, 30_000];
 /** How long a coordinator's word on its own machine holds. */
@@ -118,7 +87,7 @@ export async function observe(
     case "schedules":
       return {
         ...whole,
-        observations: eventsOf(await readMissedFires(tx, orgId, definition.windowMs), options),
+        observations: await observeMissed(tx, orgId, options),
         againInMs: laterMs,
       };
   }
@@ -269,17 +238,21 @@ async function observeAttention(
   orgId: string,
   definition: AlertRuleDefinition,
 ): Promise<Observation[]> {
-  const { condition, threshold } = definition;
+  const { condition, threshold, groupBy } = definition;
   const cause = causes[condition];
   if (cause === undefined) return [];
   const { items } = await c.attention.listAttention({ orgId }, { causes: [cause] });
-  const observations = items
-    .filter(({ jobs }) => condition === "worker-stale" || jobs >= threshold)
-    .map(({ id, summary, jobs, jobIds }) => ({
-      ...standing(id.replace(/^\S+ /, ""), condition === "worker-stale" ? 1 : jobs, summary),
-      jobIds: jobIds.slice(0, 5),
-    }));
-  return together(observations, definition, "problems");
+  const isByJobs = condition !== "worker-stale";
+  const observations = items.map(({ id, summary, jobs, jobIds }) => ({
+    ...standing(id.replace(/^\S+ /, ""), isByJobs ? jobs : 1, summary),
+    jobIds: jobIds.slice(0, 5),
+  }));
+  const isEnough = ({ value }: Observation) => !isByJobs || value >= threshold;
+  if (groupBy !== "none") return observations.filter(isEnough);
+  const sum = observations.reduce((all, { value }) => all + value, 0);
+  return together(observations, definition, "problems")
+    .map((one) => ({ ...one, value: sum }))
+    .filter(isEnough);
 }
 
 async function observeRetried(

@@ -1,7 +1,8 @@
 import { JobState } from "../domain/rules/states.ts";
+import { writeArray, writeIds } from "./arrays.ts";
 import type { Tx } from "./database.ts";
 import { and, asc, desc, eq, gt, sql } from "./drizzle.ts";
-import { clock, jobNames as j, queueNames as q } from "./names.ts";
+import { clock, fireNames as f, jobNames as j, queueNames as q, scheduleNames as s } from "./names.ts";
 import { attempts, jobQueue, jobs } from "./schema.ts";
 import { auditLog } from "./schema-fleet.ts";
 import { scheduleFires, schedules } from "./schema-schedules.ts";
@@ -54,31 +55,75 @@ export async function readForcedActs(
   }));
 }
 
-/** Fire times that schedules missed, or that came to nothing, within a window, the latest first. */
-export async function readMissedFires(tx: Tx, orgId: string, windowMs: number): Promise<AlertEvent[]> {
-  const rows = await tx
-    .select({
-      name: schedules.name,
-      scheduleId: scheduleFires.scheduleId,
-      fireAt: scheduleFires.fireAt,
-      outcome: scheduleFires.outcome,
-      count: scheduleFires.count,
-      errorReason: scheduleFires.errorReason,
-    })
-    .from(scheduleFires)
-    .innerJoin(schedules, and(eq(schedules.orgId, orgId), eq(schedules.scheduleId, scheduleFires.scheduleId)))
-    .where(
-      and(
-        eq(scheduleFires.orgId, orgId),
-        gt(scheduleFires.recordedAt, ago(windowMs)),
-        sql`${scheduleFires.outcome} in ('missed', 'failed')`,
-      ),
+/** What a schedule missed, or what came to nothing of it, within a window. */
+export interface MissedFires {
+  readonly scheduleId: string;
+  readonly name: string;
+  /** Fire times. */
+  readonly times: number;
+  /** Those of them that were not seen yet. */
+  readonly fresh: number;
+  /** When the latest was written: microseconds since 1970. */
+  readonly newest: string;
+  readonly outcome: string;
+  readonly fireAt: Date;
+  readonly errorReason: string;
+}
+
+/**
+ * Fire times that schedules missed, or that came to nothing, within a window, by schedule: those that have `least` of
+ * them, by name. `seen` says of schedules when the latest entry that was seen was written.
+ */
+export async function readMissedFires(
+  tx: Tx,
+  orgId: string,
+  {
+    windowMs,
+    seen,
+    least,
+    most,
+  }: {
+    readonly windowMs: number;
+    readonly seen: ReadonlyMap<string, string>;
+    readonly least: number;
+    readonly most: number;
+  },
+): Promise<MissedFires[]> {
+  const rows = await tx.execute<{
+    schedule: string;
+    name: string;
+    times: number;
+    fresh: number;
+    newest: string;
+    outcome: string;
+    fire_ms: number;
+    error: string;
+  }>(sql`
+    with entries as materialized (
+      select x.${f.scheduleId} as schedule, x.${f.recordedAt} as at, (extract(epoch from x.${f.recordedAt}) * 1000000)::bigint as micros,
+        x.${f.fireAt} as fire_at, x.${f.lastAt} as last_at, x.${f.count} as times, x.${f.outcome} as outcome,
+        x.${f.errorReason} as error
+      from ${scheduleFires} x where x.${f.orgId} = ${orgId}::uuid and x.${f.outcome} in ('missed', 'failed')
+        and x.${f.recordedAt} > ${ago(windowMs)}
+    ), missed as (
+      select e.schedule, sum(e.times)::float8 as times, max(e.micros) as newest,
+        coalesce(sum(e.times) filter (where e.micros > coalesce(n.at, 0)), 0)::float8 as fresh
+      from entries e left join unnest(${writeIds([...seen.keys()])}::uuid[], ${writeArray([...seen.values()])}::bigint[])
+        as n(schedule, at) on n.schedule = e.schedule
+      group by e.schedule having sum(e.times) >= ${least}
+    ), latest as (
+      select distinct on (e.schedule) e.schedule, e.outcome, e.error,
+        (extract(epoch from e.last_at) * 1000)::float8 as fire_ms
+      from entries e order by e.schedule, e.at desc, e.fire_at desc
     )
-    .orderBy(desc(scheduleFires.recordedAt))
-    .limit(mostEvents);
-  return rows.map(({ name, scheduleId, fireAt, outcome, count, errorReason }) => ({
-    ...{ group: name, key: `${scheduleId} ${fireAt.toISOString()}`, weight: count },
-    text: `Schedule ${name} ${outcome} its fire of ${fireAt.toISOString()}${errorReason === "" ? "" : `: ${errorReason}`}`,
+    select m.schedule::text as schedule, s.${s.name} as name, m.times, m.fresh, m.newest::text as newest, l.outcome,
+      l.error, l.fire_ms
+    from missed m join latest l on l.schedule = m.schedule
+    join ${schedules} s on s.${s.orgId} = ${orgId}::uuid and s.${s.scheduleId} = m.schedule
+    order by s.${s.name} limit ${most}`);
+  return rows.map(({ schedule, fire_ms: fireMs, error, ...row }) => ({
+    ...{ scheduleId: schedule, fireAt: new Date(fireMs), errorReason: error },
+    ...{ name: row.name, times: row.times, fresh: row.fresh, newest: row.newest, outcome: row.outcome },
   }));
 }
 

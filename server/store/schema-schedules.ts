@@ -69,5 +69,6 @@ export const scheduleFires = muster.table(
   (t) => [
     primaryKey({ columns: [t.orgId, t.scheduleId, t.fireAt] }),
     index("schedule_fires_by_time").on(t.orgId, t.recordedAt),
+    index("schedule_fires_troubled").on(t.orgId, t.recordedAt).where(sql`outcome in ('missed', 'failed')`),
   ],
 );
