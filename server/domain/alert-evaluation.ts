@@ -13,6 +13,7 @@ import {
 } from "../store/alert-work.ts";
 import { inOrg, type Tx } from "../store/database.ts";
 import { readClock } from "../store/explain.ts";
+import { tellAlert } from "./alert-events.ts";
 import type { Observation } from "./alert-looks.ts";
 import { type AlertSources, observe } from "./alert-sources.ts";
 import type { Coordinator } from "./context.ts";
@@ -100,6 +101,13 @@ async function evaluateRule(
       });
     }
     if (alertId !== null && step.change === "end") ended.push(alertId);
+    if (alertId !== null && (step.change === "begin" || step.change === "end")) {
+      const { condition, severity } = definition;
+      await tellAlert(tx, c, orgId, step.change === "begin" ? "alert.fired" : "alert.resolved", {
+        ...{ alertId, rule: name, group: one.group, condition, severity, isSilenced },
+        ...{ summary: one.summary || (state?.summary ?? ""), startedAt: state?.startedAt ?? now },
+      });
+    }
     if (alertId !== null && step.tell !== null) {
       told[step.tell].push({ alertId, line: lineOf(alertId, one, state, step.occurrences, now) });
     }

@@ -3,13 +3,13 @@ import {
   type AlertRuleRow,
   countAlertRules,
   deleteAlertRuleRow,
-  forgetCounts,
   readAlertRule,
   readAlertRules,
   upsertAlertRule,
 } from "../store/alert-rules.ts";
 import { inOrg, type Tx } from "../store/database.ts";
 import { readOrg } from "../store/snapshot.ts";
+import { forgetRule } from "./alert-events.ts";
 import { audit } from "./audit.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { DomainError, invalidArgument, notFound, type Violation } from "./errors.ts";
@@ -88,7 +88,7 @@ export async function putAlertRule(
     if (isDryRun) return before === null ? unsaved(rule) : { ...before, ...rule };
     const isAnew =
       before === null || before.isDisabled !== isDisabled || countsApart(before.definition, definition);
-    if (isAnew) await forgetCounts(tx, orgId, name);
+    if (isAnew) await forgetRule(tx, c, orgId, name);
     await upsertAlertRule(tx, orgId, { name, definition, isDisabled, isAnew });
     const details = { before: before?.definition ?? null, after: definition, isDisabled };
     await audit(tx, c, caller, { action: "alert-rule.put", target: name, reason, details });
@@ -106,7 +106,7 @@ export async function deleteAlertRule(
   const { orgId } = caller;
   await inOrg(c.db.app, orgId, async (tx) => {
     const { definition } = await found(tx, orgId, name, { isLocked: true });
-    await forgetCounts(tx, orgId, name);
+    await forgetRule(tx, c, orgId, name);
     await deleteAlertRuleRow(tx, orgId, name);
     await audit(tx, c, caller, {
       action: "alert-rule.delete",
@@ -132,7 +132,7 @@ export async function setAlertRuleEnabled(
   return inOrg(c.db.app, orgId, async (tx) => {
     const { definition, isDisabled } = await found(tx, orgId, name, { isLocked: true });
     if (isDisabled === isEnabled) {
-      await forgetCounts(tx, orgId, name);
+      await forgetRule(tx, c, orgId, name);
       await upsertAlertRule(tx, orgId, { name, definition, isDisabled: !isEnabled, isAnew: true });
     }
     const action = isEnabled ? "alert-rule.enable" : "alert-rule.disable";

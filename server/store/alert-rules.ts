@@ -88,11 +88,21 @@ export async function deleteAlertRuleRow(tx: Tx, orgId: string, name: string): P
   await tx.delete(alertRules).where(and(eq(alertRules.orgId, orgId), eq(alertRules.name, name)));
 }
 
-/** Forgets what a rule counted, and ends its alerts. */
-export async function forgetCounts(tx: Tx, orgId: string, rule: string): Promise<void> {
+/** Forgets what a rule counted, and ends its alerts. Returns those. */
+export async function forgetCounts(tx: Tx, orgId: string, rule: string) {
   await tx.delete(alertStates).where(and(eq(alertStates.orgId, orgId), eq(alertStates.rule, rule)));
-  await tx
+  return tx
     .update(alerts)
     .set({ endedAt: now })
-    .where(and(eq(alerts.orgId, orgId), eq(alerts.rule, rule), isNull(alerts.endedAt)));
+    .where(and(eq(alerts.orgId, orgId), eq(alerts.rule, rule), isNull(alerts.endedAt)))
+    .returning({
+      alertId: alerts.alertId,
+      rule: alerts.rule,
+      group: alerts.groupKey,
+      condition: alerts.condition,
+      severity: alerts.severity,
+      summary: alerts.summary,
+      startedAt: alerts.startedAt,
+      isSilenced: alerts.isSilenced,
+    });
 }

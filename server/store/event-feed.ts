@@ -200,7 +200,7 @@ const mostBytes = 2 * 1024 * 1024;
 const mostBytesRead = 8 * 1024 * 1024;
 
 /** Events that one transaction writes at most. */
-const mostEventsOfOne = 1_000;
+const mostEventsOfOne = 2_500;
 
 /** What the events of jobs tell of them. Jobs that were removed are not among them. */
 export async function readEventJobs(tx: Tx, orgId: string, jobIds: readonly string[]) {

@@ -346,6 +346,12 @@ describe("a channel", () => {
     expect(await attention()).toEqual([]);
     await pass(orgId);
     expect(posted).toHaveLength(4);
+    // Other services hear once of the alert and once of its end, however many messages there were.
+    const happened =
+      await db.admin`select type, data ->> 'group' as about, data ->> 'alertId' as id from muster.events
+      where org_id = ${orgId} order by xid, event_id`;
+    expect(happened.map(({ type }) => type)).toEqual(["alert.fired", "alert.resolved"]);
+    expect(new Set(happened.map(({ id, about }) => `${id} ${about}`)).size).toBe(1);
   }, 60_000);
 
   test("gets a message again, with the same id, when who was sending it died", async () => {

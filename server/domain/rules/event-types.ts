@@ -38,6 +38,8 @@ export const toldTypes = [
   "worker.enabled",
   "project.changed",
   "project.deleted",
+  "alert.fired",
+  "alert.resolved",
 ] as const;
 
 /** One of them. */
