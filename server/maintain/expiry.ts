@@ -13,6 +13,7 @@ import {
 import { isConnectionLost } from "../store/connection-errors.ts";
 import { call, type OrgTx, runInOrg } from "../store/statement.ts";
 import { confirmLost, countLinks, findCoordinators, findLost, sweepRows } from "../store/sweeps.ts";
+import { tellLost } from "../store/worker-silence.ts";
 
 const left = { type: "left", isProven: false } as const;
 
@@ -57,6 +58,11 @@ export class Expiry {
     return [...old, ...[...linked].filter((orgId) => !counts.has(orgId))];
   }
 
+  /** Whether who seems silent is judged now. */
+  isOpen(orgId: string): boolean {
+    return this.#nowMs() >= gateUntilMs(this.#gate, orgId);
+  }
+
   /** One pass over an org. */
   async pass(orgId: string): Promise<void> {
     this.#apply({ type: "pass", nowMs: this.#nowMs() });
@@ -81,7 +87,7 @@ export class Expiry {
     // A database that hung is one that was away.
     this.#apply({ type: "pass", nowMs: this.#nowMs() });
     this.#counted(orgId, counts[0]);
-    if (rows.length === 0 || !this.#isOpen(orgId)) return false;
+    if (rows.length === 0 || !this.isOpen(orgId)) return false;
     const nowMs = this.#nowMs();
     const ends = rows.map((row) => {
       const isCapped = row["capped"] === true;
@@ -101,7 +107,15 @@ export class Expiry {
       const event = { type: "lost" as const, isFleetEvent };
       return { fence, event, reason: "the worker was silent for too long" };
     });
-    const lost = await endLeases(this.#c, orgId, ends, (tx, fences) => this.#confirm(tx, fences));
+    const silent = new Set(rows.flatMap((row) => (row["capped"] === true ? [] : [String(row["lease"])])));
+    const lost = await endLeases(this.#c, orgId, ends, async (tx, fences) => {
+      const confirmed = await this.#confirm(tx, fences);
+      await this.#tell(
+        tx,
+        fences.filter(({ leaseId }) => silent.has(leaseId) && confirmed.has(leaseId)),
+      );
+      return confirmed;
+    });
     if (lost.size > 0) log.warn({ orgId, leases: lost.size }, "leases were lost");
     return rows.length === sweepRows && lost.size > 0;
   }
@@ -116,7 +130,14 @@ export class Expiry {
     ]);
     this.#apply({ type: "pass", nowMs: this.#nowMs() });
     this.#counted(tx.orgId, counts[0]);
-    return new Set(this.#isOpen(tx.orgId) ? confirmed.map((row) => String(row["lease"])) : []);
+    return new Set(this.isOpen(tx.orgId) ? confirmed.map((row) => String(row["lease"])) : []);
+  }
+
+  // The event feed hears of the workers in the commit that takes their leases back.
+  async #tell(tx: OrgTx, fences: readonly Fence[]): Promise<void> {
+    const workers = [...new Set(fences.map(({ workerId }) => workerId))];
+    if (workers.length === 0) return;
+    await tx.run(call(tellLost, { org: tx.orgId, workers, ids: workers.map(() => this.#c.newId()) }));
   }
 
   #count(orgId: string) {
@@ -137,10 +158,6 @@ export class Expiry {
       log.error({ scope, ...count, forMs }, "links vanished together: expiry waits");
       counters.add("muster_fleet_events_total");
     }
-  }
-
-  #isOpen(orgId: string): boolean {
-    return this.#nowMs() >= gateUntilMs(this.#gate, orgId);
   }
 
   #apply(event: GateEvent): void {

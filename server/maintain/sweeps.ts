@@ -24,6 +24,7 @@ import { forgetEnded, keepToRetention } from "./retention.ts";
 import { isStandingOld, refreshStandingOf } from "./standing.ts";
 import { foldFlushes } from "./stats.ts";
 import type { WebhookSender } from "./webhooks.ts";
+import { silenceAsked, tellSilence } from "./worker-silence.ts";
 
 /** What the sweeps work with. */
 export interface SweepParts extends AlertSweepParts {
@@ -48,9 +49,14 @@ export interface SweepParts extends AlertSweepParts {
 /** The loops of a coordinator. Each is right when any number of coordinators run it at once. */
 export function sweeps(parts: SweepParts): Loop[] {
   const { coordinator: c } = parts;
+  const askForSilence = silenceAsked(c.config, parts.nowMs);
   const lookout = new Lookout({
     sweeps: orgSweeps(parts),
-    look: (aheadMs) => look(c.db.sweep, { coordinatorId: c.coordinatorId, ...gateAges, aheadMs }),
+    look: (aheadMs) =>
+      look(c.db.sweep, {
+        ...{ coordinatorId: c.coordinatorId, ...gateAges },
+        ...{ aheadMs, staleMs: askForSilence() },
+      }),
     activity: () => c.db.uses(),
     looked: (error) => parts.expiry.looked(error),
     nowMs: parts.nowMs,
@@ -182,6 +188,12 @@ export function orgSweeps(parts: SweepParts): Sweep[] {
         return due;
       },
       pass: (orgId) => dispatcher.refresh(orgId),
+    },
+    {
+      name: "silence",
+      spacingMs: eachSecondMs,
+      orgs: where((work) => work.hasSilence),
+      pass: (orgId, signal) => tellSilence(c, orgId, { mayBeSilent: expiry.isOpen(orgId), signal }),
     },
     ...alertSweeps(parts),
   ];

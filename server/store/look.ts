@@ -35,6 +35,8 @@ export interface OrgWork {
   readonly hasDueSchedules: boolean;
   /** Alert rules that are to be looked at, or messages of alerts that are to be sent. */
   readonly hasAlerts: boolean;
+  /** Workers that fell silent, or are heard again, of which the event feed does not tell yet; false where it is not asked for. */
+  readonly hasSilence: boolean;
 }
 
 /** What one look saw. */
@@ -53,15 +55,18 @@ export interface LookOptions {
   readonly oldMs: number;
   /** How far ahead `wakesInMs` looks. */
   readonly aheadMs: number;
+  /** The age of a heartbeat that is late; null: `hasSilence` is not asked for. */
+  readonly staleMs: number | null;
 }
 
 /** Looks at all orgs in one statement. For sweeps alone. */
 export async function look(
   sweep: PostgresJsDatabase,
-  { coordinatorId, youngMs, oldMs, aheadMs }: LookOptions,
+  { coordinatorId, youngMs, oldMs, aheadMs, staleMs }: LookOptions,
 ): Promise<Seen> {
   const rows = await sweep.execute(
-    sql`select * from muster.look(${coordinatorId}::uuid, ${youngMs}::bigint, ${oldMs}::bigint, ${aheadMs}::bigint)`,
+    sql`select * from muster.look(${coordinatorId}::uuid, ${youngMs}::bigint, ${oldMs}::bigint, ${aheadMs}::bigint,
+      ${staleMs}::bigint)`,
   );
   const wakes = rows.flatMap((row) => (row["wakes_in_ms"] === null ? [] : [Number(row["wakes_in_ms"])]));
   return {
@@ -91,5 +96,6 @@ function workOf(row: Record<string, unknown>): OrgWork {
     heldBack: ids("held_back"),
     hasDueSchedules: is("has_due_schedules"),
     hasAlerts: is("has_alerts"),
+    hasSilence: is("has_silence"),
   };
 }

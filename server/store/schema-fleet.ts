@@ -221,6 +221,9 @@ export const links = muster.table(
     /** How often another process took the link over while it was live, since `flips_since`. */
     flips: integer("flips").notNull().default(0),
     flipsSince: at("flips_since"),
+    /** Since when the event feed tells that it is silent, and that its leases were taken back; null: it does not. */
+    staleAt: at("stale_at"),
+    lostAt: at("lost_at"),
   },
   (t) => [primaryKey({ columns: [t.orgId, t.workerId] })],
 );

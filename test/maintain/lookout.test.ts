@@ -20,6 +20,7 @@ const nothing: OrgWork = {
   heldBack: [],
   hasDueSchedules: false,
   hasAlerts: false,
+  hasSilence: false,
 };
 const signal = new AbortController().signal;
 const due = where((work) => work.isDue);

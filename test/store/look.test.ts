@@ -20,7 +20,7 @@ beforeEach(async () => {
 
 const seen = (options: Partial<LookOptions> = {}) =>
   look(db.database.sweep, {
-    ...{ coordinatorId, youngMs: 600_000, oldMs: 300_000, aheadMs: 2_000 },
+    ...{ coordinatorId, youngMs: 600_000, oldMs: 300_000, aheadMs: 2_000, staleMs: 15_000 },
     ...options,
   });
 /** What is said of the org that is not said of every org. */
@@ -161,6 +161,28 @@ describe("a look", () => {
     const late = await db.orgId();
     await insertJob(db, late, {});
     expect((await seen()).orgs.get(late)).toMatchObject({ isReady: true } satisfies Partial<OrgWork>);
+  });
+
+  test("sees workers that fell silent, or are heard again, until that is told", async () => {
+    const workerId = await linked();
+    expect(await work()).toEqual(["isLinked"]);
+    await db.advanceClock(16_000);
+    expect(await work({ staleMs: 60_000 })).toEqual(["isLinked"]);
+    expect(await work({ staleMs: null })).toEqual(["isLinked"]);
+    expect(await work()).toEqual(["isLinked", "hasSilence"]);
+    const tell = (what: string) =>
+      db.admin.unsafe(`update muster.links set ${what} where worker_id = '${workerId}'`);
+    await tell("stale_at = muster.muster_clock()");
+    expect(await work()).toEqual(["isLinked"]);
+    await tell("seen_at = muster.muster_clock()");
+    expect(await work()).toEqual(["isLinked", "hasSilence"]);
+    await tell("stale_at = null, lost_at = muster.muster_clock()");
+    expect(await work()).toEqual(["isLinked", "hasSilence"]);
+    await tell("lost_at = null, is_attached = false");
+    await db.advanceClock(16_000);
+    expect(await work()).toEqual(["hasSilence"]);
+    await tell("is_draining = true");
+    expect(await work()).toBeUndefined();
   });
 
   test("is for sweeps alone", async () => {

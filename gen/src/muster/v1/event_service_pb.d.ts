@@ -31,7 +31,10 @@ export declare type Event = Message<"muster.v1.Event"> & {
    * `job.ready`, `job.offered`, `job.started`, `job.parked`, `job.succeeded`,
    * `job.cancelled`, `job.dead`, `job.cancel-requested`, `job.edited`,
    * `job.deleted`, `worker.connected`, `worker.draining`, `worker.resumed`,
-   * `worker.disabled`, `worker.enabled`, `project.changed`, `project.deleted`;
+   * `worker.disabled`, `worker.enabled`, `worker.stale` (silent beyond the stale
+   * limit, without a goodbye), `worker.lost` (jobs were taken back from it
+   * because it is silent), `worker.recovered` (heard again after either),
+   * `project.changed`, `project.deleted`, `alert.fired`, `alert.resolved`,
    * and `handler.` with the name that a handler gave an event of its own;
    * a webhook also gets `webhook.test` and, where events were missed,
    * `feed.reset`. An event that is not known is to be passed over: there will
@@ -122,7 +125,10 @@ export declare type Event = Message<"muster.v1.Event"> & {
   /**
    * What else is known, by its type. Of jobs: `title`, `externalId`, and of
    * the attempt that ended with it `outcome`, `errorCode`, `errorMessage`,
-   * `reason`, `pullRequestUrl`. Results are read with GetJob. Of events of
+   * `reason`, `pullRequestUrl`. Results are read with GetJob. Of workers:
+   * `name`; of silent ones `lastSeen`, of those heard again `wasLost`. Of alerts:
+   * `alertId`, `rule`, `group`, `condition`, `severity`, `summary`, `since`,
+   * `silenced`. Of events of
    * handlers: `body`, and `dropped`, how many the attempt said before it and
    * that are in its record alone: 100 at once and 10 a second are told.
    * Untrusted.
