@@ -8,6 +8,7 @@ import type { ParentResult } from "@muster/client/v1/link";
 import { WorkerService } from "@muster/client/v1/worker_service";
 import type { ChildJob, JobToken, StoredArtifact, SubmittedJob } from "./context.ts";
 import { encodeJson } from "./json.ts";
+import type { DocumentName } from "./skill-documents.ts";
 
 const callTimeoutMs = 30_000;
 const maxPayloadBytes = 1024 * 1024;
@@ -111,9 +112,16 @@ export class Api {
     return results;
   }
 
+  /** Reads the document of a skill that was offered; with the worker's own key, for all of its attempts. */
+  async skillDocument({ skill, digest }: DocumentName): Promise<string> {
+    const client = this.#client(WorkerService, { jobToken: "" });
+    const { document } = await client.getSkillDocument({ skill, digest });
+    return document?.text ?? "";
+  }
+
   #client<S extends typeof JobService | typeof ArtifactService | typeof WorkerService>(
     service: S,
-    caller: Caller,
+    caller: Pick<Caller, "jobToken">,
   ): Client<S> {
     const { address, key, ca, certificate } = this.#options;
     const transport: Transport = createMusterTransport({

@@ -16,11 +16,12 @@ import type {
   ParentResult,
   ParkOptions,
   RedactingStream,
+  SkillDocument,
   StoredArtifact,
   SubmittedJob,
 } from "./context.ts";
 import type { JobProfile, ReportBody } from "./engine/messages.ts";
-import { ParkSignal, ReleaseSignal } from "./failure.ts";
+import { JobFailure, ParkSignal, ReleaseSignal } from "./failure.ts";
 import { encodeEvent } from "./handler-event.ts";
 import type { IsolationLevel } from "./isolation.ts";
 import { jobLog } from "./job-log.ts";
@@ -28,6 +29,7 @@ import { decodePayload, encodeJson } from "./json.ts";
 import { MessageQueue } from "./message-queue.ts";
 import type { LinkedProject } from "./published.ts";
 import { Redaction } from "./redaction.ts";
+import type { SkillDocuments } from "./skill-documents.ts";
 import { Spans } from "./spans.ts";
 import { Stop, type StopOrder } from "./stop.ts";
 import { clipBytes, clipText } from "./text.ts";
@@ -49,6 +51,8 @@ export interface AttemptOptions {
   readonly logChunkBytes: number;
   /** The working copy of a project that this machine has. */
   readonly linkedProject: (project: string) => LinkedProject | undefined;
+  /** The documents of skills. */
+  readonly documents: Pick<SkillDocuments, "read">;
   /** Sends a report of the attempt. */
   readonly report: (leaseId: string, body: ReportBody) => void;
   /** Makes spans of OpenTelemetry; absent: nobody wants them. */
@@ -79,6 +83,7 @@ export class Attempt implements JobContext {
   #messages: MessageQueue | undefined;
   #children = 0;
   #parents: Promise<readonly ParentResult[]> | undefined;
+  #skills: Promise<readonly SkillDocument[]> | undefined;
   #token: Promise<JobToken> | undefined;
   #spans: Spans | undefined;
   readonly #startMs = performance.now();
@@ -230,6 +235,14 @@ export class Attempt implements JobContext {
     return ofType<R>(this.#parents);
   }
 
+  skills(): Promise<readonly SkillDocument[]> {
+    this.#skills ??= this.#readSkills().catch((error: unknown) => {
+      this.#skills = undefined;
+      throw error;
+    });
+    return this.#skills;
+  }
+
   span<T>(name: string, body: () => T): T {
     if (this.#isEnded) return body();
     this.#spans ??= new Spans(this.#startMs, this.#trace);
@@ -299,6 +312,16 @@ export class Attempt implements JobContext {
     const { parentCount, parentResults } = this.#offer;
     const isWhole = parentResults.length === parentCount;
     return (isWhole ? parentResults : await this.#options.api.parents(this.#caller())).map(parentOf);
+  }
+
+  #readSkills(): Promise<readonly SkillDocument[]> {
+    return Promise.all(
+      this.#offer.skillDocuments.map(async ({ skill: name, digest, text }) => {
+        if (digest === "")
+          throw new JobFailure(`the skill ${name} has no document`, { code: "SKILL_NOT_FOUND" });
+        return { name, digest, text: text || (await this.#options.documents.read({ skill: name, digest })) };
+      }),
+    );
   }
 
   // What it starts elsewhere is a part of the same trace.

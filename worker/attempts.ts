@@ -18,6 +18,8 @@ export interface AttemptsOptions {
   readonly api: Api;
   /** The working copy of a project that this machine has. */
   readonly linkedProject: (project: string) => LinkedProject | undefined;
+  /** The documents of skills. */
+  readonly documents: AttemptOptions["documents"];
   /** Makes spans of OpenTelemetry; undefined: nobody wants them. */
   readonly tracing: Tracing | undefined;
 }
@@ -38,6 +40,7 @@ export class Attempts {
     this.#options = {
       api: options.api,
       linkedProject: options.linkedProject,
+      documents: options.documents,
       payloadBytes: 1024 * 1024,
       logChunkBytes: 64 * 1024,
       report: (leaseId, body) => this.#port.post({ type: "report", leaseId, body }),

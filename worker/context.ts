@@ -132,6 +132,16 @@ export interface ParentResult<R = unknown> {
   readonly result: R | undefined;
 }
 
+/** The document of a skill, for whoever does the work. */
+export interface SkillDocument {
+  /** Name of the skill. */
+  readonly name: string;
+  /** SHA-256 of the text, in hex: its version. */
+  readonly digest: string;
+  /** Markdown. Whoever may steer jobs wrote it. */
+  readonly text: string;
+}
+
 /** What a handler gets: one attempt of one job. Useless once the handler has ended. */
 export interface JobContext<P = unknown> {
   /** The job. */
@@ -219,6 +229,13 @@ export interface JobContext<P = unknown> {
    * be, and may be called again.
    */
   parents<R = unknown>(): Promise<readonly ParentResult<R>[]>;
+  /**
+   * The documents that the job names in its `instructions`, in that order; then those of the skills that it requires,
+   * where there are any. As they were when the lease was granted. Fetched at the first call, unless this worker has them
+   * from an earlier job. Rejects with a retryable JobFailure when the job names one that is not there, with a ConnectError
+   * when one cannot be fetched; and may be called again.
+   */
+  skills(): Promise<readonly SkillDocument[]>;
   /**
    * Ends the attempt: the job is held, without spending an attempt, for a while (`wakeAfterMs`, or `until` a time by
    * this machine's clock) or until somebody unparks it. With `pool` the quota of the job's pool is spent: all jobs of

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { JobState } from "@muster/client/v1/job";
 import { type OfferedLease, OfferedLeaseSchema, ParentResultSchema } from "@muster/client/v1/link";
@@ -22,6 +23,8 @@ export interface TriedJob {
   readonly labels?: Readonly<Record<string, string>>;
   /** What the jobs left that this one depends on: the results of as many that succeeded. */
   readonly parentResults?: readonly unknown[];
+  /** Documents of skills that it is given: Markdown by the name of the skill. */
+  readonly skills?: Readonly<Record<string, string>>;
   /** The name of its project, and where the working copy is. */
   readonly project?: { readonly name: string; readonly root?: string };
   /** Asks the handler to stop when it aborts, as a cancel does. */
@@ -86,6 +89,7 @@ export async function tryHandler<P, R>(handler: Handler<P, R>, job: TriedJob = {
     payloadBytes,
     logChunkBytes: 64 * 1024,
     linkedProject: () => undefined,
+    documents: { read: () => Promise.reject(new Error("nothing is fetched for a handler that is tried")) },
     report: (_, body) => {
       said.push(body);
     },
@@ -124,7 +128,7 @@ async function outcomeOf<P, R>(handler: Handler<P, R>, attempt: Attempt): Promis
   }
 }
 
-function offerOf({ payload, project, parentResults = [], ...job }: TriedJob): OfferedLease {
+function offerOf({ payload, project, parentResults = [], skills = {}, ...job }: TriedJob): OfferedLease {
   return create(OfferedLeaseSchema, {
     kind: job.kind ?? "test",
     title: job.title ?? "",
@@ -137,6 +141,10 @@ function offerOf({ payload, project, parentResults = [], ...job }: TriedJob): Of
     labels: { ...job.labels },
     project: project?.name ?? "",
     projectRoot: project?.root ?? "",
+    skillDocuments: Object.entries(skills).map(([skill, text]) => ({
+      ...{ skill, text },
+      digest: createHash("sha256").update(text).digest("hex"),
+    })),
     parentCount: parentResults.length,
     parentResults: parentResults.map((result, index) =>
       create(ParentResultSchema, {

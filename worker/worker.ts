@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
+import { join } from "node:path";
 import { Api } from "./api.ts";
 import { Attempts } from "./attempts.ts";
 import { type BootRecord, openBootRecord } from "./boot-record.ts";
@@ -14,6 +15,7 @@ import { LoopWatch } from "./loop-watch.ts";
 import { drainTimeMs, type ResolvedOptions, resolveOptions, type WorkerOptions } from "./options.ts";
 import { readHostBootId } from "./process-table.ts";
 import { linksOf, type Publication, type PublishConflict } from "./published.ts";
+import { SkillDocuments } from "./skill-documents.ts";
 import { openTracing } from "./tracing.ts";
 import {
   defaultApiAddress,
@@ -154,10 +156,16 @@ export class Worker implements AsyncDisposable {
         ? startThreadedEngine(engineOptions)
         : startInlineEngine(engineOptions, this.#options.outbox);
       this.#port = port;
+      const api = this.#api();
       this.#attempts = new Attempts({
         handlers: this.#options.handlers,
         port,
-        api: this.#api(),
+        api,
+        documents: new SkillDocuments({
+          // A state directory that several workers share is not theirs to write.
+          directory: this.#options.outbox === undefined ? join(resolved.stateDir, "skills") : undefined,
+          fetch: (name) => api.skillDocument(name),
+        }),
         linkedProject: (project) => this.#published.linkedProjects.find((one) => one.project === project),
         tracing: await openTracing(),
       });

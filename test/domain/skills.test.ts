@@ -7,6 +7,7 @@ import { OrgService } from "@muster/client/v1/org_service";
 import { ScheduleService } from "@muster/client/v1/schedule_service";
 import { SkillService } from "@muster/client/v1/skill_service";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createSkillDocuments } from "../../server/domain/skill-documents.ts";
 import { startTestServer, type TestServer } from "../support/coordinator.ts";
 
 let muster: TestServer;
@@ -159,6 +160,25 @@ describe("a document of a skill", () => {
     }
     await skills().putSkill({ skill: { name: "a", body: "ours" } });
     expect((await theirs.getSkill({ name: "a" })).skill?.body).toBe("a");
+  });
+
+  test("that another coordinator changed is known after 5 s to offers, and at once to who submits", async () => {
+    let nowMs = 0;
+    await skills().putSkill({ skill: { name: "first-of-all", body: "x" } });
+    const [{ orgId = "" } = {}] = await muster.database.admin<{ orgId: string }[]>`
+      select org_id as "orgId" from muster.skills where name = 'first-of-all'`;
+    const other = createSkillDocuments({ db: muster.database.database }, () => nowMs);
+    expect((await other.digests(orgId)).has("elsewhere")).toBe(false);
+    await skills().putSkill({ skill: { name: "elsewhere", body: "one" } });
+    nowMs = 4_999;
+    expect((await other.digests(orgId)).has("elsewhere")).toBe(false);
+    expect(await other.unknown(orgId, new Set(["elsewhere", "elsewher"]))).toEqual(
+      new Map([["elsewher", undefined]]),
+    );
+    expect((await other.digests(orgId)).get("elsewhere")).toBe(sha256("one"));
+    await skills().putSkill({ skill: { name: "elsewhere", body: "two" } });
+    nowMs = 9_999;
+    expect((await other.digests(orgId)).get("elsewhere")).toBe(sha256("two"));
   });
 
   test("must be there when a job names it", async () => {
