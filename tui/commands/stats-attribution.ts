@@ -58,7 +58,7 @@ export function registerAttribution(stats: MusterCommand, cli: Cli): void {
           return { rows: response.attributions, nextPageToken: response.nextPageToken };
         });
         if (options.csv === true) {
-          for (const line of csvOf(page.rows)) call.output.data(line);
+          for (const line of attributionCsv(page.rows)) call.output.data(line);
           notePage(call.output, page, "contributions");
           return exitCodes.done;
         }
@@ -95,7 +95,8 @@ function cellsOf(row: Attribution): string[] {
   ];
 }
 
-function csvOf(rows: readonly Attribution[]): string[] {
+/** The rows with a head, as lines of CSV; times in seconds. */
+export function attributionCsv(rows: readonly Attribution[]): string[] {
   const head = ["contributor", "project", "succeeded", "failed", "run_seconds", "pull_requests", "merged"];
   return [head, ...rows.map(valuesOf)].map(csvLine);
 }
@@ -108,15 +109,16 @@ function valuesOf(row: Attribution): string[] {
   ];
 }
 
-const whose = new Map([
+/** Whose work is counted, by the words of `--by`. */
+export const attributionWords: ReadonlyMap<string, AttributionBy> = new Map([
   ["owner", AttributionBy.OWNER],
   ["author", AttributionBy.AUTHOR],
 ]);
 
 function readBy(word = "owner"): AttributionBy {
-  const by = whose.get(word.toLowerCase());
+  const by = attributionWords.get(word.toLowerCase());
   if (by !== undefined) return by;
-  const known = [...whose.keys()];
+  const known = [...attributionWords.keys()];
   throw usageError(
     `--by has no value ${JSON.stringify(word)}`,
     didYouMean(word, known) ?? `Use one of ${known.join(", ")}.`,

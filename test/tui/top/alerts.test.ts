@@ -48,15 +48,25 @@ describe("alert rules", () => {
     await one.shown("must be 1 to 1,000,000");
     one.press("ctrl-u");
     one.type("20");
+    goTo(one, "Kind");
+    one.type("render.*");
     goTo(one, "Channels");
     await one.shown("there are: ops");
     one.type("ops");
+    goTo(one, "Note");
+    one.type("look at the queue ".repeat(12));
     one.press("ctrl-s");
     await one.shown("Create flaky?");
+    // Where it is too small for everything the buttons are there nevertheless.
+    expect(one.at(60, 16).join("\n")).toMatch(/more lines[\s\S]*< Keep >/);
     const text = one.text();
-    expect(text).toContain("Name: (nothing) -> flaky");
-    expect(text).toContain("At: (nothing) -> 20");
-    expect(text).toContain("muster alert create flaky --on failure-rate --threshold 20 --channel ops");
+    expect(text).toContain("Name: flaky");
+    expect(text).toContain("On: failure-rate");
+    expect(text).toContain("At: 20");
+    expect(text).toContain(
+      "muster alert create flaky --on failure-rate --threshold 20 --kind 'render.*' --note",
+    );
+    expect(text).toContain("--channel ops");
     expect(peer.acts).toEqual([]);
     one.press("tab");
     one.type("too many fail");

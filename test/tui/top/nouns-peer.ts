@@ -29,6 +29,7 @@ import type { WorkerState } from "@muster/client/v1/worker";
 import { WorkerAdminService } from "@muster/client/v1/worker_admin_service";
 import {
   sampleAttention,
+  sampleAttributions,
   sampleBatches,
   sampleChecks,
   sampleEntries,
@@ -221,6 +222,9 @@ export function makeNounsPeer(): NounsPeer {
       revokeKey: note(() => ({})),
     });
     router.service(StatsService, {
+      listAttribution: note(({ by, project }) => ({
+        attributions: sampleAttributions(by).filter((one) => project === "" || one.project === project),
+      })),
       getStats: note(() => {
         const seconds = (of: number) => ({ seconds: BigInt(Math.floor(of)), nanos: (of % 1) * 1e9 });
         const figures = (attempts: bigint, succeeded: bigint) => ({

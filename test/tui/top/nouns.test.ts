@@ -119,6 +119,7 @@ const scenes: readonly (readonly [name: string, view: string, go: (one: Stage) =
   ],
   ["system", "system", (one) => one.shown("Free some space.")],
   ["stats", "stats", (one) => one.shown("render.frame")],
+  ["attribution", "attribution", (one) => one.shown("acme/docs")],
 ];
 
 describe.each(["unicode", "ascii"] as const)("the other screens in %s", (glyphs) => {

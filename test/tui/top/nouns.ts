@@ -15,6 +15,7 @@ import { type Lease, LeaseSchema } from "@muster/client/v1/lease_service";
 import { type Project, ProjectSchema } from "@muster/client/v1/project_service";
 import { type Queue, QueueSchema, QueueType } from "@muster/client/v1/queue_service";
 import { type Session, SessionSchema, SessionState } from "@muster/client/v1/session";
+import { type Attribution, AttributionBy, AttributionSchema } from "@muster/client/v1/stats_service";
 import { type Check, CheckLevel, CheckSchema } from "@muster/client/v1/system_service";
 import { type Worker, WorkerSchema, WorkerState } from "@muster/client/v1/worker";
 import { jobId } from "./peer.ts";
@@ -318,6 +319,19 @@ export function sampleEntries(): AuditEntry[] {
     entry(1, "job.cancel", jobId(1), `wrong branch ${hostile}`),
     entry(2, "worker.drain", sampleWorkers()[1]?.workerId ?? "", ""),
     entry(3, "key.create", "4fQz81aB9xYw", "for ci"),
+  ];
+}
+
+/** Who did how much: owners of workers, or authors of pull requests. */
+export function sampleAttributions(by: AttributionBy): Attribution[] {
+  const row = (contributor: string, project: string, more: Partial<Attribution>): Attribution =>
+    Object.assign(create(AttributionSchema, { contributor, project, runTime: { seconds: 5_400n } }), more);
+  if (by === AttributionBy.AUTHOR) return [row("octo-ada", "acme/web", { pullRequests: 4n, merged: 3n })];
+  return [
+    row("", "", { succeeded: 7n }),
+    row("ada", "acme/docs", { succeeded: 12n, failed: 1n }),
+    row("ada", "acme/web", { succeeded: 1_204n, failed: 31n, pullRequests: 41n, merged: 38n }),
+    row(`evil${hostile}`, "acme/web", { succeeded: 2n }),
   ];
 }
 

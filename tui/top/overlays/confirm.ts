@@ -134,8 +134,7 @@ function confirmLines(state: ConfirmState, frame: ScreenFrame): string[] {
   const told = [...question.lines, ...(checked?.lines ?? [])];
   const counting = question.check !== undefined && checked === undefined && failure === undefined;
   const command = question.command(state.reason.text.trim(), checked);
-  const lines = [
-    ...told.flatMap((text) => wrapText(text, inner.columns)).map((text) => layLine([{ text }], inner)),
+  const tail = [
     ...(counting
       ? [layLine([{ text: "Asking the server what this would do...", style: "dim" }], inner)]
       : []),
@@ -147,12 +146,24 @@ function confirmLines(state: ConfirmState, frame: ScreenFrame): string[] {
     ...wrapText(command, inner.columns).map((text) => layLine([{ text, style: "dim" }], inner)),
     buttonsLine(question.verb, focus, barrier, inner),
   ];
+  const texts = told.flatMap((text) => wrapText(text, inner.columns));
   return layBox(
     question.title,
-    lines,
+    [...fitTexts(texts, inner.rows - tail.length, inner), ...tail],
     asciiHint("Tab next · Enter choose · Esc keeps all as it is", frame),
     frame,
   );
+}
+
+// The buttons are always there: what is told gives way to them.
+function fitTexts(texts: readonly string[], rows: number, frame: ScreenFrame): string[] {
+  const lay = (text: string): string => layLine([{ text }], frame);
+  if (texts.length <= rows || frame.isLinear) return texts.map(lay);
+  const shown = texts.slice(0, Math.max(0, rows - 1));
+  return [
+    ...shown.map(lay),
+    layLine([{ text: `${texts.length - shown.length} more lines`, style: "dim" }], frame),
+  ];
 }
 
 /** A named field of a dialog or a form. */

@@ -37,6 +37,7 @@ export async function openRule(shell: Shell, rule: AlertRule | undefined): Promi
     title: rule === undefined ? "Create an alert rule" : `Edit ${rule.name}`,
     question: (values) =>
       rule === undefined ? `Create ${enteredText(values, "name")}?` : `Save ${rule.name}?`,
+    isNew: rule === undefined,
     fields: before,
     command: (values) => lineOf(rule, before, values),
     check: async (values, options) => {

@@ -72,7 +72,7 @@ export function createAlerts(shell: Shell): ListScreen<AlertRow> {
       { everyMs: 3_000 },
     ),
     terms,
-    none: "There are no alert rules and no channels: c creates them, a channel first.",
+    none: "There are none: c creates rules and channels.",
     preview: (row, frame) => alertLines(row, frame),
     keys: (list) => alertKeys(shell, list.current),
     equals: [

@@ -30,6 +30,7 @@ export function openChannel(shell: Shell, of: ChannelType | AlertChannel): void 
     title: channel === undefined ? `Create a channel: ${type}` : `Edit ${channel.name}: ${type}`,
     question: (values) =>
       channel === undefined ? `Create ${enteredText(values, "name")}?` : `Save ${channel.name}?`,
+    isNew: channel === undefined,
     fields: before,
     command: (values) => lineOf(type, channel, values),
     check: async (values, options) => {

@@ -8,6 +8,8 @@ export interface SaveForm<Checked, Saved> {
   readonly title: string;
   /** `Save nightly?` */
   readonly question: (values: FormValues) => string;
+  /** There is none yet: everything that is said is shown. */
+  readonly isNew: boolean;
   /** The fields as they are now. */
   readonly fields: readonly FormField[];
   readonly command: (values: FormValues) => string;
@@ -50,7 +52,7 @@ function confirmSave<Checked, Saved>(
   checked: Checked,
 ): void {
   const { lines, save, done, after } = form;
-  const changes = changesOf(form.fields, values);
+  const changes = changesOf(form, values);
   shell.open((close) =>
     confirmOverlay(
       {
@@ -76,12 +78,14 @@ function confirmSave<Checked, Saved>(
 }
 
 // A secret is never among what is shown.
-function changesOf(fields: readonly FormField[], values: FormValues): string[] {
+function changesOf(
+  { isNew, fields }: Pick<SaveForm<unknown, unknown>, "isNew" | "fields">,
+  values: FormValues,
+): string[] {
   return fields.flatMap(({ name, label, value, isHidden }) => {
-    const now = values[name] ?? "";
-    if (now === value) return [];
-    return isHidden === true
-      ? [`${label}: a new secret`]
-      : [`${label}: ${value || "(nothing)"} -> ${now || "(nothing)"}`];
+    const now = (values[name] ?? "").trim();
+    if (isNew ? now === "" : now === value.trim()) return [];
+    if (isHidden === true) return [`${label}: a new secret`];
+    return [isNew ? `${label}: ${now}` : `${label}: ${value || "(nothing)"} -> ${now || "(nothing)"}`];
   });
 }

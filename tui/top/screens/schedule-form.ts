@@ -30,6 +30,7 @@ export function openSchedule(shell: Shell, schedule: Schedule | undefined): void
     title: schedule === undefined ? "Create a schedule" : `Edit ${schedule.name}`,
     question: (values) =>
       schedule === undefined ? `Create ${(values["name"] ?? "").trim()}?` : `Save ${schedule.name}?`,
+    isNew: schedule === undefined,
     fields: before,
     command: (values) => lineOf(schedule, before, values),
     check: async (values, options) => {

@@ -102,6 +102,15 @@ export function createStats(shell: Shell): Screen {
           shell.changed();
         },
       },
+      {
+        id: "stats.attribution",
+        keys: ["a"],
+        label: "who did how much",
+        group: "go",
+        danger: "none",
+        hint: 3,
+        run: () => shell.show("attribution"),
+      },
     ],
     equals: [{ command: "stats", method: "StatsService.GetStats" }],
     command: () =>

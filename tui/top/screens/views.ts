@@ -5,6 +5,7 @@ import type { Screen, Shell, ViewEntry } from "../shell/screen.ts";
 import { forgetfulKeeper, type Keeper } from "../store/snoozes.ts";
 import { createAlerts } from "./alerts.ts";
 import { createAttention } from "./attention.ts";
+import { createAttribution } from "./attribution.ts";
 import { createAudit, createEntry } from "./audit.ts";
 import { createBatches } from "./batches.ts";
 import { type ContextChoice, createContexts } from "./contexts.ts";
@@ -68,6 +69,13 @@ export function createViews({ snoozes = forgetfulKeeper(), contexts }: Outside =
       open: createSystem,
     },
     { id: "stats", key: "", title: "Statistics", aliases: ["history", "percentiles"], open: createStats },
+    {
+      id: "attribution",
+      key: "",
+      title: "Attribution",
+      aliases: ["contributors", "who"],
+      open: createAttribution,
+    },
     { id: "projects", key: "", title: "Projects", aliases: ["repositories"], open: createProjects },
     { id: "leases", key: "", title: "Leases", open: createLeases },
     { id: "sessions", key: "", title: "Sessions", open: createSessions },
