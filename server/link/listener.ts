@@ -1,4 +1,10 @@
-import { constants, type Http2Server, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
+import {
+  constants,
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
 import { type DescMethod, type DescService, isMessage } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
@@ -12,6 +18,7 @@ import { expectedOf } from "../rpc/connect-handler.ts";
 import { Connections } from "../rpc/connections.ts";
 import { createFront } from "../rpc/front.ts";
 import { addGrpcJsService, type GrpcJsCodecs, type GrpcJsParts } from "../rpc/grpc-js-adapter.ts";
+import { blameSender, setTimeoutAside } from "../rpc/grpc-js-faults.ts";
 import { HalfSentWatch, type RequestPace } from "../rpc/half-sent.ts";
 import { type HealthState, healthService } from "../rpc/health.ts";
 import { type EdgeOptions, frontOptions, listen } from "../rpc/listener.ts";
@@ -144,7 +151,11 @@ function watchHttp2(
   http2.on("session", (session: ServerHttp2Session) => {
     guardSession(session, { addresses, firstRequestMs: firstBytesMs, turnedAway });
   });
+  http2.prependListener("stream", (_stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
+    setTimeoutAside(headers);
+  });
   http2.on("stream", (stream: ServerHttp2Stream, headers) => {
+    blameSender(stream, headers);
     const method = methods.get(headers[":path"] ?? "");
     if (method === undefined) return;
     const late = (): void => {

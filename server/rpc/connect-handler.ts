@@ -177,8 +177,13 @@ function shortenTimeout(header: Headers): void {
   if (timeout !== null && /^\d+$/.test(timeout) && Number(timeout) > longestTimerMs) {
     header.set("connect-timeout-ms", String(longestTimerMs));
   }
+  const [, digits, unit = ""] = /^(\d{1,8})([HMS])$/.exec(header.get("grpc-timeout") ?? "") ?? [];
+  if (Number(digits) * (secondsOf[unit] ?? 0) > longestTimerMs / 1_000) {
+    header.set("grpc-timeout", `${Math.floor(longestTimerMs / 1_000)}S`);
+  }
 }
 
+const secondsOf: Readonly<Record<string, number>> = { H: 3_600, M: 60, S: 1 };
 const longestTimerMs = 2 ** 31 - 1;
 
 /** What is read of a body that is refused, so that its sender gets to read the answer. */

@@ -82,9 +82,10 @@ function unknown(violations: readonly Violation[]): DomainError {
   });
 }
 
-// A message that is not protobuf is the caller's fault, whatever code the library gives it.
+// A message that is not protobuf, or not of its encoding, is the caller's fault, whatever code the library gives it.
 function explainInternal(text: string): DomainError | null {
-  if (!text.startsWith("parse binary: ") && !text.startsWith("received compressed envelope")) return null;
+  const isCallers = /^(parse binary: |received compressed envelope|decompression failed$)/.test(text);
+  if (!isCallers) return null;
   return new DomainError("VALIDATION_FAILED", {
     message: `The message cannot be read: ${clipped(text.replace("parse binary: ", ""))}`,
     suggestion: "Send the message of this method, encoded as the content type says.",

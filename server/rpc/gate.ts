@@ -39,8 +39,13 @@ export function createCallGate(parts: AdmitParts & { readonly log: Log }): CallG
 // Before connect-es says the same: a timer of more than 24 days overflows and would end the call at once.
 function checkTimeout(timeoutMs: number | undefined): void {
   if (timeoutMs === undefined || timeoutMs <= maxCallTimeoutMs) return;
-  throw new DomainError("VALIDATION_FAILED", {
-    message: "The timeout of the call is above the limit of 24 h",
+  throw refusedTimeout("The timeout of the call is above the limit of 24 h");
+}
+
+/** The error of a call whose timeout cannot be kept. */
+export function refusedTimeout(message: string): DomainError {
+  return new DomainError("VALIDATION_FAILED", {
+    message,
     suggestion: "Give the call a shorter timeout: at most 24 h.",
   });
 }

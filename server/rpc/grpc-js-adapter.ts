@@ -24,7 +24,8 @@ import type { Log } from "../domain/context.ts";
 import { DomainError } from "../domain/errors.ts";
 import { addressKey } from "./auth.ts";
 import { logFailure, type Status, toStatus } from "./errors.ts";
-import type { CallGate } from "./gate.ts";
+import { type CallGate, refusedTimeout } from "./gate.ts";
+import { misreadTimeout } from "./grpc-js-faults.ts";
 import { requestIdKey } from "./request-id.ts";
 import { unreadMs } from "./unread.ts";
 
@@ -172,6 +173,8 @@ async function admit(
   { gate }: GrpcJsParts,
 ): Promise<void> {
   try {
+    const misread = context.requestHeader.get(misreadTimeout);
+    if (misread !== null) throw refusedTimeout(`The timeout of the call cannot be kept: ${misread}`);
     await gate(context);
   } finally {
     const headers = new Metadata();

@@ -123,6 +123,8 @@ export async function startApiListener(options: ApiListenerOptions): Promise<Api
 
 type Serve = (request: HttpRequest, response: HttpResponse) => void;
 
+const firstBytesDefaultMs = 10_000;
+
 /** A request over HTTP/1.1 may take this long to come in: that of an artifact, as long as its URL lives. */
 const requestTimeoutMs = 10 * 60_000;
 
@@ -138,12 +140,26 @@ function requestHandler(
   ];
   const rpc = createConnectHandler({ ...options, shutdownSignal });
   return (request, response) => {
-    if (request.httpVersionMajor === 1) connections.busy(request.socket, response);
+    if (request.httpVersionMajor === 1) {
+      connections.busy(request.socket, response);
+      closeUnended(request, response, options.firstBytesMs ?? firstBytesDefaultMs);
+    }
     // A peer that goes away while its request or response is under way is no error of ours.
     request.on("error", () => response.destroy());
     response.on("error", () => response.destroy());
     if (!routes.some((route) => route(request, response))) rpc(request, response);
   };
+}
+
+// Over HTTP/1.1 a request goes on when it has its answer, for as long as any may take: whoever was refused would hold
+// a connection by sending no more of it.
+function closeUnended(request: HttpRequest, response: HttpResponse, restMs: number): void {
+  response.once("finish", () => {
+    const timer = setTimeout(() => request.socket.destroy(), restMs);
+    const ended = () => clearTimeout(timer);
+    if (request.readableEnded) ended();
+    else request.once("end", ended).once("close", ended);
+  });
 }
 
 function createServers(
@@ -152,7 +168,7 @@ function createServers(
   serve: Serve,
   signal: AbortSignal,
 ): Server {
-  const firstBytesMs = options.firstBytesMs ?? 10_000;
+  const firstBytesMs = options.firstBytesMs ?? firstBytesDefaultMs;
   const http1 = createHttp1Server({
     headersTimeout: firstBytesMs,
     requestTimeout: requestTimeoutMs,

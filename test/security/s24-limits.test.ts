@@ -5,6 +5,7 @@ import { brotliCompressSync, gzipSync, constants as zlib } from "node:zlib";
 import { afterEach, describe, expect, test } from "vitest";
 import type { EdgeOptions, Turned } from "../../server/rpc/listener.ts";
 import { listening, send, statusAnswer } from "../rpc/listening.ts";
+import { collectGarbage } from "./support/memory.ts";
 import { workerListening } from "./support/worker-listening.ts";
 
 const opened: { stop(options: { graceMs: number }): Promise<void> }[] = [];
@@ -53,7 +54,7 @@ describe("S23 a decompression bomb ends at the limit", () => {
   test.each(Object.entries(bombs))("%s", async (encoding, bomb) => {
     const { address } = await api();
     const body = bomb();
-    globalThis.gc?.();
+    collectGarbage();
     const [baseRss, baseCpu] = [process.memoryUsage.rss(), process.cpuUsage()];
     const headers = { ...auth, "content-type": "application/proto", "content-encoding": encoding };
     const answer = await send(address, { path: getStatus, headers, body });
