@@ -39,12 +39,37 @@ export function encodeId(noun: IdNoun, uuid: string): string {
   const b = (hexHalf(uuid, 9) << 16) | hexHalf(uuid, 14);
   const c = (hexHalf(uuid, 19) << 16) | hexHalf(uuid, 24);
   const d = hexWord(uuid, 28);
-  // 128 bits behind two zero bits, cut into thirteen groups of ten: two base32 digits each.
-  const head = `${idPrefixes[noun]}_${pairs[a >>> 24]}${pairs[(a >>> 14) & 1023]}${pairs[(a >>> 4) & 1023]}`;
-  const left = `${pairs[((a & 15) << 6) | (b >>> 26)]}${pairs[(b >>> 16) & 1023]}${pairs[(b >>> 6) & 1023]}`;
-  const middle = `${pairs[((b & 63) << 4) | (c >>> 28)]}${pairs[(c >>> 18) & 1023]}${pairs[(c >>> 8) & 1023]}`;
-  const right = `${pairs[((c & 255) << 2) | (d >>> 30)]}${pairs[(d >>> 20) & 1023]}`;
-  return `${head}${left}${middle}${right}${pairs[(d >>> 10) & 1023]}${pairs[d & 1023]}`;
+  // 128 bits behind two zero bits, cut into groups of five. All digits in one call: a text that is put together of
+  // pieces is copied once more by whoever reads it, and leaves the pieces as garbage.
+  const digits = String.fromCharCode(
+    digit(a >>> 29),
+    digit(a >>> 24),
+    digit(a >>> 19),
+    digit(a >>> 14),
+    digit(a >>> 9),
+    digit(a >>> 4),
+    digit(((a & 15) << 1) | (b >>> 31)),
+    digit(b >>> 26),
+    digit(b >>> 21),
+    digit(b >>> 16),
+    digit(b >>> 11),
+    digit(b >>> 6),
+    digit(b >>> 1),
+    digit(((b & 1) << 4) | (c >>> 28)),
+    digit(c >>> 23),
+    digit(c >>> 18),
+    digit(c >>> 13),
+    digit(c >>> 8),
+    digit(c >>> 3),
+    digit(((c & 7) << 2) | (d >>> 30)),
+    digit(d >>> 25),
+    digit(d >>> 20),
+    digit(d >>> 15),
+    digit(d >>> 10),
+    digit(d >>> 5),
+    digit(d),
+  );
+  return `${idPrefixes[noun]}_${digits}`;
 }
 
 /**
@@ -58,19 +83,56 @@ export function decodeId(noun: IdNoun, text: string, field: string = `${noun}Id`
     throw notAnId(noun, text, field);
   }
   let faults = 0;
-  const digit = (at: number): number => {
+  const bits = (at: number): number => {
     const value = digitOf(text.charCodeAt(start + at));
     faults |= value;
     return value & 31;
   };
-  const first = digit(0);
-  const a = ((first << 29) | (digits5(digit, 1) << 4) | (digit(6) >>> 1)) >>> 0;
-  const b = (((digit(6) & 1) << 31) | (digits5(digit, 7) << 6) | (digit(12) << 1) | (digit(13) >>> 4)) >>> 0;
-  const c = (((digit(13) & 15) << 28) | (digits5(digit, 14) << 3) | (digit(19) >>> 2)) >>> 0;
-  const d = (((digit(19) & 3) << 30) | (digits5(digit, 20) << 5) | digit(25)) >>> 0;
+  const first = bits(0);
+  const a = ((first << 29) | (digits5(bits, 1) << 4) | (bits(6) >>> 1)) >>> 0;
+  const b = (((bits(6) & 1) << 31) | (digits5(bits, 7) << 6) | (bits(12) << 1) | (bits(13) >>> 4)) >>> 0;
+  const c = (((bits(13) & 15) << 28) | (digits5(bits, 14) << 3) | (bits(19) >>> 2)) >>> 0;
+  const d = (((bits(19) & 3) << 30) | (digits5(bits, 20) << 5) | bits(25)) >>> 0;
   // The first digit carries two bits that must be zero: above 7 the suffix holds more than 128 bits.
   if (faults > 31 || first > 7) throw notAnId(noun, text, field);
-  return `${hex32(a)}-${hex16(b >>> 16)}-${hex16(b & 65535)}-${hex16(c >>> 16)}-${hex16(c & 65535)}${hex32(d)}`;
+  return String.fromCharCode(
+    hexDigit(a >>> 28),
+    hexDigit(a >>> 24),
+    hexDigit(a >>> 20),
+    hexDigit(a >>> 16),
+    hexDigit(a >>> 12),
+    hexDigit(a >>> 8),
+    hexDigit(a >>> 4),
+    hexDigit(a),
+    dash,
+    hexDigit(b >>> 28),
+    hexDigit(b >>> 24),
+    hexDigit(b >>> 20),
+    hexDigit(b >>> 16),
+    dash,
+    hexDigit(b >>> 12),
+    hexDigit(b >>> 8),
+    hexDigit(b >>> 4),
+    hexDigit(b),
+    dash,
+    hexDigit(c >>> 28),
+    hexDigit(c >>> 24),
+    hexDigit(c >>> 20),
+    hexDigit(c >>> 16),
+    dash,
+    hexDigit(c >>> 12),
+    hexDigit(c >>> 8),
+    hexDigit(c >>> 4),
+    hexDigit(c),
+    hexDigit(d >>> 28),
+    hexDigit(d >>> 24),
+    hexDigit(d >>> 20),
+    hexDigit(d >>> 16),
+    hexDigit(d >>> 12),
+    hexDigit(d >>> 8),
+    hexDigit(d >>> 4),
+    hexDigit(d),
+  );
 }
 
 /** One UUIDv7 for the millisecond `nowMs`, with 74 bits from `random(10)`. Ids of one millisecond are unordered. */
@@ -114,10 +176,9 @@ export function createIdGenerator(clock: () => number): () => string {
 const alphabet = "0123456789abcdefghjkmnpqrstvwxyz";
 const suffixLength = 26;
 const invalid = 255;
-const pairs: readonly string[] = Array.from(
-  { length: 1024 },
-  (_, n) => `${alphabet[n >> 5]}${alphabet[n & 31]}`,
-);
+const dash = 45;
+const base32Codes = Uint8Array.from(alphabet, (character) => character.charCodeAt(0));
+const hexCodes = Uint8Array.from("0123456789abcdef", (character) => character.charCodeAt(0));
 const hexPairs: readonly string[] = Array.from({ length: 256 }, (_, n) => n.toString(16).padStart(2, "0"));
 const base32Values = valuesByCharCode(alphabet);
 const hexValues = valuesByCharCode("0123456789abcdef", "ABCDEF");
@@ -129,14 +190,21 @@ function valuesByCharCode(digits: string, upperFromTen = ""): Uint8Array {
   return values;
 }
 
+// The character of five bits, and of four.
+function digit(bits: number): number {
+  return base32Codes[bits & 31] ?? invalid;
+}
+
+function hexDigit(bits: number): number {
+  return hexCodes[bits & 15] ?? invalid;
+}
+
 function digitOf(charCode: number): number {
   return base32Values[charCode] ?? invalid;
 }
 
-function digits5(digit: (at: number) => number, at: number): number {
-  return (
-    (digit(at) << 20) | (digit(at + 1) << 15) | (digit(at + 2) << 10) | (digit(at + 3) << 5) | digit(at + 4)
-  );
+function digits5(bits: (at: number) => number, at: number): number {
+  return (bits(at) << 20) | (bits(at + 1) << 15) | (bits(at + 2) << 10) | (bits(at + 3) << 5) | bits(at + 4);
 }
 
 function hasDashes(uuid: string): boolean {
