@@ -46,6 +46,7 @@ export const jobs = muster.table(
     queue: text("queue").notNull(),
     title: text("title").notNull(),
     payload: bytea("payload").notNull(),
+    /** Null: none, like the instructions; an empty list would be 16 bytes of each row. */
     skills: text("skills").array(),
     instructions: text("instructions").array(),
     labels: jsonb("labels").$type<Record<string, string>>(),

@@ -91,8 +91,8 @@ const insertJobs = statement(sql`
       ${j.dependsOn}, ${j.dependencyPolicy}, ${j.submittedBy})
     select ${param("org")}::uuid, job_id, batch_id, parent_job_id, to_timestamp(run_at), to_timestamp(deadline), points,
       soft, hard, ttl, reclaim, tries, backoff, backoff_max, factor, priority, is_exclusive, is_at_most_once,
-      opens_pull_request, kind, queue, title, convert_to(payload, 'UTF8'), string_to_array(skills, ','),
-      string_to_array(instructions, ','), labels::jsonb, project, pool, target, external_id, idempotency_key,
+      opens_pull_request, kind, queue, title, convert_to(payload, 'UTF8'), string_to_array(nullif(skills, ''), ','),
+      string_to_array(nullif(instructions, ''), ','), labels::jsonb, project, pool, target, external_id, idempotency_key,
       string_to_array(depends_on, ',')::uuid[], case when depends_on is not null then policy end, submitted_by
     from d
   ), changed as (
