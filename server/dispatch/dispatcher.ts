@@ -29,8 +29,8 @@ import { offerWithRest } from "./rest.ts";
 import { planRide, rideOf } from "./rides.ts";
 import { Routes } from "./routes.ts";
 
-/** Jobs that one claim takes at most. */
-const maxClaim = 500;
+/** Jobs that one claim takes at most: one costs what a hundred of its jobs do, however few there are. */
+const maxClaim = 1_000;
 
 /** The same while another org claims too: the most that one waits for is a claim of another. */
 const sharedClaim = 100;

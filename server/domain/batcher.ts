@@ -30,6 +30,10 @@ export interface BatcherOptions<T, R> {
   readonly sharedWeight?: number;
   /** Flushes of one org at once; one while others are about, and one more in all, so that a newcomer finds a place. */
   readonly maxInFlight: number;
+  /** Weight of an org that gets another flush beside one in flight, unless that one is slow. Default 0: any. */
+  readonly leastMoreWeight?: number;
+  /** Milliseconds of a steady clock. Default: this process's own. */
+  readonly nowMs?: () => number;
   /** Weight that may wait for one org; more is refused. */
   readonly maxQueuedWeight: number;
   /** Weight of an item. Default 1. */
@@ -49,6 +53,9 @@ interface OrgQueue<T, R> {
 /** For how long an org is about after it added something, in milliseconds. */
 const aboutMs = 1_000;
 
+/** A flush that has lasted for so many milliseconds waits for something: little goes past it, too. */
+const slowMs = 250;
+
 /**
  * Natural batching: an item is flushed at once when nothing is in flight, and
  * collected with others while something is. Orgs take turns by deficit
@@ -64,6 +71,8 @@ export class Batcher<T, R> {
   readonly #seenMs = new Map<string, number>();
   #inFlight = 0;
   readonly #inFlightOf = new Map<string, number>();
+  /** When each org that has flushes in flight began the latest. */
+  readonly #begunMs = new Map<string, number>();
   #isScheduled = false;
   #idle: (() => void)[] = [];
 
@@ -89,7 +98,7 @@ export class Batcher<T, R> {
       queue = { items: [], weight: 0, credit: 0 };
       this.#queues.set(orgId, queue);
     }
-    this.#seenMs.set(orgId, performance.now());
+    this.#seenMs.set(orgId, this.#nowMs());
     if (queue.weight > 0 && queue.weight + weight > this.#options.maxQueuedWeight) {
       const error = overloaded(1_000);
       return Promise.resolve(items.map(() => ({ error })));
@@ -131,10 +140,10 @@ export class Batcher<T, R> {
     const saving = new Set<string>();
     while (this.#inFlight < most) {
       if (this.#inFlight === 0 && saving.size === this.#queues.size) saving.clear();
-      const next = first(
-        this.#queues,
-        ([orgId]) => !saving.has(orgId) && (this.#inFlightOf.get(orgId) ?? 0) < mostOfOrg,
-      );
+      const next = first(this.#queues, ([orgId, { weight }]) => {
+        const inFlight = this.#inFlightOf.get(orgId) ?? 0;
+        return !saving.has(orgId) && inFlight < (this.#isWorthwhile(orgId, weight) ? mostOfOrg : 1);
+      });
       if (!next) return;
       const [orgId, queue] = next;
       // Its turn: it goes to the end of the line with what it leaves.
@@ -148,6 +157,7 @@ export class Batcher<T, R> {
         continue;
       }
       this.#count(orgId, 1);
+      this.#begunMs.set(orgId, this.#nowMs());
       void this.#flush(orgId, taken).finally(() => {
         this.#count(orgId, -1);
         this.#schedule();
@@ -162,13 +172,25 @@ export class Batcher<T, R> {
     this.#inFlight += more;
     const own = (this.#inFlightOf.get(orgId) ?? 0) + more;
     if (own > 0) this.#inFlightOf.set(orgId, own);
-    else this.#inFlightOf.delete(orgId);
+    else {
+      this.#inFlightOf.delete(orgId);
+      this.#begunMs.delete(orgId);
+    }
+  }
+
+  #isWorthwhile(orgId: string, weight: number): boolean {
+    if (weight >= (this.#options.leastMoreWeight ?? 0)) return true;
+    return this.#nowMs() - (this.#begunMs.get(orgId) ?? 0) >= slowMs;
+  }
+
+  #nowMs(): number {
+    return this.#options.nowMs?.() ?? performance.now();
   }
 
   // Others are about: nobody does much at once, so that none waits long for the rest.
   #isShared(): boolean {
     if (this.#seenMs.size > 1) {
-      const sinceMs = performance.now() - aboutMs;
+      const sinceMs = this.#nowMs() - aboutMs;
       for (const [orgId, seenMs] of this.#seenMs) if (seenMs < sinceMs) this.#seenMs.delete(orgId);
     }
     return this.#seenMs.size > 1 || this.#queues.size > 1;

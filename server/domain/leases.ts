@@ -94,6 +94,8 @@ export function createResultBatcher(c: LeaseContext): Batcher<LeaseResult, Resul
   return new Batcher({
     maxWeight: 1_000,
     maxInFlight: 2,
+    // A flush costs what a hundred of its results do, however few there are: few wait for the one in flight.
+    leastMoreWeight: 500,
     maxQueuedWeight: 200_000,
     flush: (orgId, results) => commitResults(c, orgId, results),
   });

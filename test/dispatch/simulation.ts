@@ -6,7 +6,7 @@ import type { Random } from "../chaos/random.ts";
 
 /*
  * A fleet and a backlog in time that is only counted: how well does the matcher, which sees the heads of its lines,
- * deals at most 500 jobs a round and waits for each claim, use the fleet, compared with a greedy oracle that sees
+ * deals at most 1,000 jobs a round and waits for each claim, use the fleet, compared with a greedy oracle that sees
  * everything and deals at once? Both keep to the order of the jobs.
  */
 
@@ -51,7 +51,7 @@ interface Fleet {
 
 const port: LinkPort = { offer: () => {}, cancel: () => {}, command: () => {}, goAway: () => {} };
 const skillNames = Array.from({ length: 10 }, (_, n) => `skill-${n}`);
-const roundJobs = 500;
+const roundJobs = 1_000;
 
 /** Runs a scenario twice, with equal fleets and jobs. */
 export function simulate(scenario: Scenario, random: () => Random): Comparison {

@@ -6,6 +6,8 @@ function gated(
     maxInFlight?: number;
     maxQueuedWeight?: number;
     maxWeight?: number;
+    leastMoreWeight?: number;
+    nowMs?: () => number;
     sharedWeight?: number;
     weigh?: (n: number) => number;
   } = {},
@@ -16,6 +18,8 @@ function gated(
     maxWeight: options.maxWeight ?? 100,
     sharedWeight: options.sharedWeight ?? options.maxWeight ?? 100,
     ...(options.weigh ? { weigh: options.weigh } : {}),
+    ...(options.nowMs ? { nowMs: options.nowMs } : {}),
+    ...(options.leastMoreWeight ? { leastMoreWeight: options.leastMoreWeight } : {}),
     maxInFlight: options.maxInFlight ?? 1,
     maxQueuedWeight: options.maxQueuedWeight ?? 1_000,
     flush: (orgId, items) =>
@@ -50,6 +54,38 @@ describe("a batcher", () => {
     (await next(1)).go();
     expect(await Promise.all([first, ...others])).toEqual([2, 4, 6]);
     expect(flushes.map(({ items }) => items)).toEqual([[1], [2, 3]]);
+  });
+
+  test("flushes beside a flush only what is enough for one", async () => {
+    const { batcher, flushes, next } = gated({ maxInFlight: 2, leastMoreWeight: 3 });
+    const first = batcher.add("org", 1);
+    const flush = await next(0);
+    const others = [batcher.add("org", 2), batcher.add("org", 3)];
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(flushes).toHaveLength(1);
+    others.push(batcher.add("org", 4));
+    (await next(1)).go();
+    expect(await Promise.all(others)).toEqual([4, 6, 8]);
+    flush.go();
+    expect(await first).toBe(2);
+    expect(flushes.map(({ items }) => items)).toEqual([[1], [2, 3, 4]]);
+  });
+
+  test("flushes little past a flush that waits for something", async () => {
+    let nowMs = 0;
+    const { batcher, flushes, next } = gated({ maxInFlight: 2, leastMoreWeight: 3, nowMs: () => nowMs });
+    const first = batcher.add("org", 1);
+    const flush = await next(0);
+    nowMs = 249;
+    const others = [batcher.add("org", 2)];
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(flushes).toHaveLength(1);
+    nowMs = 250;
+    others.push(batcher.add("org", 3));
+    (await next(1)).go();
+    expect(await Promise.all(others)).toEqual([4, 6]);
+    flush.go();
+    expect(await first).toBe(2);
   });
 
   test("lets orgs take turns, one a flush", async () => {
