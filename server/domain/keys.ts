@@ -1,4 +1,4 @@
-import { createHmac } from "node:crypto";
+import { createHmac, randomBytes } from "node:crypto";
 import { inOrg, type Tx } from "../store/database.ts";
 import {
   type FoundKey,
@@ -27,6 +27,7 @@ import { createPeopleParts, type PeopleParts } from "./people-parts.ts";
 import { readPersonHolder } from "./person-callers.ts";
 import {
   beginsLikeKey,
+  digestOf,
   type GeneratedKey,
   generateKey,
   hashKey,
@@ -57,6 +58,8 @@ export interface KeyContext extends CoordinatorParts {
   readonly pepper: Buffer;
   /** What they were hashed under before: keys under one of them are still valid. */
   readonly olderPeppers: readonly Buffer[];
+  /** What keys are known by in memory; never leaves it. */
+  readonly memorySalt: string;
   /** Keys that were verified within the last second. */
   readonly verifiedKeys: Cache<Principal>;
   /** How orgs stand, by id and by name. */
@@ -76,6 +79,8 @@ export type Principal = Omit<Caller, "requestId" | "keyOrgId" | "suspension">;
 
 /** How long a verified key is believed without asking the database: so long a revoked one may still pass. */
 export const verifiedKeyMs = 1_000;
+
+const aMoment = { maxAgeMs: verifiedKeyMs, renewAfterMs: verifiedKeyMs / 2 };
 
 /** What keys are hashed under, derived from the coordinator's secret. */
 export function derivePepper(secret: string): Buffer {
@@ -99,8 +104,9 @@ export function createKeyContext<C extends CoordinatorParts>(
     ...c,
     pepper,
     olderPeppers,
-    verifiedKeys: createCache<Principal>({ maxAgeMs: verifiedKeyMs, maxEntries: 20_000, nowMs }),
-    orgStates: createCache<OrgState | null>({ maxAgeMs: verifiedKeyMs, maxEntries: 20_000, nowMs }),
+    memorySalt: randomBytes(32).toString("base64"),
+    verifiedKeys: createCache<Principal>({ ...aMoment, maxEntries: 20_000, nowMs }),
+    orgStates: createCache<OrgState | null>({ ...aMoment, maxEntries: 20_000, nowMs }),
     registeredPrefixes: createCache<readonly string[]>({ maxAgeMs: verifiedKeyMs, maxEntries: 1, nowMs }),
     badKeys: new BadKeys({ perMinute: c.config.badKeysPerMinute, nowMs }),
     keyNotes: new KeyNotes(c, { nowMs }),
@@ -133,8 +139,7 @@ export async function authenticate(
   const parts = parseKey(token);
   if (parts === null && !(await mayBeRegistered(c, token))) throw unauthenticated();
   if (parts?.type === "job") return { ...(await readTokenHolder(c, parts)), requestId };
-  // The whole text is hashed, so that what is kept in memory is no key.
-  const digest = hashKey(c.pepper, token).toString("base64");
+  const digest = digestOf(c.memorySalt, token);
   const principal = await c.verifiedKeys.get(`${parts?.id ?? ""} ${digest}`, () => {
     const names = [
       ...(address === "" ? [] : [`address ${address}`]),

@@ -23,7 +23,12 @@ export function createProjectNames(
   { db }: { readonly db: Pick<Database, "app"> },
   nowMs: () => number = () => performance.now(),
 ): ProjectNames {
-  const kept = createCache<ReadonlySet<string>>({ maxAgeMs: 5_000, maxEntries: 200, nowMs });
+  const kept = createCache<ReadonlySet<string>>({
+    maxAgeMs: 5_000,
+    renewAfterMs: 2_500,
+    maxEntries: 200,
+    nowMs,
+  });
   const read = (orgId: string, selection: Parameters<typeof readProjectNames>[2]) =>
     inOrg(db.app, orgId, (tx) => readProjectNames(tx, orgId, selection));
   return {

@@ -113,7 +113,12 @@ export function createSettingsCache(
   c: Pick<Coordinator, "db" | "config">,
   nowMs: () => number = () => performance.now(),
 ): SettingsCache {
-  const tables = createCache<SettingsTable>({ maxAgeMs: 1_000, maxEntries: 1_000, nowMs });
+  const tables = createCache<SettingsTable>({
+    maxAgeMs: 1_000,
+    renewAfterMs: 500,
+    maxEntries: 1_000,
+    nowMs,
+  });
   const table = (orgId: string) => tables.get(orgId, () => loadSettings(c.db.app, orgId));
   return {
     table,

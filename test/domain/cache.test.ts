@@ -1,7 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { createCache } from "../../server/domain/cache.ts";
 
-function cacheAt(options: { maxAgeMs?: number | ((tookMs: number) => number); maxEntries?: number } = {}) {
+function cacheAt(
+  options: {
+    maxAgeMs?: number | ((tookMs: number) => number);
+    renewAfterMs?: number;
+    maxEntries?: number;
+  } = {},
+) {
   let now = 0;
   let loads = 0;
   const cache = createCache<string>({ maxAgeMs: 100, maxEntries: 10, ...options, nowMs: () => now });
@@ -55,6 +61,61 @@ describe("a cache", () => {
     resolve("old");
     expect(await old).toBe("old");
     expect(await get("a")).toBe("a2");
+  });
+
+  test("renews what is asked for before it is too old, and nobody waits for that", async () => {
+    const { get, advance, loads } = cacheAt({ renewAfterMs: 50 });
+    expect(await get("a")).toBe("a1");
+    advance(49);
+    expect(await get("a")).toBe("a1");
+    expect(loads()).toBe(1);
+    advance(1);
+    const { promise, resolve } = Promise.withResolvers<string>();
+    expect(await get("a", () => promise)).toBe("a1");
+    expect(await get("a")).toBe("a1");
+    expect(loads()).toBe(2);
+    resolve("new");
+    await promise;
+    expect(await get("a")).toBe("new");
+    // Its age counts from the start of its load.
+    advance(49);
+    expect(await get("a")).toBe("new");
+    expect(loads()).toBe(2);
+  });
+
+  test("gives nothing that is too old while it renews: who asks waits for what is coming", async () => {
+    const { get, advance, loads } = cacheAt({ renewAfterMs: 50 });
+    await get("a");
+    advance(50);
+    const { promise, resolve } = Promise.withResolvers<string>();
+    await get("a", () => promise);
+    advance(50);
+    const waiting = get("a");
+    resolve("new");
+    expect(await waiting).toBe("new");
+    expect(loads()).toBe(2);
+  });
+
+  test("does not bring back what was forgotten while it was renewed", async () => {
+    const { cache, get, advance } = cacheAt({ renewAfterMs: 50 });
+    await get("a");
+    advance(50);
+    const { promise, resolve } = Promise.withResolvers<string>();
+    await get("a", () => promise);
+    cache.forget("a");
+    resolve("old");
+    await promise;
+    expect(await get("a")).toBe("a3");
+  });
+
+  test("keeps nothing that could not be renewed", async () => {
+    const { get, advance } = cacheAt({ renewAfterMs: 50 });
+    await get("a");
+    advance(50);
+    const failing = Promise.reject(new Error("away"));
+    expect(await get("a", () => failing)).toBe("a1");
+    await failing.catch(() => {});
+    expect(await get("a")).toBe("a3");
   });
 
   test("lets the oldest go when it is full", async () => {

@@ -1,4 +1,4 @@
-import { createHmac, randomBytes, randomInt, timingSafeEqual } from "node:crypto";
+import { createHmac, hash, randomBytes, randomInt, timingSafeEqual } from "node:crypto";
 import { crc32 } from "node:zlib";
 
 /** What a key is for: calls of people and services, a worker, the enrolment of a worker, one attempt. */
@@ -75,6 +75,14 @@ export function pepperVersion(pepper: Uint8Array): string {
 /** What is stored of a secret: its HMAC-SHA-256 under the pepper (at least 32 bytes, never in the database). */
 export function hashKey(pepper: Uint8Array, secret: string): Buffer {
   return createHmac("sha256", pepper).update(secret).digest();
+}
+
+/**
+ * What a key is known by in the memory of one process, whose salt it is: what is kept there is no key. It is made at
+ * each call, and in one go: an HMAC with a key was a twelfth of what a small call cost.
+ */
+export function digestOf(salt: string, text: string): string {
+  return hash("sha256", `${salt} ${text}`, "base64");
 }
 
 /**
