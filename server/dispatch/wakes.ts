@@ -11,6 +11,9 @@ const peerMs = 15_000;
 /** How often the list of coordinators is read. */
 const peersIntervalMs = 5_000;
 
+/** How often a coordinator that is alone sees to its channel: nobody speaks there yet. */
+const aloneIntervalMs = 10_000;
+
 /** Jobs that one wake of the feed names at most; watchers of others find out by their poll. */
 const maxJobs = 64;
 
@@ -43,6 +46,7 @@ export class PeerWakes implements Wakes {
   #isStopped = false;
   #peersUntilMs = Number.NEGATIVE_INFINITY;
   #peersReadMs = Number.NEGATIVE_INFINITY;
+  #checkedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: PeerWakesOptions) {
     this.#options = options;
@@ -108,7 +112,11 @@ export class PeerWakes implements Wakes {
   /** Sees to it that the channel listens, and looks for others. Call it every few seconds; rejects when it could not. */
   async check(): Promise<void> {
     const { nowMs, hasPeers } = this.#options;
-    await this.#channel.check();
+    const isAlone = nowMs() > this.#peersUntilMs;
+    if (!isAlone || nowMs() - this.#checkedMs >= aloneIntervalMs) {
+      await this.#channel.check();
+      this.#checkedMs = nowMs();
+    }
     if (nowMs() - this.#peersReadMs < peersIntervalMs) return;
     const isFirst = this.#peersReadMs === Number.NEGATIVE_INFINITY;
     this.#peersReadMs = nowMs();

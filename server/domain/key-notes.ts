@@ -25,6 +25,9 @@ export interface RefusedKey {
 /** Once in so long the use of a key, and why it was refused, is written. */
 const noteEveryMs = 60_000;
 
+/** Uses wait so long for others, to be written together. */
+const usesEveryMs = 15_000;
+
 /**
  * When keys were last used, and why they were refused: kept in memory in the calls, and written behind them, at most
  * once a minute a key, and once a minute a key and reason. Bounded: what does not fit is not noted.
@@ -37,6 +40,7 @@ export class KeyNotes {
   readonly #notedMs = new Map<string, number>();
   #uses = new Map<string, Set<string>>();
   #refusals: RefusedKey[] = [];
+  #usesWrittenMs = Number.NEGATIVE_INFINITY;
 
   constructor(
     c: Pick<Coordinator, "db" | "newId" | "log">,
@@ -60,11 +64,16 @@ export class KeyNotes {
     if (this.#isNews(`${refusal.keyId} ${refusal.cause}`)) this.#refusals.push(refusal);
   }
 
-  /** Writes what was noted. An org whose write fails loses its notes: they are of no matter. */
+  /** Writes what was noted: refusals at once, uses some seconds after those before. An org whose write fails loses its notes: they are of no matter. */
   async write(): Promise<void> {
-    const uses = this.#uses;
+    const now = this.#nowMs();
+    const areUsesDue = now - this.#usesWrittenMs >= usesEveryMs;
+    const uses = areUsesDue ? this.#uses : new Map<string, Set<string>>();
     const refusals = Map.groupBy(this.#refusals, (one) => one.orgId);
-    this.#uses = new Map();
+    if (areUsesDue && uses.size > 0) {
+      this.#uses = new Map();
+      this.#usesWrittenMs = now;
+    }
     this.#refusals = [];
     for (const orgId of new Set([...uses.keys(), ...refusals.keys()])) {
       const keyIds = [...(uses.get(orgId) ?? [])];
@@ -80,7 +89,6 @@ export class KeyNotes {
         }
       }).catch((error: unknown) => this.#c.log.warn({ err: error, orgId }, "uses of keys could not be kept"));
     }
-    const now = this.#nowMs();
     for (const [name, atMs] of this.#notedMs) if (now - atMs >= noteEveryMs) this.#notedMs.delete(name);
   }
 
