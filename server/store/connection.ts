@@ -102,6 +102,8 @@ export class Connection {
       return socket;
     }
     this.#socket = socket;
+    // The end of what is sent in one go would wait for the answer to its beginning.
+    socket.setNoDelay(true);
     // The driver reads the name for TLS here.
     Object.assign(socket, { host });
     return path ? socket.connect(path) : socket.connect(port, host);
