@@ -9,7 +9,6 @@ import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/conn
 import {
   compressionBrotli,
   compressionGzip,
-  universalRequestFromNodeRequest,
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
 import type { Log } from "../domain/context.ts";
@@ -20,6 +19,8 @@ import { type CallGate, isRefusedKey, maxCallTimeoutMs } from "./gate.ts";
 import { type Expected, HalfSentWatch, type RequestPace } from "./half-sent.ts";
 import { type HttpRequest, type HttpResponse, pathOf } from "./http.ts";
 import { respondHttpFault, respondUnknownPath } from "./http-errors.ts";
+import { bodyOf, discardRest } from "./request-body.ts";
+import { universalHead } from "./universal-request.ts";
 import { unreadMs, watchUnread } from "./unread.ts";
 
 /** What a message may be at most, in bytes, in both directions. */
@@ -111,7 +112,7 @@ async function serve(
 ): Promise<void> {
   const contextValues = createContextValues();
   contextValues.set(addressKey, request.socket?.remoteAddress ?? "");
-  const universal = readUniversal(request, response, contextValues);
+  const universal = universalHead(request, response, contextValues);
   if (universal !== null) shortenTimeout(universal.header);
   if (universal === null) return respondHttpFault(request, response, 400, handler.allowedMethods);
   const body = bodyOf(request, halfSent);
@@ -124,6 +125,7 @@ async function serve(
   if (answer.body === undefined && answer.status >= 400) {
     return respondHttpFault(request, response, answer.status, handler.allowedMethods);
   }
+  if (isSmall(answer)) return respondAtOnce(answer, response);
   const watched = isStreamed(answer.body) ? { ...answer, body: watchUnread(answer.body, unread) } : answer;
   await universalResponseToNodeResponse(withPlainMessage(watched), response);
 }
@@ -132,6 +134,27 @@ async function serve(
 export function expectedOf({ methodKind, parent }: DescMethod): Expected {
   if (methodKind === "unary" || methodKind === "server_streaming") return "one";
   return parent.typeName.startsWith("muster.") ? "stream" : "stream-of-stranger";
+}
+
+/** What a response may hold that is written at once: it is taken by the buffers below, read or not. */
+const smallBytes = 16 * 1024;
+
+// Of one message that is there, and with nothing to say after it.
+function isSmall({ header, trailer, body }: UniversalServerResponse): boolean {
+  const length = header?.get("content-length") ?? null;
+  return isStreamed(body) && trailer === undefined && length !== null && Number(length) <= smallBytes;
+}
+
+// In one frame: writing, waiting and ending would be two, and its reader would wait for the second.
+async function respondAtOnce(
+  { status, header, body }: UniversalServerResponse,
+  response: HttpResponse,
+): Promise<void> {
+  const parts: Uint8Array[] = [];
+  if (isStreamed(body)) for await (const part of body) parts.push(part);
+  response.writeHead(status, Object.fromEntries(header ?? []));
+  const [first] = parts;
+  response.end(parts.length === 1 && first !== undefined ? first : Buffer.concat(parts));
 }
 
 function isStreamed(body: UniversalServerResponse["body"]): body is AsyncIterable<Uint8Array> {
@@ -158,19 +181,6 @@ function escapedMessage(message: string): string {
   return message.replace(/[^\x20-\x7e]+|%/g, (part) => encodeURIComponent(part));
 }
 
-// The host header goes into a URL; one that does not fit must cost its sender an answer, not us the process.
-function readUniversal(
-  request: HttpRequest,
-  response: HttpResponse,
-  contextValues: ReturnType<typeof createContextValues>,
-): ReturnType<typeof universalRequestFromNodeRequest> | null {
-  try {
-    return universalRequestFromNodeRequest(request, response, undefined, contextValues);
-  } catch {
-    return null;
-  }
-}
-
 // connect-es sets a timer for it before the gate can refuse it, and Node warns of timers beyond its longest.
 function shortenTimeout(header: Headers): void {
   const timeout = header.get("connect-timeout-ms");
@@ -185,29 +195,3 @@ function shortenTimeout(header: Headers): void {
 
 const secondsOf: Readonly<Record<string, number>> = { H: 3_600, M: 60, S: 1 };
 const longestTimerMs = 2 ** 31 - 1;
-
-/** What is read of a body that is refused, so that its sender gets to read the answer. */
-const discardBytesMax = 16 * 1024 * 1024;
-
-// Iterating a request destroys it when the reader stops early, and its connection with it: a client that still
-// sends would see a broken connection instead of why it was refused.
-async function* bodyOf(request: HttpRequest, halfSent: HalfSentWatch): AsyncIterable<Uint8Array> {
-  try {
-    for await (const chunk of request.iterator({ destroyOnReturn: false })) {
-      halfSent.saw(chunk);
-      yield chunk;
-    }
-  } finally {
-    halfSent.stop();
-    if (!request.readableEnded && !request.destroyed) discardRest(request);
-  }
-}
-
-function discardRest(request: HttpRequest): void {
-  let left = discardBytesMax;
-  request.on("error", () => request.destroy());
-  request.on("data", (chunk: Buffer) => {
-    left -= chunk.length;
-    if (left < 0) request.destroy();
-  });
-}

@@ -10,6 +10,7 @@ import { isConnectionLost, isSerialisation } from "../store/connection-errors.ts
 import { callBodyKey } from "./call-body.ts";
 import { explainForeignError, type FailedCall } from "./foreign-errors.ts";
 import { requestIdKey } from "./request-id.ts";
+import { callOver } from "./universal-request.ts";
 
 /** An error as every protocol can carry it. */
 export interface Status {
@@ -91,7 +92,8 @@ export function explainFailures(context: HandlerContext, log: Log): void {
       const { code, rawMessage, message, details } = makeError(status.code, status.message, status.detail);
       Object.assign(error, { code, rawMessage, message, details });
     }
-    Reflect.apply(abort, context, [error]);
+    // Without one, each call that ends as it should would make one, with its stack.
+    Reflect.apply(abort, context, [error ?? callOver]);
   });
 }
 
