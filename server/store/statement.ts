@@ -130,11 +130,14 @@ export function execute(sql: Connection, { statement, values }: Call): Promise<R
  * unless the connection was lost, which leaves the outcome unknown.
  */
 export function runInOrg(pool: HotPool, orgId: string, calls: readonly Call[]): Promise<Row[][]> {
-  return pool.use(async ({ sql }) => {
+  return pool.use(async (connection) => {
     refuseForeign(orgId, calls);
-    const begun = sql.unsafe(`begin; ${setOrg(orgId)}`).execute();
-    const running = calls.map((one) => execute(sql, one));
-    const committed = sql.unsafe("commit").execute();
+    const { sql } = connection;
+    const { begun, running, committed } = connection.inOneGo(() => ({
+      begun: sql.unsafe(`begin; ${setOrg(orgId)}`).execute(),
+      running: calls.map((one) => execute(sql, one)),
+      committed: sql.unsafe("commit").execute(),
+    }));
     const settled = await Promise.allSettled([begun, ...running, committed]);
     const failed = settled.find((result) => result.status === "rejected");
     if (failed) throw failed.reason;
