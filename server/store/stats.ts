@@ -132,28 +132,49 @@ const mergedPieces = (keys: SQL) => sql`
 
 const lineKeys = list([t.dimension, t.at, t.value, t.project]);
 
+/** Which of the ways to count attempts a row is of, as `grouping(state, wait, run)` says it. */
+const isPart = { states: sql`l.part = 3`, waits: sql`l.part = 5`, runs: sql`l.part = 6` };
+
 /**
  * Parts of a statement: `merged` is what rows of deltas count, by dimension, minute, value and project. Parameters: org,
  * dimensions smallint[].
+ *
+ * Attempts are counted three ways in one pass, by state, by wait and by time run: by all at once hardly two are alike.
+ * What is not told apart by worker is counted without workers first. With each attempt dealt out to all its dimensions,
+ * a hundred workers made a fold six times as long.
  */
 const mergedDeltas = (source: SQL) => sql`
-  lines as materialized (
+  attempted as (
     select date_trunc('minute', x.${d.at}, 'UTC') as at, i.shape_id, i.worker_id,
       case when x.${d.outcomes} is null then ${number(Outcome.succeeded)} else i.outcome end as outcome,
       case when x.${d.states} is null then ${number(JobState.succeeded)} else i.state end as state,
-      muster.histogram_bucket(i.wait) as wait, muster.histogram_bucket(i.run) as run, count(*) as n,
-      sum(i.run::float8) as seconds
+      muster.histogram_bucket(i.wait) as wait, muster.histogram_bucket(i.run) as run, i.run::float8 as seconds
     from ${source} x, unnest(x.${d.shapeIds}, x.${d.workerIds}, x.${d.outcomes}, x.${d.states}, x.${d.waits}, x.${d.runs})
       as i(shape_id, worker_id, outcome, state, wait, run)
-    group by 1, 2, 3, 4, 5, 6, 7
+  ), by_worker as materialized (
+    select at, shape_id, worker_id, outcome, state, wait, run, grouping(state, wait, run) as part, count(*) as n,
+      sum(seconds) as seconds
+    from attempted group by grouping sets ((at, shape_id, worker_id, outcome, state),
+      (at, shape_id, worker_id, outcome, wait), (at, shape_id, worker_id, outcome, run))
+  ), by_shape as materialized (
+    select at, shape_id, outcome, state, wait, run, part, sum(n)::bigint as n, sum(seconds) as seconds
+    from by_worker group by at, shape_id, outcome, state, wait, run, part
   ), valued as materialized (
-    select l.*, v.dimension as ${t.dimension}, v.value as ${t.value}, v.project as ${t.project} from lines l
+    select l.at, l.outcome, l.state, l.wait, l.run, l.part, l.n, l.seconds, v.dimension as ${t.dimension},
+      v.value as ${t.value}, v.project as ${t.project}
+    from by_shape l
     left join ${shapes} h on h.${s.orgId} = ${param("org")}::uuid and h.${s.shapeId} = l.shape_id
-    left join ${workers} k on k.${w.orgId} = ${param("org")}::uuid and k.${w.workerId} = l.worker_id
     cross join lateral (values (${number(StatsDimension.org)}, '', ''),
       (${number(StatsDimension.kind)}, h.${s.kind}, ''), (${number(StatsDimension.queue)}, h.${s.queue}, ''),
-      (${number(StatsDimension.project)}, coalesce(h.${s.project}, h.${s.accountedTo}), ''),
-      (${number(StatsDimension.worker)}, l.worker_id::text, ''),
+      (${number(StatsDimension.project)}, coalesce(h.${s.project}, h.${s.accountedTo}), '')
+    ) as v(dimension, value, project)
+    where v.value is not null and v.dimension = any(${param("dimensions")}::smallint[])
+    union all
+    select l.at, l.outcome, l.state, l.wait, l.run, l.part, l.n, l.seconds, v.dimension, v.value, v.project
+    from by_worker l
+    left join ${shapes} h on h.${s.orgId} = ${param("org")}::uuid and h.${s.shapeId} = l.shape_id
+    left join ${workers} k on k.${w.orgId} = ${param("org")}::uuid and k.${w.workerId} = l.worker_id
+    cross join lateral (values (${number(StatsDimension.worker)}, l.worker_id::text, ''),
       (${number(StatsDimension.owner)}, k.${w.owner}, coalesce(h.${s.project}, h.${s.accountedTo}, ''))
     ) as v(dimension, value, project)
     where v.value is not null and v.dimension = any(${param("dimensions")}::smallint[])
@@ -165,12 +186,12 @@ const mergedDeltas = (source: SQL) => sql`
       ),
     )}, coalesce(sum(l.n) filter (where l.state = ${number(JobState.dead)}), 0)::bigint as ${t.dead},
       coalesce(sum(l.seconds), 0)::float8 as ${t.runSeconds}
-    from valued l group by ${lineKeys}
+    from valued l where ${isPart.states} group by ${lineKeys}
   ), buckets as (
     select ${lineKeys}, 1 as histogram, l.wait::bigint as bucket, l.n from valued l
-    where l.wait is not null and not ${isOutcome(Outcome.offerTimedOut)}
+    where ${isPart.waits} and l.wait is not null and not ${isOutcome(Outcome.offerTimedOut)}
     union all select ${lineKeys}, 2, l.run::bigint, l.n from valued l
-    where l.run is not null and ${isOutcome(...runOutcomes)}
+    where ${isPart.runs} and l.run is not null and ${isOutcome(...runOutcomes)}
   ), ${packed(lineKeys)}`;
 
 function columnOf(name: string): keyof StatsCounts {
