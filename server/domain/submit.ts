@@ -153,7 +153,12 @@ async function insertAndLease(
       // Whatever was wrong with the claim is nothing to who submits.
       return null;
     });
-    if (rows) return ride.committed(rows.slice(calls.length));
+    if (rows) {
+      const left = ride.committed(rows.slice(calls.length));
+      // What is written in this turn of the event loop leaves after it: the offers go before the answer is made.
+      await new Promise((resolve) => setImmediate(resolve));
+      return left;
+    }
   }
   await runInOrg(hot, orgId, calls);
   return ready;
