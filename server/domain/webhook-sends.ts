@@ -182,8 +182,9 @@ function bodyOf(orgId: string, event: FeedEvent): string {
     labels: Object.keys(labels).length === 0 ? "" : labels,
   };
   const known = Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== ""));
-  const subject = String(known["jobId"] ?? known["workerId"] ?? known["project"] ?? "");
   const { eventId: id, type, at } = event;
+  const alertId = type.startsWith("alert.") ? event.data["alertId"] : undefined;
+  const subject = String(known["jobId"] ?? known["workerId"] ?? known["project"] ?? alertId ?? "");
   return cloudEvent(orgId, { id, type, at, data: { ...known, ...event.data }, subject });
 }
 

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { deleteAlertRule, setAlertRuleEnabled } from "../../server/domain/alert-rules.ts";
 import { fireDueSchedules } from "../../server/domain/fire-schedules.ts";
 import { listFires } from "../../server/domain/fires.ts";
+import { encodeId } from "../../server/domain/ids.ts";
 import type { AlertRuleDefinition } from "../../server/domain/rules/alert-rules.ts";
 import { putSchedule } from "../../server/domain/schedules.ts";
 import { readMissedFires } from "../../server/store/alert-facts.ts";
@@ -60,6 +62,44 @@ async function org(rule: Partial<AlertRuleDefinition> = {}) {
   };
   return { orgId, put, look, schedule, fire, fires, insertMissed };
 }
+
+test.each([
+  [
+    "is changed to look at something else",
+    (c: TestCoordinator, orgId: string) =>
+      putRule(c, orgId, ruleOf("schedule-missed", { windowMs: 120_000 })),
+  ],
+  [
+    "is disabled",
+    async (c: TestCoordinator, orgId: string) => {
+      await setAlertRuleEnabled(c, testCaller(orgId), { name: "rule", isEnabled: false, reason: "" });
+    },
+  ],
+  [
+    "is deleted",
+    (c: TestCoordinator, orgId: string) =>
+      deleteAlertRule(c, testCaller(orgId), { name: "rule", reason: "" }),
+  ],
+])("the event feed tells that alerts end when their rule %s", async (_, change) => {
+  const { orgId, look, schedule, insertMissed } = await org();
+  await schedule("one");
+  await insertMissed("one", 2);
+  const [alert] = await look();
+  await look();
+  const told = () =>
+    db.admin`select type, data from muster.events where org_id = ${orgId} order by xid, event_id`;
+  const alertId = encodeId("alert", alert?.alertId ?? "");
+  const data = {
+    ...{ alertId, rule: "rule", group: "one", condition: "schedule-missed", severity: "warning" },
+    ...{ summary: alert?.summary, since: alert?.startedAt.toISOString(), silenced: false },
+  };
+  expect([...(await told())]).toEqual([{ type: "alert.fired", data }]);
+  await change(c, orgId);
+  expect([...(await told())]).toEqual([
+    { type: "alert.fired", data },
+    { type: "alert.resolved", data },
+  ]);
+});
 
 describe("a rule on missed fire times", () => {
   test("fires for the schedule that missed enough of them, and ends when they are old", async () => {
