@@ -1,5 +1,6 @@
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { OrgService } from "@muster/client/v1/org_service";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { documentsSchema } from "../../tui/apply/json-schema.ts";
@@ -106,6 +107,21 @@ describe("muster skill", () => {
     expect(await run(["skill", "put", "-f", "skills"])).toMatchObject({ exitCode: 0 });
     expect((await run(["skill", "list", "-o", "name"])).stdout).toBe("deploy\nreview\n");
     expect(await run(["skill", "put", "name", "-f", "skills"])).toMatchObject({ exitCode: 2 });
+  });
+
+  test("the documents that come with Muster are five, each with a description and a text", async () => {
+    const { run } = await tenant("library");
+    const library = fileURLToPath(new URL("../../docs/skills", import.meta.url));
+    expect((await run(["skill", "put", "-f", library])).stderr).toBe("");
+    const { stdout } = await run(["export", "skill", "-o", "json"]);
+    const documents = JSON.parse(stdout) as { name: string; spec: { description: string; body: string } }[];
+    expect(documents.map(({ name }) => name)).toEqual([
+      ...["fix-issue", "open-pull-request", "review-pull-request", "work-in-a-job", "write-tests"],
+    ]);
+    for (const { spec } of documents) {
+      expect(spec.description).toMatch(/^How to .*\. Use it .*\.$/);
+      expect(spec.body).toMatch(/^# [A-Z]/);
+    }
   });
 
   test.each([
