@@ -95,7 +95,11 @@ export async function planRemoval(
  * Removes jobs that may be, first their files, under the locks of `planRemoval`: what fails in between is removed by
  * a repetition, and no file is left that nothing names. Answers the number of files.
  */
-export async function removeJobs(c: RemovalContext, tx: OrgTx, jobs: readonly FinalRun[]): Promise<number> {
+export async function removeJobs(
+  c: Pick<RemovalContext, "artifacts">,
+  tx: OrgTx,
+  jobs: readonly FinalRun[],
+): Promise<number> {
   if (jobs.length === 0) return 0;
   const { orgId } = tx;
   const jobIds = jobs.map((job) => job.jobId);

@@ -99,21 +99,7 @@ export function openRetention(
       });
     },
     async neededDays(orgId, upTo) {
-      const { low } = dayBounds(upTo);
-      const day = (id: SQL) =>
-        sql`to_char(to_timestamp(('x' || left(replace(${id}::text, '-', ''), 12))::bit(48)::bigint / 1000.0)
-          at time zone 'utc', 'YYYYMMDD')`;
-      const rows = await asOrg(
-        orgId,
-        sql`select distinct ${day(sql`${jobQueue.jobId}`)} as day, 'a job of it has not ended' as why
-            from ${jobQueue} where ${jobQueue.orgId} = ${orgId}::uuid and ${jobQueue.jobId} < ${low}::uuid
-          union all select distinct ${day(sql`p.id`)}, 'a job that waits depends on one of it'
-            from ${jobQueue} join ${jobs} on ${jobs.orgId} = ${orgId}::uuid and ${jobs.jobId} = ${jobQueue.jobId}
-            cross join unnest(${jobs.dependsOn}) p(id)
-            where ${jobQueue.orgId} = ${orgId}::uuid and p.id < ${low}::uuid
-          union all select distinct ${day(sql`${releases.parentId}`)}, 'the end of a job of it is on its way'
-            from ${releases} where ${releases.orgId} = ${orgId}::uuid and ${releases.parentId} < ${low}::uuid`,
-      );
+      const rows = await asOrg(orgId, neededDaysOf(orgId, upTo));
       return new Map(rows.map((row) => [String(row["day"]), String(row["why"])]));
     },
     async detach({ table, day, isAttached }) {
@@ -174,20 +160,38 @@ export function openRetention(
       for (const statement of rest) await asOrg(orgId, statement);
     },
     async removeBatches(orgId, before) {
-      const { low } = dayBounds(dayLabel(before));
-      await asOrg(
-        orgId,
-        sql`delete from ${batches} where ${batches.orgId} = ${orgId}::uuid and ${batches.pending} = 0
-          and ${batches.lastJobId} < ${low}::uuid and not exists (select from ${jobs}
-            where ${jobs.orgId} = ${orgId}::uuid and ${jobs.jobId} >= ${batches.firstJobId}
-              and ${jobs.jobId} <= ${batches.lastJobId})`,
-      );
+      await asOrg(orgId, endedBatches(orgId, before));
     },
     async close() {
       signal.removeEventListener("abort", cut);
       await Promise.all([owner.close(1), sweep.close(1)]);
     },
   };
+}
+
+// `day`, `why`.
+function neededDaysOf(orgId: string, upTo: string): SQL {
+  const { low } = dayBounds(upTo);
+  const day = (id: SQL) =>
+    sql`to_char(to_timestamp(('x' || left(replace(${id}::text, '-', ''), 12))::bit(48)::bigint / 1000.0)
+      at time zone 'utc', 'YYYYMMDD')`;
+  return sql`select distinct ${day(sql`${jobQueue.jobId}`)} as day, 'a job of it has not ended' as why
+      from ${jobQueue} where ${jobQueue.orgId} = ${orgId}::uuid and ${jobQueue.jobId} < ${low}::uuid
+    union all select distinct ${day(sql`p.id`)}, 'a job that waits depends on one of it'
+      from ${jobQueue} join ${jobs} on ${jobs.orgId} = ${orgId}::uuid and ${jobs.jobId} = ${jobQueue.jobId}
+      cross join unnest(${jobs.dependsOn}) p(id)
+      where ${jobQueue.orgId} = ${orgId}::uuid and p.id < ${low}::uuid
+    union all select distinct ${day(sql`${releases.parentId}`)}, 'the end of a job of it is on its way'
+      from ${releases} where ${releases.orgId} = ${orgId}::uuid and ${releases.parentId} < ${low}::uuid`;
+}
+
+/** The statement that removes batches that ended before a time, and whose jobs are gone. */
+export function endedBatches(orgId: string, before: Date): SQL {
+  const { low } = dayBounds(dayLabel(before));
+  return sql`delete from ${batches} where ${batches.orgId} = ${orgId}::uuid and ${batches.pending} = 0
+    and ${batches.lastJobId} < ${low}::uuid and not exists (select from ${jobs}
+      where ${jobs.orgId} = ${orgId}::uuid and ${jobs.jobId} >= ${batches.firstJobId}
+        and ${jobs.jobId} <= ${batches.lastJobId})`;
 }
 
 const dialect = new PgDialect();
