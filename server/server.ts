@@ -38,6 +38,7 @@ import { keepKeys } from "./maintain/keys.ts";
 import { localWakes } from "./maintain/local-wakes.ts";
 import { runLoops } from "./maintain/loop.ts";
 import { keepOrgs } from "./maintain/orgs.ts";
+import { WantedWorkers } from "./maintain/own-workers.ts";
 import { ReleaseSweep } from "./maintain/releases.ts";
 import { sweeps } from "./maintain/sweeps.ts";
 import { WebhookSender } from "./maintain/webhooks.ts";
@@ -75,8 +76,12 @@ export interface RunningServer {
   readonly bootstrapKey: string | null;
   /** Where it is kept, mode 0600; null with a database of your own. */
   readonly adminKeyFile: string | null;
-  /** Registers the worker of its own that runs the built-in kinds, and tells where it is served. */
-  registerOwnWorker(): Promise<OwnWorker & OwnAddresses & { readonly maintenance: Maintenance }>;
+  /** Registers the worker of its own that runs the built-in kinds of an org (`default`), and tells where it is served. */
+  registerOwnWorker(
+    orgId?: string,
+  ): Promise<OwnWorker & OwnAddresses & { readonly maintenance: Maintenance }>;
+  /** The orgs that want such a worker now. */
+  readonly wanted: Pick<WantedWorkers, "listen">;
   /** Reads the certificates again, changed or not; what cannot be used is logged, and the old ones stay. */
   reload(): void;
   /** Takes nothing new, tells workers to go elsewhere, lets calls end, closes all. Safe to call again. */
@@ -243,6 +248,7 @@ async function start(
   const watches = createWatches(coordinator, feed);
   const alerts = createAlertParts(coordinator, [secret, ...olderSecrets]);
   const webhooks = createWebhookParts(keys);
+  const wanted = new WantedWorkers();
   const sender = new WebhookSender(webhooks);
   cleanups.push(() => sender.stop());
   const listen = (place: Pick<ApiListenerOptions, "host" | "port" | "tls" | "signal">) =>
@@ -312,7 +318,7 @@ async function start(
         sessions,
         expiry,
         releases,
-        ...{ alerts, attempt },
+        ...{ alerts, attempt, wanted },
         webhooks: sender,
         apiAddress: address.api,
         nowMs: steadyMs,
@@ -347,7 +353,7 @@ async function start(
     listen: () => listen({ host: "127.0.0.1", port: 0, signal: new AbortController().signal }),
     opened: (listener) => void cleanups.push(() => listener.stop({ graceMs: 0 })),
   });
-  const maintenance = createMaintenance({
+  const maintenanceOf = createMaintenance({
     config,
     db,
     artifacts,
@@ -374,11 +380,11 @@ async function start(
     adminKeyFile,
     failed: failed.promise,
     reload: () => void tls?.reload(),
-    registerOwnWorker: async () => ({
-      ...(await registerOwnWorker(keys)),
-      ...(await ownAddresses()),
-      maintenance,
-    }),
+    wanted,
+    registerOwnWorker: async (orgId) => {
+      const own = await registerOwnWorker(keys, orgId);
+      return { ...own, ...(await ownAddresses()), maintenance: maintenanceOf(own) };
+    },
     stop({ graceMs = config.shutdownGraceMs } = {}) {
       stopped ??= stop(graceMs);
       return stopped;

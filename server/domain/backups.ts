@@ -77,7 +77,7 @@ export async function createBackup(
         told,
       });
       await place.finish(name, Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`), signal);
-      const removed = await removeOlder(place, scope, request.keep, snapshot.at.getTime(), signal);
+      const removed = await removeOlder(place, { scope, org }, request.keep, snapshot.at.getTime(), signal);
       const { rows, sizeBytes } = totalsOf(manifest);
       const { orgs, tables } = manifest;
       return {
@@ -182,7 +182,7 @@ function orgOf(snapshot: Snapshot, name: string | null) {
   return found;
 }
 
-// Two orgs may have the same letters: what the manifest says counts, this is for people and for what is kept.
+// Two orgs may have the same letters: what the manifest says counts, this is for people.
 function scopeOf(org: string): string {
   const letters = org.toLowerCase().replaceAll(/[^a-z0-9-]+/g, "-");
   return `org-${letters.slice(0, 50)}`.replace(/-+$/, "");
@@ -292,12 +292,19 @@ async function* withoutFirstLine(text: AsyncIterable<Buffer>): AsyncGenerator<Bu
 
 async function removeOlder(
   place: BackupPlace,
-  scope: string,
+  { scope, org }: { readonly scope: string; readonly org: { readonly orgId: string } | null },
   keep: Keeping,
   nowMs: number,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const removed = backupsToRemove((await place.list(signal)).flatMap(namedBackup), scope, keep, nowMs);
+  const named = (await place.list(signal)).flatMap(namedBackup).filter((one) => one.scope === scope);
+  const own: NamedBackup[] = [];
+  for (const one of named) {
+    const of =
+      org === null ? null : (await manifestOf(place, one.name, signal).catch(() => null))?.org?.orgId;
+    if (of === (org?.orgId ?? null)) own.push(one);
+  }
+  const removed = backupsToRemove(own, scope, keep, nowMs);
   for (const name of removed) await place.remove(name, signal);
   return removed;
 }

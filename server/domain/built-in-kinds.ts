@@ -1,13 +1,16 @@
 import { z } from "zod";
 import type { KeyScope } from "./keys.ts";
+import type { BuiltInKindName } from "./rules/built-in-kinds.ts";
 
 /** A kind that the coordinator's own worker runs. */
 export interface BuiltInKind {
   readonly description: string;
   /** What its payload must be; what is left out has a default. */
   readonly payload: z.ZodType;
-  /** Who may submit it; null: whoever may submit jobs. */
+  /** Who may submit it in the org `default`; null: whoever may submit jobs. */
   readonly scope: KeyScope | null;
+  /** The same in the other orgs, where it concerns what is theirs alone. */
+  readonly tenantScope: KeyScope | null;
   /** When it is meant to run: a cron expression, and in whose time zone; null: when it is asked for. */
   readonly schedule: string | null;
 }
@@ -22,7 +25,7 @@ export const backupPayload = z.strictObject({
     .max(100)
     .nullable()
     .default(null)
-    .describe("Name of the one org; without it the whole database."),
+    .describe("Name of the one org; without it the whole database. In other orgs than default: itself."),
   format: z
     .enum(["sql", "jsonl"])
     .default("sql")
@@ -34,7 +37,7 @@ export const backupPayload = z.strictObject({
     .max(10_000)
     .nullable()
     .default(null)
-    .describe("At most so many of the same scope are kept."),
+    .describe("At most so many of the same scope are kept; in other orgs than default 30 in any case."),
 });
 
 /** The payload of `github.sync`. */
@@ -158,48 +161,52 @@ export const builtInKinds = {
     description: "Asks GitHub where the pull requests stand that count here.",
     payload: githubSyncPayload,
     scope: null,
+    tenantScope: null,
     schedule: "*/5 * * * *",
   },
   "github.issues": {
     description: "Makes each open issue with a label a job, once.",
     payload: githubIssuesPayload,
     scope: null,
+    tenantScope: null,
     schedule: "*/5 * * * *",
   },
   "http.request": {
     description: "Sends one request to a public https address; the answer is the result.",
     payload: httpRequestPayload,
     scope: null,
+    tenantScope: null,
     schedule: null,
   },
   "maintenance.retention": {
     description: "Drops the days of jobs, history and logs that are older than the policy, with their files.",
     payload: retentionPayload,
     scope: "platform",
+    tenantScope: "admin",
     schedule: "15 3 * * *",
   },
   "maintenance.retry-dead": {
     description: "Gives dead jobs another run, by filter and at a rate.",
     payload: retryDeadPayload,
     scope: "operate",
+    tenantScope: "operate",
     schedule: null,
   },
   "report.digest": {
     description: "E-mails what ended, died and was opened as a pull request, and by whom.",
     payload: digestPayload,
     scope: "operate",
+    tenantScope: "operate",
     schedule: "0 8 * * *",
   },
   "maintenance.backup": {
     description: "Keeps the whole database, or one org, in a directory or in S3, and removes old backups.",
     payload: backupPayload,
     scope: "platform",
+    tenantScope: "admin",
     schedule: "30 2 * * *",
   },
-} as const satisfies Readonly<Record<string, BuiltInKind>>;
-
-/** The name of one of them. */
-export type BuiltInKindName = keyof typeof builtInKinds;
+} as const satisfies Readonly<Record<BuiltInKindName, BuiltInKind>>;
 
 /** The definition of a kind; undefined: it is not built in. */
 export function builtInKind(kind: string): BuiltInKind | undefined {

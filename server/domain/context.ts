@@ -71,6 +71,8 @@ export interface Caller {
   readonly orgId: string;
   /** The org of the key, where a platform key acts for another org than its own. */
   readonly keyOrgId?: string;
+  /** The org is another one than `default`, which is the installation's own; absent: it is that one. */
+  readonly isTenant?: true;
   /** Why the org may do nothing now; absent: it may. */
   readonly suspension?: string;
   /**

@@ -3,6 +3,7 @@ import { inOrg } from "../store/database.ts";
 import { readServing } from "../store/kinds.ts";
 import { builtInKind } from "./built-in-kinds.ts";
 import type { Caller, Coordinator } from "./context.ts";
+import { kindScope } from "./kind-scopes.ts";
 
 /** What is known of a kind beside its limits. */
 export interface KindFacts {
@@ -24,9 +25,10 @@ export interface KindFacts {
 /** Tells who serves a kind, and of one that is built in what its payload is. */
 export async function getKindFacts(
   { db }: Pick<Coordinator, "db">,
-  { orgId }: Pick<Caller, "orgId">,
+  caller: Pick<Caller, "orgId" | "isTenant">,
   kind: string,
 ): Promise<KindFacts> {
+  const { orgId } = caller;
   const { names, count } = await inOrg(db.app, orgId, (tx) => readServing(tx, orgId, { kind, limit: 100 }));
   const known = builtInKind(kind);
   return {
@@ -37,7 +39,7 @@ export async function getKindFacts(
             description: known.description,
             payloadSchema: JSON.stringify(z.toJSONSchema(known.payload, { io: "input" })),
             schedule: known.schedule,
-            scope: known.scope,
+            scope: kindScope(caller, kind),
           },
     workers: names,
     workerCount: count,

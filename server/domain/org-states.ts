@@ -3,7 +3,7 @@ import { findOrg, type OrgState, readOrgState } from "../store/orgs.ts";
 import type { Caller } from "./context.ts";
 import { notFound, scopeMissing, unauthenticated } from "./errors.ts";
 import { decodeId, encodeId, idPrefixes } from "./ids.ts";
-import type { KeyContext } from "./keys.ts";
+import { defaultOrgName, type KeyContext } from "./keys.ts";
 
 /**
  * The caller as it acts for an org, named by name or id; empty: the key's own. Another one than that takes the scope
@@ -42,7 +42,8 @@ export function readOrgText(text: string): { readonly orgId: string } | { readon
 }
 
 function under(org: OrgState, caller: Caller): Caller {
-  return org.suspendedAt === null ? caller : { ...caller, suspension: org.suspendReason };
+  const known = org.name === defaultOrgName ? caller : { ...caller, isTenant: true as const };
+  return org.suspendedAt === null ? known : { ...known, suspension: org.suspendReason };
 }
 
 function stateOf(c: KeyContext, orgId: string): Promise<OrgState | null> {

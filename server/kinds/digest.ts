@@ -9,14 +9,13 @@ import type { KindContext, KindParts } from "./context.ts";
  * zone. Meant for 08:00 of that zone, each day or on Monday. A repetition has the same message id.
  */
 export function digest(
-  parts: KindParts & { readonly orgId: string; readonly maintenance: Pick<Maintenance, "digest"> },
+  parts: KindParts & { readonly maintenance: Pick<Maintenance, "digest"> },
 ): (ctx: KindContext) => Promise<{ readonly subject: string; readonly to: number }> {
   return async (ctx) => {
     const { to, period, zone } = readPayload("report.digest", digestPayload, ctx.payload, parts.failure);
     const messageId = `digest-${ctx.idempotencyKey.replaceAll(/[^\w-]/g, "-").slice(0, 100)}`;
     try {
-      const { orgId } = parts;
-      const { subject } = await parts.maintenance.digest({ orgId, period, zone, to, messageId });
+      const { subject } = await parts.maintenance.digest({ period, zone, to, messageId });
       return { subject, to: to.length };
     } catch (error) {
       if (error instanceof MailError && error.isFinal) throw parts.failure(error.message, "MAIL_REFUSED");

@@ -19,6 +19,7 @@ import type { Expiry } from "./expiry.ts";
 import { countGates, gateAges, openGates, withdrawAllOffers } from "./gates.ts";
 import { Lookout, type Sweep, where } from "./lookout.ts";
 import type { Loop } from "./loop.ts";
+import type { WantedWorkers } from "./own-workers.ts";
 import type { ReleaseSweep } from "./releases.ts";
 import { forgetEnded, keepToRetention } from "./retention.ts";
 import { isStandingOld, refreshStandingOf } from "./standing.ts";
@@ -34,6 +35,7 @@ export interface SweepParts extends AlertSweepParts {
   readonly expiry: Expiry;
   readonly releases: ReleaseSweep;
   readonly webhooks: Pick<WebhookSender, "pass">;
+  readonly wanted: Pick<WantedWorkers, "sweep">;
   readonly apiAddress: string;
   readonly nowMs: () => number;
   /** Sees to the wakes between coordinators. */
@@ -195,6 +197,7 @@ export function orgSweeps(parts: SweepParts): Sweep[] {
       orgs: where((work) => work.hasSilence),
       pass: (orgId, signal) => tellSilence(c, orgId, { mayBeSilent: expiry.isOpen(orgId), signal }),
     },
+    parts.wanted.sweep(),
     ...alertSweeps(parts),
   ];
 }

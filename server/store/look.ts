@@ -37,6 +37,8 @@ export interface OrgWork {
   readonly hasAlerts: boolean;
   /** Workers that fell silent, or are heard again, of which the event feed does not tell yet; false where it is not asked for. */
   readonly hasSilence: boolean;
+  /** Ready jobs of built-in kinds that no worker who is heard of serves, in an org that may do something. */
+  readonly wantsOwnWorker: boolean;
 }
 
 /** What one look saw. */
@@ -97,5 +99,6 @@ function workOf(row: Record<string, unknown>): OrgWork {
     hasDueSchedules: is("has_due_schedules"),
     hasAlerts: is("has_alerts"),
     hasSilence: is("has_silence"),
+    wantsOwnWorker: is("wants_own_worker"),
   };
 }

@@ -11,6 +11,7 @@ export interface NamedWorker {
   readonly isOwn: boolean;
   /** A key of it that is not revoked was made, or its link was seen, within the time asked for. */
   readonly isInUse: boolean;
+  readonly isDisabled: boolean;
 }
 
 /** Workers of names `prefix`, `prefix-2`, `prefix-3` and so on, whose keys tell whether coordinators made them. */
@@ -31,12 +32,13 @@ export async function readNamedWorkers(
       isOwn: sql<boolean>`coalesce(bool_and(${apiKeys.name} = ${keyName}), true)`,
       isInUse: sql<boolean>`coalesce(bool_or(${apiKeys.revokedAt} is null
         and (${apiKeys.createdAt} > ${since} or (${links.isAttached} and ${links.seenAt} > ${since}))), false)`,
+      isDisabled: sql<boolean>`${workers.disabledAt} is not null`,
     })
     .from(workers)
     .leftJoin(apiKeys, and(eq(apiKeys.orgId, orgId), eq(apiKeys.workerId, workers.workerId)))
     .leftJoin(links, and(eq(links.orgId, orgId), eq(links.workerId, workers.workerId)))
     .where(and(eq(workers.orgId, orgId), sql`${workers.name} ~ ${`^${prefix}(-[0-9]{1,4})?$`}`))
-    .groupBy(workers.workerId, workers.name);
+    .groupBy(workers.workerId, workers.name, workers.disabledAt);
 }
 
 /** Revokes every key of a worker. */

@@ -1,3 +1,4 @@
+import { builtInKindNames } from "../domain/rules/built-in-kinds.ts";
 import { at, bytea, muster, now, orgId, xid8 } from "./columns.ts";
 import {
   bigint,
@@ -250,7 +251,13 @@ export const shapes = muster.table(
     accountedTo: text("accounted_to"),
     createdAt: at("created_at").notNull().default(now),
   },
-  (t) => [primaryKey({ columns: [t.orgId, t.shapeId] })],
+  (t) => [
+    primaryKey({ columns: [t.orgId, t.shapeId] }),
+    // Few rows at any time, and none in orgs that use none of them.
+    index("shapes_built_in")
+      .on(t.orgId, t.shapeId)
+      .where(sql.raw(`kind in (${builtInKindNames.map((name) => `'${name}'`).join(", ")})`)),
+  ],
 );
 
 /** Latest progress of a running attempt. */

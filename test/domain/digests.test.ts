@@ -82,11 +82,13 @@ describe("report.digest", () => {
   test("goes to whom it is for, a repetition under the same id", async () => {
     const sent: Mail[] = [];
     const maintenance = {
-      digest: (request: Parameters<typeof sendDigest>[1]) =>
-        sendDigest({ db: db.database, mailer: { send: async (mail) => void sent.push(mail) } }, request),
+      digest: (request: Omit<Parameters<typeof sendDigest>[1], "orgId">) =>
+        sendDigest(
+          { db: db.database, mailer: { send: async (mail) => void sent.push(mail) } },
+          { ...request, orgId: org },
+        ),
     };
-    const run = (payload: unknown) =>
-      digest({ orgId: org, maintenance, failure: kindFailure })(kindContext({ payload }));
+    const run = (payload: unknown) => digest({ maintenance, failure: kindFailure })(kindContext({ payload }));
     const payload = { to: ["ada@example.com", "grace@example.com"], zone };
     expect(await run(payload)).toMatchObject({ to: 2 });
     await run({ ...payload, period: "week" });
@@ -100,7 +102,7 @@ describe("report.digest", () => {
         digest: () => Promise.reject(new MailError("the mail server answered", isFinal)),
       };
       const ctx = kindContext({ payload: { to: ["ada@example.com"] } });
-      return digest({ orgId: org, maintenance, failure: kindFailure })(ctx);
+      return digest({ maintenance, failure: kindFailure })(ctx);
     };
     await expect(run(true)).rejects.toMatchObject({ code: "MAIL_REFUSED" });
     await expect(run(false)).rejects.toBeInstanceOf(MailError);
@@ -115,7 +117,7 @@ describe("report.digest", () => {
     [{ to: ["a@b.example"], perod: "day" }, /perod/],
   ])("refuses the payload %j", async (payload, message) => {
     const maintenance = { digest: () => Promise.resolve({ subject: "" }) };
-    const running = digest({ orgId: org, maintenance, failure: kindFailure })(kindContext({ payload }));
+    const running = digest({ maintenance, failure: kindFailure })(kindContext({ payload }));
     await expect(running).rejects.toMatchObject({
       code: "PAYLOAD_INVALID",
       message: expect.stringMatching(message),

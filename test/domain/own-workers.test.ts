@@ -66,4 +66,27 @@ describe("the worker of a coordinator", () => {
     expect((await registerOwnWorker(keysOf(db))).name).toBe("coordinator-2");
     expect(await isGood(key)).not.toBeNull();
   });
+
+  test("is registered in the org that is asked for, one at a time, and not where it may do nothing", async () => {
+    const org = await db.orgId();
+    const both = await Promise.all([registerOwnWorker(keysOf(db), org), registerOwnWorker(keysOf(db), org)]);
+    expect(both.map(({ name }) => name).sort()).toEqual(["coordinator", "coordinator-2"]);
+    expect(both.map(({ orgId }) => orgId)).toEqual([org, org]);
+    expect(await isGood(both[0].key)).toMatchObject({ orgId: org });
+    await db.admin`update muster.orgs set suspended_at = now() where org_id = ${org}`;
+    await expect(registerOwnWorker(keysOf(db), org)).rejects.toMatchObject({ reason: "ORG_SUSPENDED" });
+    await expect(registerOwnWorker(keysOf(db), db.newId())).rejects.toMatchObject({
+      reason: "ORG_NOT_FOUND",
+    });
+  });
+
+  test("is not registered where somebody disabled one, and leaves no key behind", async () => {
+    const org = await db.orgId();
+    await (await registerOwnWorker(keysOf(db), org)).release();
+    await db.admin`update muster.workers set disabled_at = now() where org_id = ${org}`;
+    const count = () => db.admin`select count(*)::int as count from muster.api_keys where org_id = ${org}`;
+    const before = await count();
+    await expect(registerOwnWorker(keysOf(db), org)).rejects.toMatchObject({ reason: "WORKER_DISABLED" });
+    expect(await count()).toEqual(before);
+  });
 });

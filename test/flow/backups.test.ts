@@ -24,7 +24,13 @@ beforeAll(async () => {
   ends.push(() => muster.close());
   const own = startOwnWorker(
     muster.server,
-    { kinds: true, githubApiUrl: "http://127.0.0.1:1", githubToken: undefined, outboundAllow: [] },
+    {
+      kinds: true,
+      githubApiUrl: "http://127.0.0.1:1",
+      githubToken: undefined,
+      githubTokenOrgs: [],
+      outboundAllow: [],
+    },
     { now: Date.now, stderr: new PassThrough() },
   );
   ends.push(() => own.stop());

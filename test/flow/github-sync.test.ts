@@ -34,7 +34,13 @@ async function start(settings: Parameters<typeof startTestServer>[0] = {}): Prom
 function ownWorker(server: RunningServer = muster.server): OwnWorker {
   const own = startOwnWorker(
     server,
-    { kinds: true, githubApiUrl: github.apiUrl, githubToken: undefined, outboundAllow: [] },
+    {
+      kinds: true,
+      githubApiUrl: github.apiUrl,
+      githubToken: undefined,
+      githubTokenOrgs: [],
+      outboundAllow: [],
+    },
     { now: Date.now, stderr: new PassThrough() },
   );
   ends.push(() => own.stop());
@@ -171,7 +177,13 @@ describe("the coordinator's own worker", () => {
     await start();
     const own = startOwnWorker(
       muster.server,
-      { kinds: false, githubApiUrl: github.apiUrl, githubToken: undefined, outboundAllow: [] },
+      {
+        kinds: false,
+        githubApiUrl: github.apiUrl,
+        githubToken: undefined,
+        githubTokenOrgs: [],
+        outboundAllow: [],
+      },
       { now: Date.now, stderr: new PassThrough() },
     );
     await own.stop();

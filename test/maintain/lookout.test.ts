@@ -21,6 +21,7 @@ const nothing: OrgWork = {
   hasDueSchedules: false,
   hasAlerts: false,
   hasSilence: false,
+  wantsOwnWorker: false,
 };
 const signal = new AbortController().signal;
 const due = where((work) => work.isDue);

@@ -8,6 +8,7 @@ import type { JobRequest } from "../../server/domain/rules/job-spec.ts";
 import { JobState } from "../../server/domain/rules/states.ts";
 import { dropAll, lapseAvoids, promoteDueJobs } from "../../server/maintain/due.ts";
 import { Expiry } from "../../server/maintain/expiry.ts";
+import { WantedWorkers } from "../../server/maintain/own-workers.ts";
 import { ReleaseSweep } from "../../server/maintain/releases.ts";
 import { orgSweeps } from "../../server/maintain/sweeps.ts";
 import { removeCoordinator, upsertCoordinator } from "../../server/store/coordinators.ts";
@@ -217,6 +218,7 @@ describe("a deadline", () => {
       ensurePartitions: async () => {},
       sawEpoch: () => {},
       alerts: createAlertParts(c, ["secret"]),
+      wanted: new WantedWorkers(),
       attempt: async () => {},
     };
     await orgSweeps(parts)

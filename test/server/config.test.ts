@@ -34,6 +34,7 @@ describe("defaults", () => {
       badKeysPerMinute: 60,
       githubApiUrl: "https://api.github.com",
       githubToken: undefined,
+      githubTokenOrgs: [],
       backupPlace: "/home/ada/.local/state/muster/backups",
       backupEndpoint: undefined,
       backupRegion: "us-east-1",

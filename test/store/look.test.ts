@@ -1,8 +1,10 @@
 import { randomUUID } from "node:crypto";
 import postgres, { type Sql } from "postgres";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { builtInKindNames } from "../../server/domain/rules/built-in-kinds.ts";
 import { JobState } from "../../server/domain/rules/states.ts";
 import { type LookOptions, look, type OrgWork } from "../../server/store/look.ts";
+import { insertAnything } from "../support/any-row.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { insertJob, type JobRows } from "../support/rows.ts";
 
@@ -121,6 +123,36 @@ describe("a look", () => {
     await db.admin`update muster.job_queue set losses = 0, wake_at = now() + interval '1 hour' where job_id = ${jobId}`;
     expect(await work()).toEqual(["hasAvoids", "isReady"]);
   });
+
+  test.each(builtInKindNames)(
+    "sees ready jobs of %s that nobody serves, where an org may do something",
+    async (kind) => {
+      const { jobId } = await job({ kind });
+      const shape = async (columns: Record<string, unknown>) => {
+        const shapeId = Math.floor(Math.random() * 2 ** 40);
+        await insertAnything(db, "shapes", org, { shape_id: String(shapeId), points: "1", alone: "false" });
+        await db.admin`update muster.shapes set ${db.admin(columns)} where org_id = ${org} and shape_id = ${shapeId}`;
+        await db.admin`update muster.job_queue set shape_id = ${shapeId} where job_id = ${jobId}`;
+      };
+      await shape({ kind: `${kind}.other` });
+      expect(await work()).toEqual(["isReady"]);
+      await shape({ kind, skills: ["gpu"] });
+      expect(await work()).toEqual(["isReady"]);
+      await shape({ kind, skills: [] });
+      expect(await work()).toEqual(["isReady", "wantsOwnWorker"]);
+      const workerId = await linked({ coordinatorId: randomUUID() });
+      expect(await work()).toEqual(["isLinked", "isReady", "wantsOwnWorker"]);
+      await db.admin`update muster.workers set kinds = ${[kind]} where worker_id = ${workerId}`;
+      await db.admin`update muster.links set seen_at = muster.muster_clock() where worker_id = ${workerId}`;
+      expect(await work()).toEqual(["isLinked", "isReady"]);
+      await db.admin`update muster.links set seen_at = muster.muster_clock() - interval '1 minute'
+      where worker_id = ${workerId}`;
+      expect(await work()).toEqual(["isLinked", "isReady", "wantsOwnWorker"]);
+      await db.admin`update muster.orgs set suspended_at = now() where org_id = ${org}`;
+      expect(await work()).toEqual(["isLinked", "isReady"]);
+      await db.admin`delete from muster.job_queue where org_id = ${org}`;
+    },
+  );
 
   test("sees deadlines that have passed, but for jobs whose cancel was asked for", async () => {
     const { jobId } = await job({ state: JobState.blocked });
