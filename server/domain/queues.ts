@@ -12,7 +12,7 @@ import { insertAuditRows } from "../store/submit.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { DomainError, invalidArgument } from "./errors.ts";
 import { auditRow } from "./job-rows.ts";
-import { getKindFacts, type KindFacts } from "./kinds.ts";
+import { getKindFacts, type KindContext, type KindFacts, listKindFacts } from "./kinds.ts";
 import { type Page, type PageRequest, pageOf, pageRows, readPageToken } from "./pages.ts";
 import {
   gateKey,
@@ -41,6 +41,8 @@ export interface QueueView extends QueueName {
   readonly counts: QueueCounts | null;
   /** When its oldest ready job became ready. Of queues only. */
   readonly oldestReadyAt: Date | null;
+  /** Of kinds only, where it was asked for. */
+  readonly kind?: KindFacts;
 }
 
 /** What the verbs of queues work with. */
@@ -49,33 +51,40 @@ export type QueueContext = Coordinator & {
   readonly withdrawOffers: (orgId: string) => Promise<number>;
 };
 
-/** Lists queues, kinds or pools by name: those that jobs, limits, pauses or settings name. */
+/**
+ * Lists queues, kinds or pools by name: those that jobs, limits, pauses or settings name, and the kinds that are built
+ * in or that workers registered.
+ */
 export async function listQueues(
-  c: Pick<Coordinator, "db">,
+  c: KindContext,
   caller: Caller,
-  { type, ...page }: PageRequest & { readonly type: QueueType },
+  {
+    type,
+    withKindFacts = false,
+    ...page
+  }: PageRequest & { readonly type: QueueType; readonly withKindFacts?: boolean },
 ): Promise<Page<QueueView>> {
   const { orgId } = caller;
   const identity = { list: "queues", orgId, filter: type };
   const limit = pageRows(page);
   const [after = ""] = readPageToken(identity, page, [slugRule.form]) ?? [];
   const known = await transact(c.db.hot, orgId, (tx) => readQueues(tx, type));
-  const names = [...known.names].filter((name) => name > after).sort();
+  const kinds = type === "kind" ? await listKindFacts(c, caller, { withFacts: withKindFacts }) : noKinds;
+  const names = [...new Set([...known.names, ...kinds.keys()])].filter((name) => name > after).sort();
   return pageOf(
     names.slice(0, limit + 1),
     limit,
     identity,
     (name) => [name],
-    (name) => viewOf({ type, name }, known),
+    (name) => {
+      const kind = kinds.get(name);
+      return { ...viewOf({ type, name }, known), ...(kind ? { kind } : {}) };
+    },
   );
 }
 
 /** Reads one, of a kind also who serves it. QUEUE_NOT_FOUND when nothing names it, and nobody serves it. */
-export async function getQueue(
-  c: Pick<Coordinator, "db">,
-  caller: Caller,
-  queue: QueueName,
-): Promise<QueueView & { readonly kind?: KindFacts }> {
+export async function getQueue(c: KindContext, caller: Caller, queue: QueueName): Promise<QueueView> {
   const violations = queueViolations(queue, "");
   if (violations.length > 0) throw invalidArgument(violations);
   const known = await transact(c.db.hot, caller.orgId, (tx) => readQueues(tx, queue.type));
@@ -198,6 +207,8 @@ function viewOf(queue: QueueName, { gates, counts, oldest }: KnownQueues): Queue
     oldestReadyAt: oldest.get(queue.name) ?? null,
   };
 }
+
+const noKinds: ReadonlyMap<string, KindFacts | null> = new Map();
 
 const noCounts: QueueCounts = {
   ...{ blocked: 0, scheduled: 0, ready: 0, offered: 0, running: 0, parked: 0 },

@@ -44,7 +44,7 @@ export function queueService({ coordinator, withdrawOffers }: ApiParts): Service
       const problems: Problems = [];
       const type = readType(problems, request.type);
       refuseProblems(problems);
-      const page = { ...pageOf(request), type };
+      const page = { ...pageOf(request), type, withKindFacts: request.withKindFacts };
       const { items, nextPageToken } = await listQueues(c, callerOf(context), page);
       return { queues: items.map(queueMessage), nextPageToken };
     },
@@ -53,10 +53,10 @@ export function queueService({ coordinator, withdrawOffers }: ApiParts): Service
       const problems: Problems = [];
       const queue = readName(problems, request, "");
       refuseProblems(problems);
-      const found = await getQueue(c, callerOf(context), queue);
+      const { kind, ...found } = await getQueue(c, callerOf(context), queue);
       return {
         queue: queueMessage(found),
-        ...(found.kind === undefined ? {} : { kind: kindMessage(found.kind) }),
+        ...(kind === undefined ? {} : { kind: kindMessage(kind) }),
       };
     },
 
@@ -145,6 +145,7 @@ function queueMessage({
   leased,
   counts,
   oldestReadyAt,
+  kind,
 }: QueueView): MessageInitShape<typeof QueueSchema> {
   const { running, startRate } = limits;
   const rate = startRate && { jobs: startRate.jobs, per: durationFromMs(startRate.periodMs) };
@@ -159,7 +160,13 @@ function queueMessage({
     leased,
     ...(counts === null ? {} : { counts: countsMessage(counts) }),
     oldestReadyTime: writeTime(oldestReadyAt),
+    ...(kind === undefined ? {} : { kind: kindMessage({ ...kind, builtIn: withoutSchema(kind.builtIn) }) }),
   };
+}
+
+// It is long, and the same for every org.
+function withoutSchema(builtIn: KindFacts["builtIn"]): KindFacts["builtIn"] {
+  return builtIn && { ...builtIn, payloadSchema: "" };
 }
 
 function countsMessage(counts: NonNullable<QueueView["counts"]>) {
@@ -179,7 +186,14 @@ function countsMessage(counts: NonNullable<QueueView["counts"]>) {
   };
 }
 
-function kindMessage({ builtIn, workers, workerCount }: KindFacts): MessageInitShape<typeof KindFactsSchema> {
+function kindMessage({
+  builtIn,
+  workers,
+  workerCount,
+  isOnDemand,
+  lastDay,
+}: KindFacts): MessageInitShape<typeof KindFactsSchema> {
+  const { attempts, succeeded, failed, dead, successRate, runP50Ms, runP95Ms } = lastDay;
   return {
     builtIn: builtIn !== null,
     description: builtIn?.description ?? "",
@@ -188,5 +202,15 @@ function kindMessage({ builtIn, workers, workerCount }: KindFacts): MessageInitS
     requiredScope: builtIn?.scope ?? "",
     workers: [...workers],
     workerCount,
+    onDemand: isOnDemand,
+    lastDay: {
+      attempts: BigInt(attempts),
+      succeeded: BigInt(succeeded),
+      failed: BigInt(failed),
+      dead: BigInt(dead),
+      ...(successRate === null ? {} : { successRate }),
+      ...(runP50Ms === null ? {} : { runP50: durationFromMs(Math.round(runP50Ms)) }),
+      ...(runP95Ms === null ? {} : { runP95: durationFromMs(Math.round(runP95Ms)) }),
+    },
   };
 }

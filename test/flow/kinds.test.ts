@@ -5,6 +5,7 @@ import { QueueService, QueueType } from "@muster/client/v1/queue_service";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { builtInKinds } from "../../server/domain/built-in-kinds.ts";
 import { startOwnWorker } from "../../tui/commands/own-worker.ts";
+import { JobFailure } from "../../worker/failure.ts";
 import { failure } from "../rpc/api.ts";
 import { startTestServer, type TestServer } from "../support/coordinator.ts";
 import { runCli } from "../tui/run-cli.ts";
@@ -85,6 +86,53 @@ describe("built-in kinds", () => {
     expect(shown.exitCode).toBe(0);
     expect(shown.stdout).toMatch(/served by\s+coordinator/);
     expect(shown.stdout).toMatch(/keepDays\s+integer\s+30/);
+  });
+
+  test("are listed with all others, without a job, and with who serves them and how they went", async () => {
+    const [queues, jobs] = [muster.client(QueueService), muster.client(JobService)];
+    let isBroken = false;
+    const handlers = {
+      "listed.work": () => {
+        if (isBroken) throw new JobFailure("no", { code: "NO", retryable: false });
+        return null;
+      },
+      "listed.idle": () => null,
+    };
+    const leaving = await muster.startWorker({ handlers: { "listed.gone": () => null } });
+    await leaving.stop();
+    await muster.startWorker({ handlers });
+    for (const state of [JobState.SUCCEEDED, JobState.SUCCEEDED, JobState.DEAD]) {
+      isBroken = state === JobState.DEAD;
+      const { jobId } = await jobs.submitJob({ job: { kind: "listed.work" } });
+      await muster.reach(jobId, state);
+    }
+    const asked = { type: QueueType.KIND, pageSize: 1_000 };
+    const { queues: listed } = await queues.listQueues({ ...asked, withKindFacts: true });
+    const byName = new Map(listed.map((one) => [one.name, one.kind]));
+    expect([...byName.keys()]).toEqual(expect.arrayContaining([...Object.keys(builtInKinds), "listed.gone"]));
+    expect([...byName.keys()]).toEqual([...byName.keys()].sort());
+    expect(byName.get("listed.work")).toMatchObject({
+      ...{ builtIn: false, onDemand: false, workerCount: 1 },
+      lastDay: { attempts: 3n, succeeded: 2n, failed: 1n, dead: 1n, successRate: 2 / 3 },
+    });
+    expect(byName.get("listed.idle")).toMatchObject({ workerCount: 1, lastDay: { attempts: 0n } });
+    expect(byName.get("listed.idle")?.lastDay?.successRate).toBeUndefined();
+    expect(byName.get("listed.gone")).toMatchObject({ workers: [], workerCount: 0 });
+    expect(byName.get("maintenance.backup")).toMatchObject({
+      builtIn: true,
+      onDemand: true,
+      payloadSchema: "",
+    });
+    const { queues: plain } = await queues.listQueues(asked);
+    expect(plain.map(({ name }) => name)).toEqual([...byName.keys()]);
+    expect(plain.every(({ kind }) => kind === undefined)).toBe(true);
+    const env = { MUSTER_ADDRESS: muster.server.apiAddress, MUSTER_API_KEY: muster.key };
+    const shown = await runCli(["kind", "list"], { env });
+    expect(shown.stdout).toMatch(/^listed\.work\tOPEN\tworker-\w+\t3\t66\.6\t1\t/m);
+    expect(shown.stdout).toMatch(/^listed\.gone\tOPEN\tnobody\t0\t-\t0\t/m);
+    const one = await runCli(["kind", "get", "listed.work"], { env });
+    expect(one.stdout).toMatch(/last 24h\s+3 ended, 1 dead/);
+    expect(one.stdout).toMatch(/succeeded\s+66\.6 %/);
   });
 
   test("leave other kinds as they are: served or not, or not there at all", async () => {

@@ -21,16 +21,23 @@ export function queueTable(queues: readonly Queue[], noun: string, output: Outpu
     { title: "RATE", align: "right", drop: 1 },
     { title: "WHY" },
   ] as const;
-  const rows = queues.map((one): Cell[] => [
-    one.name,
-    stateCell(one),
-    ...(hasCounts ? countCells(one, output, nowMs) : []),
-    leasedOf(one),
-    showLimit(one),
-    showRate(one) ?? "-",
-    one.paused ? whyPaused(one, nowMs) : "",
-  ]);
+  const rows = queues.map((one): Cell[] => {
+    const [name = "", state = "", ...gate] = gateCells(one, nowMs);
+    return [name, state, ...(hasCounts ? countCells(one, output, nowMs) : []), ...gate];
+  });
   return layTable(columns, rows, output.layout);
+}
+
+/** Of any of them: its name, its state, what is leased, the limit, the rate, and why it is paused. */
+export function gateCells(queue: Queue, nowMs: number): Cell[] {
+  return [
+    queue.name,
+    stateCell(queue),
+    leasedOf(queue),
+    showLimit(queue),
+    showRate(queue) ?? "-",
+    queue.paused ? whyPaused(queue, nowMs) : "",
+  ];
 }
 
 /** Everything about one, a line each. */

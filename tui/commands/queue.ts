@@ -19,7 +19,7 @@ import { durationOption, rateOption, timeOption, wholeOrNoneOption } from "../in
 import { durationFromMs, type Rate, timeFromMs } from "../input/values.ts";
 import { sanitize } from "../output/sanitize.ts";
 import { registerKindNew } from "./kind-new.ts";
-import { kindFacts } from "./kind-show.ts";
+import { kindFacts, kindTable } from "./kind-show.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
 import { queueFacts, queueTable, showPause } from "./queue-show.ts";
 import { forEachId } from "./several.ts";
@@ -81,15 +81,20 @@ export function registerQueues(cli: Cli): void {
 }
 
 function registerLooks(command: MusterCommand, cli: Cli, { type, noun, plural, name }: Noun): void {
+  const isKind = type === QueueType.KIND;
   withPages(command.command("list").alias("ls"))
-    .description(`List ${plural} by name, with their limits${noun === "queue" ? " and counts" : ""}.`)
+    .description(
+      isKind
+        ? "List kinds by name: built in, registered by workers or seen in jobs; who serves them, how they went."
+        : `List ${plural} by name, with their limits${noun === "queue" ? " and counts" : ""}.`,
+    )
     .examples(`muster ${noun} list`, `muster ${noun} list -o json`)
     .action(
       cli.action(async (call, options: PageOptions) => {
         const page = await collectPages(options, async (pageSize, pageToken) => {
           const response = await call
             .client(QueueService)
-            .listQueues({ type, pageSize, pageToken }, call.once());
+            .listQueues({ type, pageSize, pageToken, withKindFacts: isKind }, call.once());
           return { rows: response.queues, nextPageToken: response.nextPageToken };
         });
         call.output.print({
@@ -98,7 +103,10 @@ function registerLooks(command: MusterCommand, cli: Cli, { type, noun, plural, n
             queues: page.rows,
             nextPageToken: page.nextPageToken,
           }),
-          text: () => queueTable(page.rows, noun, call.output, call.surroundings.now()),
+          text: () =>
+            isKind
+              ? kindTable(page.rows, call.output, call.surroundings.now())
+              : queueTable(page.rows, noun, call.output, call.surroundings.now()),
           names: () => page.rows.map((one) => one.name),
         });
         notePage(call.output, page, plural);

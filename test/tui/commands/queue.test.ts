@@ -114,7 +114,8 @@ describe("kind and pool", () => {
     expect(kept(QueueType.KIND, "agent.prompt")?.limits).toMatchObject({ running: 3 });
     expect(kept(QueueType.POOL, "acme-api")?.paused).toBe(true);
     expect((await run("kind", "list")).stdout).toBe(
-      "KIND\tSTATE\tLEASED\tLIMIT\tRATE\tWHY\nagent.prompt\tOPEN\t0\t3\t-\t\n",
+      "KIND\tSTATE\tSERVED BY\t24H\tOK %\tDEAD\tP95\tLEASED\tLIMIT\tRATE\tWHY\n" +
+        "agent.prompt\tOPEN\t-\t-\t-\t-\t-\t0\t3\t-\t\n",
     );
     expect((await run("pool", "list")).stdout.split("\n")[1]).toBe("acme-api\tPAUSED\t0\t-\t-\tquota");
     expect((await run("pool", "resume", "acme-api")).stdout).toBe("acme-api\tresumed\n");

@@ -141,6 +141,14 @@ export declare type Queue = Message<"muster.v1.Queue"> & {
    * @generated from field: google.protobuf.Timestamp oldest_ready_time = 10;
    */
   oldestReadyTime?: Timestamp | undefined;
+
+  /**
+   * Of kinds only, and in lists where they are asked for: who serves it, and
+   * how it went. Without the schema of its payload.
+   *
+   * @generated from field: muster.v1.KindFacts kind = 11;
+   */
+  kind?: KindFacts | undefined;
 };
 
 /**
@@ -272,6 +280,13 @@ export declare type ListQueuesRequest = Message<"muster.v1.ListQueuesRequest"> &
    * @generated from field: string page_token = 3;
    */
   pageToken: string;
+
+  /**
+   * Of kinds: also who serves them, and how they went in the last day.
+   *
+   * @generated from field: bool with_kind_facts = 4;
+   */
+  withKindFacts: boolean;
 };
 
 /**
@@ -415,6 +430,21 @@ export declare type KindFacts = Message<"muster.v1.KindFacts"> & {
    * @generated from field: int32 worker_count = 7;
    */
   workerCount: number;
+
+  /**
+   * The coordinator starts a worker of its own for its jobs where none serves
+   * it.
+   *
+   * @generated from field: bool on_demand = 8;
+   */
+  onDemand: boolean;
+
+  /**
+   * Attempts that ended in the last 24 hours.
+   *
+   * @generated from field: muster.v1.KindCounts last_day = 9;
+   */
+  lastDay?: KindCounts | undefined;
 };
 
 /**
@@ -422,6 +452,68 @@ export declare type KindFacts = Message<"muster.v1.KindFacts"> & {
  * Use `create(KindFactsSchema)` to create a new message.
  */
 export declare const KindFactsSchema: GenMessage<KindFacts>;
+
+/**
+ * KindCounts counts attempts of a kind that ended in a time.
+ *
+ * @generated from message muster.v1.KindCounts
+ */
+export declare type KindCounts = Message<"muster.v1.KindCounts"> & {
+  /**
+   * All of them.
+   *
+   * @generated from field: int64 attempts = 1;
+   */
+  attempts: bigint;
+
+  /**
+   * Those that succeeded.
+   *
+   * @generated from field: int64 succeeded = 2;
+   */
+  succeeded: bigint;
+
+  /**
+   * Those that failed, ran out of time or were lost.
+   *
+   * @generated from field: int64 failed = 3;
+   */
+  failed: bigint;
+
+  /**
+   * Those whose job died of them.
+   *
+   * @generated from field: int64 dead = 4;
+   */
+  dead: bigint;
+
+  /**
+   * Which share succeeded of those that succeeded or failed; absent: none did.
+   *
+   * @generated from field: optional double success_rate = 5;
+   */
+  successRate?: number | undefined;
+
+  /**
+   * How long half of them ran at most; absent: none ran.
+   *
+   * @generated from field: google.protobuf.Duration run_p50 = 6;
+   */
+  runP50?: Duration | undefined;
+
+  /**
+   * How long 95 of 100 ran at most.
+   *
+   * @generated from field: google.protobuf.Duration run_p95 = 7;
+   */
+  runP95?: Duration | undefined;
+};
+
+/**
+ * Describes the message muster.v1.KindCounts.
+ * Use `create(KindCountsSchema)` to create a new message.
+ */
+export declare const KindCountsSchema: GenMessage<KindCounts>;
 
 /**
  * SetQueueLimitsRequest replaces the limits of one.
@@ -649,7 +741,8 @@ export declare const QueueTypeSchema: GenEnum<QueueType>;
 
 /**
  * QueueService pauses, limits and counts queues, kinds and pools. A queue, a
- * kind or a pool exists when a job names it; what is set may come before.
+ * kind or a pool exists when a job names it; what is set may come before. Kinds
+ * that are built in, or that workers registered, exist without a job.
  *
  * @generated from service muster.v1.QueueService
  */
