@@ -23,10 +23,12 @@ import { registerHistory } from "./alert-history.ts";
 import { ruleFacts, ruleTable } from "./alert-show.ts";
 import { conditionWords, groupWords, ofWord, ownGroup, severityWords } from "./alert-words.ts";
 import { registerChannel } from "./channel.ts";
+import { createOfFiles, fileOptionWords, needWords, ownOptions } from "./from-file.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
 import { forEachId } from "./several.ts";
 
 interface RuleOptions {
+  readonly file?: readonly string[];
   readonly on?: string;
   readonly threshold?: number | "default";
   readonly window?: number;
@@ -104,17 +106,21 @@ function registerLooks(alert: MusterCommand, cli: Cli): void {
 function registerPuts(alert: MusterCommand, cli: Cli): void {
   withRule(
     alert
-      .command("create <rule>")
+      .command("create [rule]")
       .description("Make an alert rule.")
       .examples(
         "muster alert create dead-jobs --on job-dead --channel ops",
         "muster alert create flaky --on failure-rate --threshold 20 --group-by kind --channel ops",
         "muster alert create stuck --on queue-age --threshold 900 --queue renders --severity critical",
         "muster alert create slow --on job-slow --threshold 3 --kind 'agent.*' --dry-run",
+        "muster alert create -f alerts.yaml",
       )
+      .option("-f, --file <path>", fileOptionWords, listOption)
       .notes(`Conditions: ${[...conditionWords.values()].join(", ")}.`),
   ).action(
-    cli.action(async (call, name: string, options: RuleOptions) => {
+    cli.action(async (call, given: string | undefined, options: RuleOptions) => {
+      if (options.file !== undefined) return createOfFiles(call, "alert", [given], options);
+      const { rule: name } = needWords({ rule: given });
       if (options.on === undefined) {
         throw usageError("--on is missing", `Give one of ${[...conditionWords.values()].join(", ")}.`);
       }
@@ -127,13 +133,19 @@ function registerPuts(alert: MusterCommand, cli: Cli): void {
   withRule(
     alert
       .command("edit <rule>")
-      .description("Change an alert rule. What is not given stays.")
+      .description("Change an alert rule. What is not given stays. Without options: as text, in your editor.")
       .examples(
+        "muster alert edit dead-jobs",
         "muster alert edit dead-jobs --throttle 1h",
         "muster alert edit flaky --threshold 30 --channel ops,mail --dry-run",
       ),
   ).action(
     cli.action(async (call, name: string, options: RuleOptions) => {
+      if (ownOptions(options).length === 0) {
+        const { editRule } = await import("../apply/edited.ts");
+        const { dryRun: isDryRun = false, reason = "" } = options;
+        return editRule(call, name, { isDryRun, reason });
+      }
       const { rule } = await call.client(AlertService).getAlertRule({ name }, call.once());
       const { $typeName: _, filter, threshold, ...before } = rule ?? emptyRule;
       const kept = threshold === undefined || options.threshold === "default" ? {} : { threshold };

@@ -19,10 +19,12 @@ import { didYouMean } from "../input/suggest.ts";
 import { sanitize } from "../output/sanitize.ts";
 import { channelFacts, channelTable } from "./alert-show.ts";
 import { testChannel } from "./channel-test.ts";
+import { createOfFiles, fileOptionWords, needWords } from "./from-file.ts";
 import { collectPages, notePage, type PageOptions, withPages } from "./pages.ts";
 import { forEachId } from "./several.ts";
 
 interface CreateOptions {
+  readonly file?: readonly string[];
   readonly urlFile?: string;
   readonly tokenFile?: string;
   readonly secretFile?: string;
@@ -102,7 +104,7 @@ function registerLooks(channel: MusterCommand, cli: Cli): void {
 
 function registerCreate(channel: MusterCommand, cli: Cli): void {
   channel
-    .command("create <channel> <type>")
+    .command("create [channel] [type]")
     .alias("add")
     .description("Make a channel, or replace the one of that name: slack, discord, email or webhook.")
     .examples(
@@ -111,10 +113,12 @@ function registerCreate(channel: MusterCommand, cli: Cli): void {
       "muster channel create chat discord --url-file -",
       "muster channel create mail email --to ada@example.com,grace@example.com",
       "muster channel create pager webhook --url https://pager.example/hook",
+      "muster channel create -f channels.yaml",
     )
     .notes(
       "Secrets come from files, or from stdin by -. A secret that is left out stays as it is; a webhook without one gets one, which is printed this once.",
     )
+    .option("-f, --file <path>", fileOptionWords, listOption)
     .option("--url-file <path>", "file with the incoming webhook of Slack or Discord, a secret")
     .option("--token-file <path>", "file with the token of a bot of Slack")
     .option("--channel <channel>", "with a bot: the id of the channel, or #name")
@@ -124,8 +128,25 @@ function registerCreate(channel: MusterCommand, cli: Cli): void {
     .option("--reason <text>", "for people")
     .option("--dry-run", "check it only")
     .action(
-      cli.action((call, name: string, type: string, options: CreateOptions) =>
-        put(call, name, type, options),
+      cli.action((call, name: string | undefined, type: string | undefined, options: CreateOptions) => {
+        if (options.file !== undefined) return createOfFiles(call, "channel", [name, type], options);
+        const words = needWords({ channel: name, type });
+        return put(call, words.channel, words.type, options);
+      }),
+    );
+  channel
+    .command("edit <channel>")
+    .description("Change a channel as text, in your editor. Secrets are not there, and stay unless written.")
+    .examples("muster channel edit ops", "muster channel edit ops --dry-run")
+    .option("--reason <text>", "for people")
+    .option("--dry-run", "show what would change; change nothing")
+    .action(
+      cli.action(
+        async (call, name: string, options: { readonly dryRun?: boolean; readonly reason?: string }) => {
+          const { editChannel } = await import("../apply/edited.ts");
+          const { dryRun: isDryRun = false, reason = "" } = options;
+          return editChannel(call, name, { isDryRun, reason });
+        },
       ),
     );
 }

@@ -13,7 +13,6 @@ import {
 } from "@muster/client/v1/schedule_service";
 import type { Call } from "../call.ts";
 import type { Cli, MusterCommand } from "../command.ts";
-import { usageError } from "../errors.ts";
 import { exitCodes } from "../exit-codes.ts";
 import {
   durationOption,
@@ -25,13 +24,15 @@ import {
 } from "../input/options.ts";
 import { readPayload } from "../input/payload.ts";
 import { durationFromMs, timeFromMs } from "../input/values.ts";
+import { createOfFiles, fileOptionWords, needWords, ownOptions } from "./from-file.ts";
 import { jobOfOptions, type SubmitOptions } from "./job-submit.ts";
 import { readCatchUp, readOverlap, scheduleFacts } from "./schedule-show.ts";
 
 type ScheduleInit = MessageInitShape<typeof ScheduleSchema>;
 
 /** Options of a schedule and of its job; those of one job alone are not among them. */
-interface EditOptions extends Omit<SubmitOptions, "label"> {
+interface EditOptions extends Omit<SubmitOptions, "label" | "file"> {
+  readonly file?: readonly string[];
   readonly cron?: string;
   readonly kind?: string;
   readonly zone?: string;
@@ -52,30 +53,42 @@ interface EditOptions extends Omit<SubmitOptions, "label"> {
 export function registerScheduleEdit(schedule: MusterCommand, cli: Cli): void {
   withScheduleOptions(
     schedule
-      .command("create <name> <cron> <kind> [argv...]")
+      .command("create [name] [cron] [kind] [argv...]")
       .description("Create a schedule: a cron, and the job that it makes each time.")
       .examples(
         "muster schedule create nightly '30 2 * * *' shell.run --zone Europe/Paris -- make test",
         `muster schedule create report @daily report.build --data '{"of":"sales"}' --overlap queue`,
         "muster schedule create poll '@every 90s' feed.poll --jitter 10s --catch-up none",
         "muster schedule create nightly '30 2 * * *' shell.run --dry-run -- make test",
-      ),
+        "muster schedule create -f nightly.yaml",
+      )
+      .option("-f, --file <path>", fileOptionWords, listOption),
     cli,
   ).action(
     cli.action(
-      async (call, name: string, cron: string, kind: string, argv: string[], options: EditOptions) => {
-        const payload = await readPayload({ data: options.data, argv, kind }, call.surroundings);
-        const job = { ...jobOf(kind, options), ...(payload === undefined ? {} : { payload }) };
-        const given = { name, cron, job, ...timesOf(options), labels: { ...options.label } };
-        return put(call, given, options, { createOnly: true });
+      async (
+        call,
+        name: string | undefined,
+        cron: string | undefined,
+        kind: string | undefined,
+        argv: string[],
+        options: EditOptions,
+      ) => {
+        if (options.file !== undefined) {
+          return createOfFiles(call, "schedule", [name, cron, kind], options);
+        }
+        return createOne(call, needWords({ name, cron, kind }), argv, options);
       },
     ),
   );
   withScheduleOptions(
     schedule
       .command("edit <name>")
-      .description("Change what is given of a schedule; the rest stays.")
+      .description(
+        "Change what is given of a schedule; the rest stays. Without options: as text, in your editor.",
+      )
       .examples(
+        "muster schedule edit nightly",
         "muster schedule edit nightly --cron '0 3 * * *' --zone Europe/Paris",
         "muster schedule edit nightly --overlap replace --priority high --dry-run",
       )
@@ -83,6 +96,18 @@ export function registerScheduleEdit(schedule: MusterCommand, cli: Cli): void {
       .option("--kind <kind>", "what sort of work its jobs are"),
     cli,
   ).action(cli.action((call, name: string, options: EditOptions) => edit(call, name, options)));
+}
+
+async function createOne(
+  call: Call,
+  { name, cron, kind }: Readonly<Record<"name" | "cron" | "kind", string>>,
+  argv: string[],
+  options: EditOptions,
+): Promise<number> {
+  const payload = await readPayload({ data: options.data, argv, kind }, call.surroundings);
+  const job = { ...jobOf(kind, options), ...(payload === undefined ? {} : { payload }) };
+  const given = { name, cron, job, ...timesOf(options), labels: { ...options.label } };
+  return put(call, given, options, { createOnly: true });
 }
 
 function withScheduleOptions(command: MusterCommand, cli: Cli): MusterCommand {
@@ -119,6 +144,11 @@ function withScheduleOptions(command: MusterCommand, cli: Cli): MusterCommand {
 }
 
 async function edit(call: Call, name: string, options: EditOptions): Promise<number> {
+  if (ownOptions(options).length === 0) {
+    const { editSchedule } = await import("../apply/edited.ts");
+    const { dryRun: isDryRun = false, reason = "" } = options;
+    return editSchedule(call, name, { isDryRun, reason });
+  }
   const { schedule } = await call.client(ScheduleService).getSchedule({ name }, call.once());
   if (schedule === undefined) throw new Error("a schedule was found and is not there");
   const { job } = schedule;
@@ -139,8 +169,6 @@ async function edit(call: Call, name: string, options: EditOptions): Promise<num
       kind,
     }),
   });
-  const isNothing = Object.keys(options).every((option) => ["dryRun", "reason"].includes(option));
-  if (isNothing) throw usageError("what is to change? Nothing is given", "See muster schedule edit --help.");
   return put(call, given, options, { createOnly: false });
 }
 
@@ -176,7 +204,7 @@ function changed<Desc extends DescMessage>(
 }
 
 function jobOf(kind: string, options: EditOptions) {
-  const { jobLabel, label: _, ...rest } = options;
+  const { jobLabel, label: _, file: __, ...rest } = options;
   return jobOfOptions(kind, { ...rest, ...(jobLabel === undefined ? {} : { label: jobLabel }) });
 }
 

@@ -1,7 +1,7 @@
-import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { editorOf, runEditor } from "../../input/editor.ts";
 
 /** What the console asks of the terminal besides showing lines. */
 export interface Terminal {
@@ -53,8 +53,8 @@ export async function editText(
   text: string,
   extension: string,
 ): Promise<string | undefined> {
-  const editor = terminal.env["VISUAL"] || terminal.env["EDITOR"];
-  if (!editor) throw new Error("set EDITOR or VISUAL to edit a text");
+  const editor = editorOf(terminal.env);
+  if (editor === undefined) throw new Error("set EDITOR or VISUAL to edit a text");
   const folder = await mkdtemp(join(tmpdir(), "muster-edit-"));
   const path = join(folder, `text.${extension}`);
   try {
@@ -69,18 +69,6 @@ export async function editText(
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-}
-
-// Like git and crontab: the variable may hold arguments, so a shell reads it; the path is an argument of its own.
-function runEditor(editor: string, path: string, env: Terminal["env"]): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const child = spawn("/bin/sh", ["-c", `${editor} "$1"`, "sh", path], {
-      stdio: "inherit",
-      env: { ...env },
-    });
-    child.once("error", reject);
-    child.once("exit", (code, signal) => resolve(signal === null ? (code ?? 1) : 1));
-  });
 }
 
 /** Stops this process as Ctrl-Z does elsewhere; resolves when it goes on. */
