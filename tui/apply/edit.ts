@@ -140,7 +140,9 @@ function readOne(
   name: string,
 ): { readonly document: WantedDocument } | { readonly problems: readonly Violation[] } {
   const { env, now } = call.surroundings;
-  const input = { name: "text", kinds: [resource], nowMs: now(), env };
+  // It is beside no file.
+  const fileText = () => ({ problem: "!file is for files: write the text itself" });
+  const input = { name: "text", kinds: [resource], nowMs: now(), env, fileText };
   const { documents, violations } = readDocuments(text, input);
   if (violations.length > 0) return { problems: violations };
   const [document, ...more] = documents;
