@@ -84,6 +84,32 @@ describe("S6 a revoked key's streams end within 2 s", () => {
     expect(tookMs).toBeLessThan(soonMs);
   });
 
+  test(
+    "whoever was told of it: where the database alone knows, watch, link and calls end too",
+    tries,
+    async () => {
+      const { key, text } = await muster.client(KeyService).createKey({ name: "unheard", scopes: ["read"] });
+      const worker = await muster.workerKey();
+      const next = attach(worker, muster.server.apiAddress);
+      await next("welcome");
+      const ended = await silentWatch(text, muster.server.apiAddress);
+      const own = createMusterClient(KeyService, { address: peer.apiAddress, key: text });
+      await own.whoAmI({});
+      // No verb of a coordinator did it, so nobody was woken.
+      const ids = [key?.keyId ?? "", worker.split("_")[2] ?? ""];
+      await muster.database
+        .admin`update muster.api_keys set revoked_at = muster.muster_clock() where key_id = any(${ids})`;
+      const startedMs = performance.now();
+      const { error, tookMs } = await ended();
+      expect(error).toMatch(/unauthenticated/);
+      expect(tookMs).toBeLessThan(soonMs);
+      expect(await next("goingAway")).toMatchObject({ reason: GoingAwayReason.REVOKED });
+      expect(performance.now() - startedMs).toBeLessThan(soonMs);
+      await expect.poll(async () => (await failure(own.whoAmI({}))).detail?.reason).toBe("KEY_INVALID");
+      expect(performance.now() - startedMs).toBeLessThan(soonMs);
+    },
+  );
+
   test("a silent watch whose key runs out", tries, async () => {
     const keys = muster.client(KeyService);
     const expireTime = timestampFromMs(muster.database.nowMs() + 3_000);
