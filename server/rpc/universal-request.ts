@@ -90,7 +90,8 @@ function resetError(resetCode: number): ConnectError | undefined {
   const code = resetCodes[resetCode];
   return code === undefined
     ? undefined
-    : new ConnectError(`the stream was closed with the code ${resetCode} of HTTP/2`, code);
+    : // In the words of connect-es, which `toStatus` knows a peer's reset by.
+      new ConnectError(`http/2 stream closed with error code 0x${resetCode.toString(16)}`, code);
 }
 
 function isHttp2(request: HttpRequest): request is Http2ServerRequest {
