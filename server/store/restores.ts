@@ -78,6 +78,34 @@ export async function beginRestore(url: string, manifest: Manifest, signal: Abor
   }
 }
 
+/**
+ * Why a database would not take a backup, all that is known at once; nothing of it is changed, and one that was never
+ * migrated is empty. `url` as in `beginRestore`.
+ */
+export async function findRestoreObstacles(
+  url: string,
+  manifest: Manifest,
+  signal: AbortSignal,
+): Promise<RestoreRefusedError[]> {
+  const connection = new Connection({ url, name: "muster restore", timeoutMs: stalledMs });
+  const cut = () => connection.cut();
+  signal.addEventListener("abort", cut, { once: true });
+  try {
+    const { sql } = connection;
+    await sql.unsafe("begin");
+    const [found] = await sql.unsafe(
+      `select to_regclass('muster."${getTableName(orgs)}"') is not null as is_there`,
+    );
+    const checks = found?.["is_there"] === true ? [() => checkOpen(sql, manifest.org)] : [];
+    return await refusalsOf([() => refuseSchema(manifest), ...checks]);
+  } finally {
+    // What it took to look is undone with the transaction.
+    await connection.sql.unsafe("rollback").catch(() => {});
+    signal.removeEventListener("abort", cut);
+    await connection.close(1);
+  }
+}
+
 /** What psql is given before the files of the tables, into an empty database that is migrated. */
 export function headOfSql(manifest: Pick<Manifest, "partitions">): string {
   return [
@@ -106,6 +134,36 @@ export function tailOfSql({ epoch, lastPlace }: Pick<Manifest, "epoch" | "lastPl
 /** The statement before the rows in a file of a table, for psql. */
 export function copyStatement({ name, columns }: BackupTable): string {
   return `copy muster."${name}" (${columns.map((column) => `"${column}"`).join(", ")}) from stdin`;
+}
+
+async function refusalsOf(checks: readonly (() => unknown)[]): Promise<RestoreRefusedError[]> {
+  const refusals: RestoreRefusedError[] = [];
+  for (const check of checks) {
+    try {
+      await check();
+    } catch (error) {
+      if (!(error instanceof RestoreRefusedError)) throw error;
+      refusals.push(error);
+    }
+  }
+  return refusals;
+}
+
+// All that a database holds is of an org.
+async function checkOpen(sql: Client, org: Manifest["org"]): Promise<void> {
+  if (org !== null) return openOrg(sql, org);
+  await sql.unsafe("grant muster_sweep to current_user");
+  await sql.unsafe("set local role muster_sweep");
+  const rows = await sql.unsafe(`select 1 from muster."${getTableName(orgs)}" limit 1`);
+  if (rows.length > 0) throw notEmpty(getTableName(orgs));
+}
+
+function notEmpty(table: string): RestoreRefusedError {
+  return new RestoreRefusedError(
+    "RESTORE_NOT_EMPTY",
+    `the database is not empty: its table ${table} has rows`,
+    "Restore into a new database, on which no coordinator was started yet; one org can be restored beside others.",
+  );
 }
 
 type Client = Connection["sql"];
@@ -140,11 +198,7 @@ async function openWhole(sql: Client): Promise<void> {
   for (const { name } of backupTables) {
     const [row] = await sql.unsafe(`select 1 from muster."${name}" limit 1`);
     if (row === undefined) continue;
-    throw new RestoreRefusedError(
-      "RESTORE_NOT_EMPTY",
-      `the database is not empty: its table ${name} has rows`,
-      "Restore into a new database, on which no coordinator was started yet; one org can be restored beside others.",
-    );
+    throw notEmpty(name);
   }
 }
 

@@ -69,6 +69,15 @@ describe("muster backup", () => {
         MUSTER_DATABASE_SWEEP_URL: target.urls.muster_sweep,
         MUSTER_SECRET: "s".repeat(40),
       };
+      const dryRun = ["backup", "restore", name, ...place(), "--dry-run", "--json"];
+      const free = await cli(dryRun, env);
+      expect(free).toMatchObject({ exitCode: 0 });
+      expect(JSON.parse(free.stdout)).toMatchObject({
+        ...{ name, org: null, orgs: 1, obstacles: [] },
+        tables: expect.arrayContaining([
+          { table: "jobs", rows: expect.any(Number), sha256: expect.stringMatching(/^[0-9a-f]{64}$/) },
+        ]),
+      });
       const asked = await cli(["backup", "restore", name, ...place()], env);
       expect(asked).toMatchObject({ exitCode: 2 });
       expect(asked.stderr).toContain(`--confirm ${name}`);
@@ -77,6 +86,9 @@ describe("muster backup", () => {
       expect(JSON.parse(restored.stdout)).toMatchObject({ name, org: null });
       const rows = await target.admin`select title from muster.jobs where title = 'nobody runs it'`;
       expect(rows).toHaveLength(1);
+      const taken = await cli(dryRun, env);
+      expect(taken).toMatchObject({ exitCode: 11 });
+      expect(JSON.parse(taken.stdout)).toMatchObject({ obstacles: [{ code: "RESTORE_NOT_EMPTY" }] });
       const again = await cli(["backup", "restore", name, ...place(), "--confirm", name], env);
       expect(again).toMatchObject({ exitCode: 5 });
       expect(again.stderr).toContain("the database is not empty");

@@ -53,6 +53,11 @@ export function registerBackup(cli: Cli): void {
     .examples(
       "DATABASE_URL=postgres://... muster backup restore muster-20260301T023000Z-all-0a1b2c",
       "muster backup restore muster-20260301T023000Z-all-0a1b2c --data-dir /var/lib/muster",
+      "muster backup restore muster-20260301T023000Z-all-0a1b2c --dry-run",
+    )
+    .option(
+      "--dry-run",
+      "only say what would be restored, and what stands in the way; exits with 11 if something does",
     )
     .option("--data-dir <path>", "directory of the embedded database; its coordinator must not run")
     .option(
@@ -66,7 +71,11 @@ export function registerBackup(cli: Cli): void {
         "file muster.secret of the data directory): keep it apart from the backups. Artifacts are files: copy\n" +
         "their directory yourself. Without Muster: gunzip -c <backup>/*.sql.gz | psql <database that is migrated>.",
     )
-    .action(cli.action((call, name: string, flags: PlaceFlags) => restore(call, name, flags)));
+    .action(
+      cli.action((call, name: string, { dryRun, ...flags }: PlaceFlags & { readonly dryRun?: boolean }) =>
+        dryRun === true ? preview(call, name, flags) : restore(call, name, flags),
+      ),
+    );
 }
 
 const placeNotes =
@@ -210,6 +219,39 @@ async function restore(call: Call, name: string, flags: PlaceFlags): Promise<num
     `${showCounted(rows, "row")} of ${showCounted(manifest.tables.length, "table")} are restored; the epoch of the cluster is ${epoch}.`,
   ]);
   return exitCodes.done;
+}
+
+async function preview(call: Call, name: string, flags: PlaceFlags): Promise<number> {
+  const config = await settleConfig(placeOf(flags), call.surroundings);
+  const { previewKeptRestore } = await import("@muster/server/domain/restores");
+  const how = { signal: call.signal, told: () => {} };
+  const { manifest, obstacles } = await previewKeptRestore(config, name, how).catch((error: unknown) => {
+    const refused = placeError(error, config);
+    throw refused instanceof CliError ? refused : databaseError(refused, config);
+  });
+  const { at, version, schema, format, orgs } = manifest;
+  const org = manifest.org?.name ?? null;
+  const tables = manifest.tables.map(({ table, rows, sha256 }) => ({ table, rows, sha256 }));
+  call.output.printValue({ name, at, org, orgs, version, schema, format, tables, obstacles }, () => {
+    const columns = [
+      { title: "TABLE" },
+      { title: "ROWS", align: "right" },
+      { title: "SHA256", drop: 1 },
+    ] as const;
+    const rows = tables.map((one): Cell[] => [one.table, showCount(one.rows), one.sha256]);
+    return layTable(columns, rows, call.output.layout);
+  });
+  const of = org === null ? showCounted(orgs, "org") : `the org ${sanitize(org)}`;
+  call.output.note(
+    `${sanitize(name)}: ${of}, of Muster ${sanitize(version)} (schema ${schema}), ${sanitize(at)}.`,
+  );
+  for (const { message, suggestion } of obstacles) {
+    call.output.note(`In the way: ${sanitize(message)}. ${sanitize(suggestion)}`);
+  }
+  call.output.note(
+    obstacles.length === 0 ? "Nothing stands in the way. Nothing was written." : "Nothing was written.",
+  );
+  return obstacles.length === 0 ? exitCodes.done : exitCodes.checkFailed;
 }
 
 const placeFlags = ["backupPlace", "backupEndpoint", "backupRegion", "config"];
