@@ -1,9 +1,9 @@
 import { inOrg, orgTxOf } from "../store/database.ts";
+import { readClock } from "../store/explain.ts";
 import {
   countLogsOfDay,
   dayOfJob,
   firstDayOfLogs,
-  readNow,
   readOldJobs,
   removeBatches,
   removeLogsOfDay,
@@ -31,7 +31,7 @@ export async function keepOrgToPolicy(
   { signal, told }: { readonly signal: AbortSignal; readonly told: Told },
 ): Promise<RetentionResult> {
   const { sweep } = c.db;
-  const now = await readNow(sweep);
+  const now = await inOrg(sweep, orgId, readClock);
   const daysAgo = (days: number) => dayLabel(new Date(now.getTime() - days * dayMs));
   const before = daysAgo(jobsDays);
   const gone = new Map<string, number>();

@@ -1,16 +1,9 @@
 import type { PostgresJsDatabase } from "drizzle-orm/postgres-js";
-import { now } from "./columns.ts";
 import { inOrg } from "./database.ts";
 import { and, asc, eq, gt, lt, sql } from "./drizzle.ts";
 import { dayBounds, dayLabel } from "./partitions.ts";
 import { endedBatches } from "./retention.ts";
 import { jobs, logChunks } from "./schema.ts";
-
-/** The database's clock. */
-export async function readNow(sweep: PostgresJsDatabase): Promise<Date> {
-  const [row] = await sweep.execute(sql`select ${now} as now`);
-  return new Date(String(row?.["now"]));
-}
 
 /** Some jobs of an org behind `after` that were submitted before a day (YYYYMMDD), in the order of their ids. */
 export async function readOldJobs(

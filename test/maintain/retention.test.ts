@@ -93,6 +93,8 @@ const kept: Readonly<Record<string, string>> = {
   sessions: "with its worker, or when it is archived and gone there",
   settings: "until somebody deletes it",
   shapes: "one for each way to ask for a worker",
+  skill_versions: "the oldest go at each put of the document: see skills.test.ts",
+  skills: "until somebody deletes it",
   span_stats: "folded into hours and days: see stats.test.ts",
   stat_deltas: "when it was folded: see stats.test.ts",
   stats: "folded into hours and days: see stats.test.ts",
