@@ -82,13 +82,19 @@ describe.each(Object.entries(listeners))("S27 slow clients are closed in time: %
     const { port } = await opening({ firstBytesMs: 60_000 });
     const other = otherClient(`http://127.0.0.1:${port}`);
     const before = await other.p99Ms();
+    const drip = async (): Promise<number> => {
+      const sockets = Array.from({ length: 1_000 }, () => connect(port, "127.0.0.1"));
+      for (const socket of sockets) socket.on("error", () => {});
+      await Promise.all(sockets.map((socket) => once(socket, "connect")));
+      for (const byte of "PRI") for (const socket of sockets) socket.write(byte);
+      const p99Ms = await other.p99Ms();
+      for (const socket of sockets) socket.destroy();
+      return p99Ms;
+    };
+    // The first thousand bring in what so many sockets need at both of their ends, which are this process.
+    await drip();
     const base = held();
-    const sockets = Array.from({ length: 1_000 }, () => connect(port, "127.0.0.1"));
-    for (const socket of sockets) socket.on("error", () => {});
-    await Promise.all(sockets.map((socket) => once(socket, "connect")));
-    for (const byte of "PRI") for (const socket of sockets) socket.write(byte);
-    const during = await other.p99Ms();
-    for (const socket of sockets.splice(0)) socket.destroy();
+    const during = await drip();
     expect(during).toBeLessThan(Math.max(2 * before, 50));
     await backTo(base);
   }, 120_000);
