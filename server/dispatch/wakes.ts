@@ -11,7 +11,7 @@ const peerMs = 15_000;
 /** How often the list of coordinators is read. */
 const peersIntervalMs = 5_000;
 
-/** How often a coordinator that is alone sees to its channel: nobody speaks there yet. */
+/** How often one that is alone reads it, and sees to its channel: whoever comes speaks there first. */
 const aloneIntervalMs = 10_000;
 
 /** Jobs that one wake of the feed names at most; watchers of others find out by their poll. */
@@ -117,7 +117,7 @@ export class PeerWakes implements Wakes {
       await this.#channel.check();
       this.#checkedMs = nowMs();
     }
-    if (nowMs() - this.#peersReadMs < peersIntervalMs) return;
+    if (nowMs() - this.#peersReadMs < (isAlone ? aloneIntervalMs : peersIntervalMs)) return;
     const isFirst = this.#peersReadMs === Number.NEGATIVE_INFINITY;
     this.#peersReadMs = nowMs();
     if (!(await hasPeers())) return;

@@ -6,6 +6,6 @@ import type { Loop } from "./loop.ts";
 export function keepOrgs(c: OrgRemovalContext, nowMs: () => number): Loop[] {
   return [
     sealAudits(c, nowMs),
-    { name: "org removal", intervalMs: 5_000, pass: (signal) => removeOrgs(c, signal) },
+    { name: "org removal", intervalMs: 10_000, pass: (signal) => removeOrgs(c, signal) },
   ];
 }
