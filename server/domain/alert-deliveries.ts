@@ -14,7 +14,8 @@ const leaseMs = 60_000;
 
 /**
  * Sends the messages of an org that are due, until none is. Each is taken by one coordinator at a time; one that dies
- * in the middle leaves it to be sent again, with the same id. What a channel that fails is owed waits for it.
+ * in the middle leaves it to be sent again, with the same id. What a channel that fails is owed waits for it; what it
+ * refuses for good is given up, and the others do not wait.
  */
 export async function deliverAlerts(
   c: Coordinator & ChannelParts,
@@ -48,7 +49,7 @@ async function deliver(
     if (sent.error === "") return noteSent(tx, orgId, deliveryId, channel);
     return noteFailed(tx, orgId, {
       ...{ deliveryId, channel, error: sent.error, isFinal },
-      isChannels: !sent.isFinal,
+      isRefused: sent.isFinal,
       inMs: sent.retryAfterMs ?? backoffMs(delivery.failures, c.random()),
     });
   });

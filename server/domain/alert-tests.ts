@@ -1,4 +1,5 @@
 import { readAlertRule } from "../store/alert-rules.ts";
+import { noteWorking } from "../store/alert-work.ts";
 import { inOrg } from "../store/database.ts";
 import { type ChannelParts, foundChannel, openTarget } from "./alert-channels.ts";
 import { renderMessage, sendMessage } from "./alert-sending.ts";
@@ -16,7 +17,10 @@ export interface AlertTest {
   readonly error: string;
 }
 
-/** Renders a sample message for a channel, of a rule if one is named, and sends it at once unless `isDryRun`. */
+/**
+ * Renders a sample message for a channel, of a rule if one is named, and sends it at once unless `isDryRun`. A channel
+ * that it gets through to fails no more.
+ */
 export async function testAlertChannel(
   c: Coordinator & ChannelParts,
   caller: Caller,
@@ -66,5 +70,6 @@ export async function testAlertChannel(
   if (isDryRun) return { ...rendered, error: "" };
   const messageId = encodeId("alertDelivery", c.newId());
   const { error } = await sendMessage(c, { target, message, messageId, signal });
+  if (error === "") await inOrg(c.db.app, orgId, (tx) => noteWorking(tx, orgId, name));
   return { ...rendered, error };
 }

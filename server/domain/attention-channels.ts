@@ -10,9 +10,10 @@ export function channelItems(rows: Awaited<ReturnType<typeof readFailingChannels
     cause: AttentionCause.channelFailing,
     severity: AttentionSeverity.critical,
     target: `channel:${name}`,
-    summary: `Channel ${name} (${type}) takes no messages: ${lastError} (${failures} tries)`,
-    effect: "Its alerts wait for up to three days, and nobody is told by it",
-    fix: "Check its address and its secret; what waits is sent by itself once one message gets through",
+    summary: `Channel ${name} (${type}) takes no messages: ${lastError}${failures > 0 ? ` (${failures} tries)` : ""}`,
+    effect:
+      "Nobody is told by it: its alerts wait for up to three days, and one that it refused is not sent again",
+    fix: "Check its address and its secret, then send it a test; what waits is sent once one message gets through",
     command: `muster channel test ${shellWord(name)}`,
     since: failingSince,
     jobs: 0,

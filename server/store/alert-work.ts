@@ -296,15 +296,16 @@ export async function claimDeliveries(
 
 /** Notes that a message got through: its channel works, so what waits for it is due. */
 export async function noteSent(tx: Tx, orgId: string, deliveryId: string, channel: string): Promise<void> {
+  await noteWorking(tx, orgId, channel);
   await tx
     .update(alertDeliveries)
     .set({ state: "sent", sentAt: now, lastError: "" })
     .where(and(eq(alertDeliveries.orgId, orgId), eq(alertDeliveries.deliveryId, deliveryId)));
-  const [row] = await tx
-    .select({ failures: alertChannels.failures })
-    .from(alertChannels)
-    .where(and(eq(alertChannels.orgId, orgId), eq(alertChannels.name, channel)))
-    .for("update");
+}
+
+/** Notes that a channel works: it fails no more, and what rests because it did is due. */
+export async function noteWorking(tx: Tx, orgId: string, channel: string): Promise<void> {
+  const [row] = await lockChannel(tx, orgId, channel);
   if (row === undefined) return;
   await tx
     .update(alertChannels)
@@ -313,7 +314,10 @@ export async function noteSent(tx: Tx, orgId: string, deliveryId: string, channe
   if (row.failures > 0) await makeDue(tx, orgId, channel, { inMs: 0 });
 }
 
-/** Notes that a message did not get through: it, and all that wait for its channel, are tried in `inMs`. */
+/**
+ * Notes that a message did not get through, and that its channel fails: it, and all that wait for the channel, are
+ * tried in `inMs`. Where the channel refused this one message the others wait for nothing.
+ */
 export async function noteFailed(
   tx: Tx,
   orgId: string,
@@ -323,26 +327,35 @@ export async function noteFailed(
     readonly error: string;
     /** It is given up. */
     readonly isFinal: boolean;
-    /** The channel is to blame. */
-    readonly isChannels: boolean;
+    /** The channel refused it for good: the next may get through. */
+    readonly isRefused: boolean;
     readonly inMs: number;
   },
 ): Promise<void> {
-  const { deliveryId, channel, error, isFinal, isChannels, inMs } = failed;
+  const { deliveryId, channel, error, isFinal, isRefused, inMs } = failed;
+  await lockChannel(tx, orgId, channel);
   await tx
     .update(alertDeliveries)
     .set({ lastError: error, ...(isFinal ? { state: "failed" as const } : {}) })
     .where(and(eq(alertDeliveries.orgId, orgId), eq(alertDeliveries.deliveryId, deliveryId)));
-  if (!isChannels) return;
   await tx
     .update(alertChannels)
     .set({
-      failures: sql`${alertChannels.failures} + 1`,
+      ...(isRefused ? {} : { failures: sql`${alertChannels.failures} + 1` }),
       failingSince: sql`coalesce(${alertChannels.failingSince}, ${now})`,
       lastError: error,
     })
     .where(and(eq(alertChannels.orgId, orgId), eq(alertChannels.name, channel)));
-  await makeDue(tx, orgId, channel, { inMs });
+  if (!isRefused) await makeDue(tx, orgId, channel, { inMs });
+}
+
+// Before any of its messages: what several of them come to is noted at the same time.
+function lockChannel(tx: Tx, orgId: string, channel: string) {
+  return tx
+    .select({ failures: alertChannels.failures })
+    .from(alertChannels)
+    .where(and(eq(alertChannels.orgId, orgId), eq(alertChannels.name, channel)))
+    .for("update");
 }
 
 /** Says when what waits for a channel is due; null: not until it is enabled. */

@@ -96,7 +96,7 @@ export const alertChannels = muster.table(
     /** The last four characters of the secret. */
     secretHint: text("secret_hint").notNull(),
     isDisabled: boolean("is_disabled").notNull(),
-    /** Tries in a row that came to nothing. */
+    /** Tries in a row that came to nothing; without those in which one message was refused for good. */
     failures: integer("failures").notNull().default(0),
     failingSince: at("failing_since"),
     lastError: text("last_error").notNull().default(""),
