@@ -1,4 +1,5 @@
-import type { Digest } from "../domain/rules/digests.ts";
+import type { SQL } from "drizzle-orm";
+import type { Digest, DigestList } from "../domain/rules/digests.ts";
 import type { Tx } from "./database.ts";
 import { and, desc, eq, gt, lt, sql } from "./drizzle.ts";
 import { clock } from "./names.ts";
@@ -18,7 +19,7 @@ export async function readDigestWindow(
   return { from: new Date(String(row?.["begun"])), to: new Date(String(row?.["ended"])) };
 }
 
-/** What happened in an org within a window. Runs of jobs that were submitted more than 31 days before it are left out. */
+/** What happened in an org within a window; of each list the first 50, and the sums of all. Runs of jobs that were submitted more than 31 days before it are left out. */
 export async function readDigest(
   tx: Tx,
   orgId: string,
@@ -33,9 +34,15 @@ export async function readDigest(
     lt(attempts.endedAt, to),
   );
   const of = (state: number) => sql<number>`count(*) filter (where ${attempts.state} = ${state})::int`;
-  const counts = { succeeded: of(7), cancelled: of(8), dead: of(9) };
+  const counts = { succeeded: of(7), cancelled: of(8), dead: of(9), inAll };
   const kinds = await tx
-    .select({ name: jobs.kind, ...counts })
+    .select({
+      name: jobs.kind,
+      ...counts,
+      allSucceeded: summed(counts.succeeded),
+      allCancelled: summed(counts.cancelled),
+      allDead: summed(counts.dead),
+    })
     .from(attempts)
     .innerJoin(jobs, and(eq(jobs.orgId, orgId), eq(jobs.jobId, attempts.jobId)))
     .where(ended)
@@ -51,7 +58,7 @@ export async function readDigest(
     .orderBy(desc(sql`count(*)`))
     .limit(rowsMax);
   const dead = await tx
-    .select({ kind: deadLetters.kind, cause: deadLetters.cause, count: sql<number>`count(*)::int` })
+    .select({ kind: deadLetters.kind, cause: deadLetters.cause, count: sql<number>`count(*)::int`, inAll })
     .from(deadLetters)
     .where(
       and(
@@ -66,12 +73,16 @@ export async function readDigest(
   const author = sql<string>`coalesce(${pullRequests.author}, '')`;
   const opened = sql`${pullRequests.createdAt} >= ${from.toISOString()}::timestamptz and ${pullRequests.createdAt} < ${to.toISOString()}::timestamptz`;
   const merged = sql`${pullRequests.isMerged} and ${pullRequests.changedAt} >= ${from.toISOString()}::timestamptz and ${pullRequests.changedAt} < ${to.toISOString()}::timestamptz`;
+  const pullCounts = {
+    opened: sql<number>`count(*) filter (where ${opened})::int`,
+    merged: sql<number>`count(*) filter (where ${merged})::int`,
+  };
   const pulls = await tx
     .select({
-      project: pullRequests.project,
-      author,
-      opened: sql<number>`count(*) filter (where ${opened})::int`,
-      merged: sql<number>`count(*) filter (where ${merged})::int`,
+      ...{ project: pullRequests.project, author, inAll },
+      ...pullCounts,
+      allOpened: summed(pullCounts.opened),
+      allMerged: summed(pullCounts.merged),
     })
     .from(pullRequests)
     .where(
@@ -85,7 +96,29 @@ export async function readDigest(
     .groupBy(pullRequests.project, author)
     .orderBy(desc(sql`count(*)`))
     .limit(rowsMax);
-  return { kinds, workers: who, dead, pullRequests: pulls };
+  return {
+    ended: {
+      succeeded: kinds[0]?.allSucceeded ?? 0,
+      cancelled: kinds[0]?.allCancelled ?? 0,
+      dead: kinds[0]?.allDead ?? 0,
+    },
+    opened: pulls[0]?.allOpened ?? 0,
+    merged: pulls[0]?.allMerged ?? 0,
+    kinds: listOf(kinds),
+    workers: listOf(who),
+    dead: listOf(dead),
+    pullRequests: listOf(pulls),
+  };
 }
 
 const rowsMax = 50;
+
+/** How many rows there are before they are cut. */
+const inAll = sql<number>`count(*) over ()::int`;
+
+/** A count of a row, of all rows before they are cut. */
+const summed = (count: SQL<number>) => sql<number>`sum(${count}) over ()::float8`;
+
+function listOf<Row extends { readonly inAll: number }>(rows: readonly Row[]): DigestList<Row> {
+  return { rows, more: (rows[0]?.inAll ?? 0) - rows.length };
+}

@@ -72,6 +72,38 @@ describe("report.digest", () => {
     expect(text).not.toMatch(/later|foreign/);
   });
 
+  test("sums all of them, and says how many of a list are left out", async () => {
+    const many = await db.orgId();
+    const { from } = await windowOf("day");
+    const at = new Date(from.getTime() + 3_600_000);
+    const worker = db.newId();
+    await insertAnything(db, "workers", many, { worker_id: `'${worker}'`, name: "'box-1'" });
+    for (let index = 0; index < 60; index++) {
+      const { jobId } = await insertJob(db, many, { kind: `kind-${index}`, state: JobState.succeeded });
+      await insertAttempt(db, many, jobId, {
+        ...{ outcome: Outcome.succeeded, state: JobState.succeeded, workerId: worker },
+      });
+      const [time, is] = [`'${at.toISOString()}'`, String(index < 55)];
+      const pull = { url: `'https://x.example/${index}'`, project: `'acme/p${index}'`, created_at: time };
+      await insertAnything(db, "pull_requests", many, { ...pull, changed_at: time, is_merged: is });
+      const letter = { kind: `'kind-${index}'`, cause: "'failures'", dead_at: time };
+      if (index < 51) await insertAnything(db, "dead_letters", many, letter);
+    }
+    await db.admin`update muster.attempts set ended_at = ${at} where org_id = ${many}`;
+    const { subject, text, html } = await makeDigest(
+      { db: db.database },
+      { orgId: many, period: "day", zone },
+    );
+    expect(subject).toMatch(/: 60 finished, 0 dead, 60 pull requests$/);
+    expect(text).toContain(
+      "60 jobs finished, 0 died, 0 were cancelled; 60 pull requests were opened, 55 merged.",
+    );
+    expect(text).toContain("box-1  60 finished");
+    expect(text.match(/^ {2}kind-\d+ {2}1 finished/gm)).toHaveLength(50);
+    expect(text.match(/^ {2}and .*/gm)).toEqual(["  and 10 more", "  and 1 more", "  and 10 more"]);
+    expect(html.match(/<td>and \d+ more<\/td>/g)).toHaveLength(3);
+  });
+
   test("takes nothing that others wrote for HTML", async () => {
     const { html } = await makeDigest({ db: db.database }, { orgId: org, period: "day", zone });
     expect(html).toContain("<td>&lt;b&gt;bold</td>");

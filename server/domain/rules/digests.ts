@@ -1,23 +1,38 @@
-/** Runs that ended. */
-export interface EndedRuns {
-  readonly name: string;
+/** How many runs ended. */
+export interface EndedCounts {
   readonly succeeded: number;
   readonly cancelled: number;
   readonly dead: number;
 }
 
-/** What happened in an org within a window; each list begins with the most. */
+/** Runs that ended. */
+export interface EndedRuns extends EndedCounts {
+  readonly name: string;
+}
+
+/** Rows, those with the most first. */
+export interface DigestList<Row> {
+  readonly rows: readonly Row[];
+  /** How many are left out. */
+  readonly more: number;
+}
+
+/** What happened in an org within a window. The sums are of all, also of what the lists leave out. */
 export interface Digest {
-  readonly kinds: readonly EndedRuns[];
-  readonly workers: readonly (EndedRuns & { readonly owner: string })[];
-  readonly dead: readonly { readonly kind: string; readonly cause: string; readonly count: number }[];
-  readonly pullRequests: readonly {
+  readonly ended: EndedCounts;
+  /** Pull requests. */
+  readonly opened: number;
+  readonly merged: number;
+  readonly kinds: DigestList<EndedRuns>;
+  readonly workers: DigestList<EndedRuns & { readonly owner: string }>;
+  readonly dead: DigestList<{ readonly kind: string; readonly cause: string; readonly count: number }>;
+  readonly pullRequests: DigestList<{
     readonly project: string;
     /** At GitHub; empty: not known. */
     readonly author: string;
     readonly opened: number;
     readonly merged: number;
-  }[];
+  }>;
 }
 
 /** Of what, and of when. */
@@ -39,9 +54,7 @@ export interface DigestMail {
 /** Writes a digest. All names in it are of others: nothing in them is taken for a line, or for HTML. */
 export function writeDigest(digest: Digest, title: DigestTitle): DigestMail {
   const when = whenOf(title);
-  const total = sum(digest.kinds);
-  const opened = digest.pullRequests.reduce((all, one) => all + one.opened, 0);
-  const merged = digest.pullRequests.reduce((all, one) => all + one.merged, 0);
+  const { ended: total, opened, merged } = digest;
   const subject = plain(
     `Muster ${title.org}, ${when}: ${total.succeeded} finished, ${total.dead} dead, ${opened} pull requests`,
   );
@@ -82,15 +95,18 @@ function tablesOf({ kinds, workers, dead, pullRequests }: Digest) {
     ...(one.cancelled > 0 ? [`${one.cancelled} cancelled`] : []),
   ];
   return [
-    { title: "By kind", rows: kinds.map((one) => [one.name, ...ended(one)]) },
-    { title: "Dead", rows: dead.map((one) => [one.kind, one.cause, String(one.count)]) },
+    { title: "By kind", rows: written(kinds, (one) => [one.name, ...ended(one)]) },
+    { title: "Dead", rows: written(dead, (one) => [one.kind, one.cause, String(one.count)]) },
     {
       title: "Who",
-      rows: workers.map((one) => [one.owner === "" ? one.name : `${one.name} (${one.owner})`, ...ended(one)]),
+      rows: written(workers, (one) => [
+        one.owner === "" ? one.name : `${one.name} (${one.owner})`,
+        ...ended(one),
+      ]),
     },
     {
       title: "Pull requests",
-      rows: pullRequests.map((one) => [
+      rows: written(pullRequests, (one) => [
         one.project,
         one.author === "" ? "unknown" : one.author,
         `${one.opened} opened`,
@@ -106,9 +122,9 @@ function whenOf({ period, zone, from, to }: DigestTitle): string {
   return period === "day" ? first : `${first} to ${day.format(new Date(to.getTime() - 1))}`;
 }
 
-function sum(rows: readonly EndedRuns[]): Omit<EndedRuns, "name"> {
-  const of = (name: "succeeded" | "cancelled" | "dead") => rows.reduce((all, one) => all + one[name], 0);
-  return { succeeded: of("succeeded"), cancelled: of("cancelled"), dead: of("dead") };
+// A list that is cut says so.
+function written<Row>({ rows, more }: DigestList<Row>, cellsOf: (row: Row) => string[]): string[][] {
+  return [...rows.map(cellsOf), ...(more > 0 ? [[`and ${more} more`]] : [])];
 }
 
 /** Without what would end a line, or turn it round. */
