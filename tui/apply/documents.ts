@@ -11,6 +11,7 @@ import {
 } from "../input/message-document.ts";
 import { nearest } from "../input/suggest.ts";
 import { quote } from "../input/values.ts";
+import type { NameForm } from "./bounds.ts";
 
 /** A sort of thing that documents describe: what `kind:` says. */
 export interface DocumentKind {
@@ -19,6 +20,8 @@ export interface DocumentKind {
   readonly schema: DescMessage;
   /** Fields of it that the server sets, or that stand elsewhere in the document, by their JSON names. */
   readonly without: readonly string[];
+  /** What its names are made of, where the server has no dry run that would say so. */
+  readonly names?: NameForm;
 }
 
 /** One thing that a file asks for. */

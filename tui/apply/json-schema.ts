@@ -2,6 +2,7 @@ import { type DescEnum, type DescField, type DescMessage, ScalarType } from "@bu
 import { DependencySchema } from "@muster/client/v1/job";
 import { PayloadSchema } from "@muster/client/v1/payload";
 import { enumWord } from "../input/message-document.ts";
+import { boundsSchema, requiredFields } from "./bounds.ts";
 import type { DocumentKind } from "./documents.ts";
 
 /** A JSON Schema. */
@@ -21,14 +22,17 @@ const duration = {
  */
 export function documentsSchema(kinds: readonly DocumentKind[]): JsonSchema {
   const definitions = new Map<string, JsonSchema>();
-  const documents = kinds.map(({ kind, schema, without }) => ({
+  const documents = kinds.map(({ kind, schema, without, names }) => ({
     title: kind,
     type: "object",
     required: ["kind", "name"],
     additionalProperties: false,
     properties: {
       kind: { const: kind },
-      name: { type: "string", minLength: 1 },
+      name: {
+        ...{ type: "string", minLength: 1 },
+        ...(names && { pattern: names.pattern.source, description: names.words }),
+      },
       spec: messageSchema(schema, definitions, without),
     },
   }));
@@ -47,8 +51,16 @@ function messageSchema(
   without: readonly string[] = [],
 ): JsonSchema {
   const fields = desc.fields.filter(({ jsonName }) => !without.includes(jsonName));
-  const properties = fields.map((field) => [field.jsonName, fieldSchema(field, definitions)] as const);
-  return { type: "object", additionalProperties: false, properties: Object.fromEntries(properties) };
+  const properties = fields.map(
+    (field) => [field.jsonName, { ...fieldSchema(field, definitions), ...boundsSchema(field) }] as const,
+  );
+  const required = requiredFields(desc);
+  return {
+    type: "object",
+    additionalProperties: false,
+    ...(required.length > 0 && { required }),
+    properties: Object.fromEntries(properties),
+  };
 }
 
 function fieldSchema(field: DescField, definitions: Map<string, JsonSchema>): JsonSchema {

@@ -4,6 +4,7 @@ import type { Call } from "../call.ts";
 import type { Violation } from "../errors.ts";
 import type { Path } from "../input/message-document.ts";
 import { type Plain, type PlainMap, plainMessage } from "../output/message-document.ts";
+import { outOfBounds } from "./bounds.ts";
 import type { WantedDocument } from "./documents.ts";
 import type { Resource } from "./resource.ts";
 
@@ -139,6 +140,8 @@ async function checkOne(
   | { readonly before: PlainMap | null; readonly after: PlainMap; readonly unchecked: string | null }
   | { readonly violations: readonly Violation[] }
 > {
+  const wrong = boundViolations(resource, document);
+  if (wrong.length > 0) return { violations: wrong };
   try {
     const after = await resource.check(call, document.name, document.spec);
     return { before: await resource.read(call, document.name), after, unchecked: null };
@@ -155,6 +158,19 @@ async function checkOne(
     }
     throw error;
   }
+}
+
+// What the server would refuse only when it is asked to change something.
+function boundViolations({ schema, names }: Resource, document: WantedDocument): Violation[] {
+  const { name, spec, place, locate } = document;
+  const wrongName = names !== undefined && !names.pattern.test(name);
+  return [
+    ...(wrongName ? [{ field: place, message: `name: must have ${names.words}` }] : []),
+    ...outOfBounds(schema, spec).map(({ path, message }) => ({
+      field: locate(path),
+      message: `${path.join(".")}: ${message}`,
+    })),
+  ];
 }
 
 /** `a.b[2]["c d"]` as a path. */

@@ -3,6 +3,7 @@ import { type Queue, QueueLimitsSchema, QueueService, QueueType } from "@muster/
 import type { Call } from "../call.ts";
 import type { PlainMap } from "../output/message-document.ts";
 import { plainMessage } from "../output/message-document.ts";
+import { slugForm } from "./bounds.ts";
 import { messageOf, orNull, type Resource } from "./resource.ts";
 
 /**
@@ -23,11 +24,13 @@ function limitsOf(kind: string, type: QueueType): Resource {
     field: "limits",
     schema: QueueLimitsSchema,
     without: [],
+    names: slugForm,
     async read(call, name) {
       const found = await orNull(() => call.client(QueueService).getQueue({ type, name }, call.once()));
       // One without limits is as good as none: nothing in a file made it.
       return isLimited(found?.queue) ? plainLimits(found?.queue) : null;
     },
+    // There is no dry run: bounds are judged before.
     check: async (_, __, spec) => plainMessage(QueueLimitsSchema, spec),
     async put(call, name, spec, reason) {
       await set(call, name, messageOf(QueueLimitsSchema, spec), reason);

@@ -10,6 +10,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Call } from "../call.ts";
 import type { JsonObject } from "../input/message-document.ts";
 import { type PlainMap, plainMessage } from "../output/message-document.ts";
+import type { NameForm } from "./bounds.ts";
 import type { DocumentKind } from "./documents.ts";
 
 /** A sort of thing that files describe, and that the coordinator keeps. Specs are messages without what the server sets. */
@@ -34,6 +35,7 @@ export interface NamedResource<Desc extends DescMessage> {
   readonly field: string;
   readonly schema: Desc;
   readonly without: readonly string[];
+  readonly names?: NameForm;
   /** Fields of `without` that tell whether it changed nevertheless. */
   readonly compared?: readonly string[];
   get(call: Call, name: string): Promise<MessageShape<Desc> | undefined>;
@@ -56,7 +58,7 @@ export function resource<Desc extends DescMessage>(own: NamedResource<Desc>): Re
   const messageOf = (name: string, spec: JsonObject): MessageShape<Desc> =>
     fromJson(schema, { ...spec, name });
   return {
-    ...{ kind, field, schema, without },
+    ...{ kind, field, schema, without, ...(own.names && { names: own.names }) },
     async read(call, name) {
       const found = await orNull(() => own.get(call, name));
       return found === null || found === undefined ? null : plain(schema, found, hidden);

@@ -4,6 +4,7 @@ import { type DocumentedSkill, DocumentedSkillSchema, SkillService } from "@must
 import { TemplateSchema, TemplateService } from "@muster/client/v1/template_service";
 import { templateKind } from "../templates/template-kind.ts";
 import { alertResources } from "./alert-resources.ts";
+import { projectForm } from "./bounds.ts";
 import { queueResources } from "./queue-resource.ts";
 import { type Resource, resource } from "./resource.ts";
 
@@ -15,8 +16,9 @@ export const resources: readonly Resource[] = [
     field: "project",
     schema: ProjectSchema,
     without: ["name", "openPrs", "leased"],
+    names: projectForm,
     get: async (call, name) => (await call.client(ProjectService).getProject({ name }, call.once())).project,
-    // There is no dry run, and nothing but the default of the repository to know.
+    // There is no dry run: bounds are judged here, and there is only the default of the repository to know.
     async put(call, project, { isDryRun }) {
       const byName = /^[\w-]{1,100}\/[\w.-]{1,99}$/.test(project.name) ? project.name : "";
       if (isDryRun)

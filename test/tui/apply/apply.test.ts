@@ -154,10 +154,25 @@ describe("muster apply", () => {
 
   test("goes on where one fails, and exits with 12", async () => {
     const { run, write } = await tenant("part");
-    write("muster.yaml", "kind: queue\nname: q\nspec: { running: 0 }\n---\nkind: project\nname: fine\n");
+    // It names something that the server can only judge when the rest of the file is there.
+    write(
+      "muster.yaml",
+      `kind: channel
+name: ops
+spec: { webhook: { url: "https://hooks.example.com/muster" } }
+---
+kind: alert
+name: late
+spec: { condition: job_dead, threshold: 3, window: 10m, channels: [ops-at-night] }
+---
+kind: template
+name: fine
+spec: { job: { kind: a } }
+`,
+    );
     const ran = await run("apply", "-f", "muster.yaml");
-    expect(ran).toMatchObject({ exitCode: 12, stdout: "project\tfine\tcreated\n" });
-    expect(ran.stderr).toContain("muster.yaml:3:18: running: must be");
+    expect(ran).toMatchObject({ exitCode: 12, stdout: "channel\tops\tcreated\ntemplate\tfine\tcreated\n" });
+    expect(ran.stderr).toContain("muster.yaml:7:68: channels[0]: names no channel of the org");
   });
 
   test("takes secrets from the environment, and says which is not there", async () => {
@@ -265,6 +280,53 @@ describe("a file for apply that is wrong", () => {
       stderr: expect.stringContaining("Did you mean schedule?"),
     });
   });
+
+  test.each([["apply", "--yes"], ["apply", "--dry-run"], ["diff"]])(
+    "has the limits of queues and projects judged before anything is changed: %s %s",
+    async (...verb) => {
+      const { run, write } = await tenant(`limits${verb.join("-")}`);
+      write(
+        "bad.yaml",
+        `kind: channel
+name: ops
+spec: { webhook: { url: "https://hooks.example.com/muster" } }
+---
+kind: queue
+name: q1
+spec: { running: -4, startRate: { jobs: 0, per: 25h } }
+---
+kind: pool
+name: p1
+spec: { running: 0 }
+---
+kind: kind
+name: K 1
+spec: { startRate: { jobs: 2000000 } }
+---
+kind: project
+name: acme web
+spec: { maxOpenPrs: -5, repository: web }
+`,
+      );
+      const [name = "", ...flags] = verb;
+      const ran = await run(name, "-f", "bad.yaml", ...flags);
+      expect(ran).toMatchObject({ exitCode: 2, stdout: "" });
+      const told = ran.stderr.split("\n").filter((line) => line.includes("bad.yaml:"));
+      expect(told.map((line) => line.slice(line.indexOf("bad.yaml:")))).toEqual([
+        "bad.yaml:7:18: running: must be 1 to 1,000,000",
+        "bad.yaml:7:41: startRate.jobs: must be 1 to 1,000,000",
+        "bad.yaml:7:49: startRate.per: must be 1 s to 24 h",
+        "bad.yaml:13:1: name: must have 1 to 100 characters of a-z 0-9 . _ -",
+        "bad.yaml:15:28: startRate.jobs: must be 1 to 1,000,000",
+        "bad.yaml:15:20: startRate.per: is required",
+        "bad.yaml:11:18: running: must be 1 to 1,000,000; to let nothing start, pause it instead",
+        "bad.yaml:17:1: name: must have 1 to 200 characters of a-z A-Z 0-9 . _ - /",
+        "bad.yaml:19:21: maxOpenPrs: must be 1 to 10,000",
+        "bad.yaml:19:37: repository: must have the form owner/name of a repository at GitHub",
+      ]);
+      expect((await run("export", "-o", "name")).stdout).toBe("");
+    },
+  );
 
   test("has all its problems told at once", async () => {
     const { run, write } = await tenant("all-at-once");
