@@ -56,11 +56,15 @@ const conditions: Readonly<Record<string, string>> = {
   database: "database",
 };
 
-/** The alert rules of an `alerts.yaml`. A rule without a name has that of what it looks at. */
+/**
+ * The alert rules of an `alerts.yaml`. A rule without a name has that of what it looks at. A failure rate of at most 1
+ * is a share there: it becomes percent, with a warning.
+ */
 export function readAlerts(text: string, name: string, nowMs: number, violations: Violation[]): ReadOldFile {
   const file = readOldFile(text, name, alertsForm, violations);
   if (file === null) return { documents: [], warnings: [] };
   const seen = new Map<string, number>();
+  const warnings: string[] = [];
   const documents = file.form.rules.flatMap((rule, index) => {
     const path = ["rules", index];
     const on = rule.on.toLowerCase().replaceAll(/[.\s-]+/g, "_");
@@ -77,13 +81,22 @@ export function readAlerts(text: string, name: string, nowMs: number, violations
       });
       return [];
     }
-    const threshold = rule.threshold === undefined ? undefined : readThreshold(rule.threshold);
-    if (threshold === null) {
+    const written = rule.threshold === undefined ? undefined : readThreshold(rule.threshold);
+    if (written === null) {
       violations.push({
         field: file.locate([...path, "threshold"]),
         message: 'threshold: must be a number, or like "20%"',
       });
       return [];
+    }
+    const isShare = condition === "failure_rate" && written !== undefined && isShareOfOne(written);
+    // 0.07 of 1 is 7 %, and not 7.000000000000001 %.
+    const threshold = isShare ? Number((written.number * 100).toPrecision(12)) : written?.number;
+    if (isShare) {
+      warnings.push(
+        `${file.locate([...path, "threshold"])}: threshold: ${written.number} is taken as a share: ${threshold} %. ` +
+          `If you mean ${written.number} %, write "${written.number}%".`,
+      );
     }
     const plain = condition.replaceAll("_", "-");
     const count = (seen.get(plain) ?? 0) + 1;
@@ -103,7 +116,7 @@ export function readAlerts(text: string, name: string, nowMs: number, violations
     const entry = { kind: "alert", schema: AlertRuleSchema, name: ruleName, spec, path, origins };
     return documentOf(entry, file, nowMs, violations) ?? [];
   });
-  return { documents, warnings: [] };
+  return { documents, warnings };
 }
 
 const origins = {
@@ -119,9 +132,18 @@ const origins = {
   "filter.project": "project",
 };
 
-// A share is written in percent; what else has a unit is no number.
-function readThreshold(value: number | string): number | null {
-  if (typeof value === "number") return value;
-  const [, digits] = /^(\d+(?:\.\d+)?)\s*%?$/.exec(value.trim()) ?? [];
-  return digits === undefined ? null : Number(digits);
+interface Threshold {
+  readonly number: number;
+  readonly isPercent: boolean;
+}
+
+// What has another unit than percent is no number.
+function readThreshold(value: number | string): Threshold | null {
+  if (typeof value === "number") return { number: value, isPercent: false };
+  const [, digits, percent] = /^(\d+(?:\.\d+)?)\s*(%?)$/.exec(value.trim()) ?? [];
+  return digits === undefined ? null : { number: Number(digits), isPercent: percent === "%" };
+}
+
+function isShareOfOne({ number, isPercent }: Threshold): boolean {
+  return !isPercent && number > 0 && number <= 1;
 }

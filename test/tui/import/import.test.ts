@@ -109,6 +109,27 @@ describe("muster import", () => {
       channels: ["ops"],
     });
     expect(rules[1].spec).toMatchObject({ threshold: 3, window: "10m", throttle: "30m" });
+    const shares: [string, number, boolean][] = [
+      ["0.5", 50, true],
+      ["0.07", 7, true],
+      ["1", 100, true],
+      ["'0.25'", 25, true],
+      ["1.5", 1.5, false],
+      ["0.5%", 0.5, false],
+    ];
+    for (const [written, percent, isConverted] of shares) {
+      const text = `rules:\n  - on: failure_rate\n    threshold: ${written}\n  - on: job_failed\n    threshold: 1\n`;
+      writeFileSync(join(directory.path, "shares.yaml"), text);
+      const shown = await run(["import", "shares.yaml", "--dry-run", "-o", "json"], directory.path);
+      const { changes } = JSON.parse(shown.stdout);
+      const thresholds = changes.map(
+        (change: { fields: { path: string; after: unknown }[] }) =>
+          change.fields.find(({ path }) => path === "threshold")?.after,
+      );
+      expect([written, ...thresholds]).toEqual([written, percent, 1]);
+      const words = `shares.yaml:3:16: threshold: ${written.replaceAll("'", "")} is taken as a share: ${percent} %`;
+      expect([written, shown.stderr.includes(words)]).toEqual([written, isConverted]);
+    }
     expect((await run(["import", "alerts.yaml"])).stderr).toContain("Everything is there already.");
     writeFileSync(join(directory.path, "bad.yaml"), "rules:\n  - on: job_faild\n    treshold: 3\n");
     const bad = await run(["import", "bad.yaml"], directory.path);
