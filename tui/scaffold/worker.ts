@@ -75,7 +75,7 @@ A Muster worker. \`handlers.ts\` names the kinds that it runs, \`kinds/\` holds 
 npm install && npm test
 muster worker create ${name} --key-file ${name}.key
 MUSTER_WORKER_KEY=$(cat ${name}.key) npm start
-muster job submit ${kind} --payload '{"name":"Ada"}' --wait
+muster job submit ${kind} --data '{"name":"Ada"}' --wait
 \`\`\`
 
 \`muster kind new KIND\`, in this directory, adds a kind.

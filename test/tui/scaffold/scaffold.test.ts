@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { exitCodes } from "../../../tui/exit-codes.ts";
 import { kindNames, register } from "../../../tui/scaffold/kind.ts";
 import { runCli } from "../run-cli.ts";
 
@@ -34,6 +35,14 @@ describe("muster worker new", () => {
     });
     expect(stdout).toMatch(/^# pass 4$/m);
     expect(stdout).toMatch(/^# fail 0$/m);
+    const readme = readFileSync(join(cwd, "README.md"), "utf8");
+    const submit = /^muster job submit (.*)$/m.exec(readme)?.[1] ?? "";
+    expect(submit).toBe(`image.resize --data '{"name":"Ada"}' --wait`);
+    // Nobody listens there: what is asked for is understood, and not refused as a mistake.
+    const asked = await runCli(["job", "submit", "image.resize", "--data", '{"name":"Ada"}', "--wait"], {
+      env: { MUSTER_ADDRESS: "http://127.0.0.1:9", MUSTER_API_KEY: `mk_${"a".repeat(40)}` },
+    });
+    expect(asked.exitCode).toBe(exitCodes.unreachable);
     const handler = readFileSync(join(cwd, "kinds/image-resize.ts"), "utf8");
     expect(handler.split("\n").filter((line) => line !== "").length).toBeLessThanOrEqual(15);
   }, 120_000);
