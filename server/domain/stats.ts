@@ -160,7 +160,10 @@ export async function kindRunMs(
   });
 }
 
-/** A time of statistics that is asked for, moved to where what is kept of it begins. */
+/**
+ * A time of statistics that is asked for, moved to where what is kept of it begins. Rejects with VALIDATION_FAILED when
+ * it has not begun.
+ */
 export async function windowOf(
   { config }: Pick<Coordinator, "config">,
   own: OrgTx,
@@ -171,6 +174,11 @@ export async function windowOf(
   const untilMs = until?.getTime() ?? nowMs;
   const keep = { minutesMs: config.statsMinutesMs, hoursMs: config.statsHoursMs };
   const fromMs = windowStartMs(from?.getTime() ?? untilMs - standardMs, nowMs, keep);
+  if (fromMs > nowMs) {
+    const [begin, now] = [fromMs, nowMs].map((ms) => new Date(ms).toISOString());
+    const message = `must not lie ahead: the statistics would begin at ${begin}; it is now ${now}`;
+    throw invalidArgument([{ field: from === null ? "endTime" : "startTime", message }]);
+  }
   return { from: new Date(fromMs), until: new Date(untilMs) };
 }
 

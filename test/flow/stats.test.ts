@@ -124,6 +124,21 @@ describe("statistics", () => {
     expect(await far.catch(readError)).toMatchObject({ detail: { reason: "VALIDATION_FAILED" } });
   });
 
+  test.each([
+    ["stats", "--since", "2099-01-01"],
+    ["stats", "--by", "kind", "--since", "2099-01-01", "--until", "2099-02-01"],
+    ["stats", "attribution", "--since", "2099-01-01"],
+    ["profile", "--kind", "good", "--since", "2099-01-01"],
+    ["stats", "--until", "2099-01-01"],
+  ])("refuse a time that has not begun: %s %s %s %s %s %s %s", async (...argv) => {
+    const { stdout, stderr, exitCode } = await cli(...argv);
+    expect([stdout, exitCode]).toEqual(["", 2]);
+    const field = argv.includes("--since") ? "startTime" : "endTime";
+    expect(stderr).toMatch(
+      new RegExp(`${field}.*must not lie ahead: the statistics would begin at 20\\d\\d-.*; it is now 20`),
+    );
+  });
+
   test("tell how long a kind takes, for who wants to know what is slow", async () => {
     const c = testCoordinator(muster.database);
     const { orgId } = await orgOf();

@@ -80,7 +80,8 @@ async function printStats(call: Call, options: StatsOptions): Promise<number> {
       by: readDimension(options.by),
       values: [...(options.value ?? [])],
       project: options.project ?? "",
-      startTime: timeFromMs(sinceMs),
+      // What is not said is the server's to choose: the same 24 hours, by its clock.
+      ...(options.since === undefined ? {} : { startTime: timeFromMs(sinceMs) }),
       ...(untilMs === undefined ? {} : { endTime: timeFromMs(untilMs) }),
       step: durationFromMs(stepMs),
       limit: options.limit ?? 0,
