@@ -117,7 +117,10 @@ function withScheduleOptions(command: MusterCommand, cli: Cli): MusterCommand {
     .option("--start <time>", "not before: RFC 3339, or 'in 10m'", timeOption(cli.surroundings.now))
     .option("--end <time>", "not from then on", timeOption(cli.surroundings.now))
     .option("--overlap <policy>", "when an earlier job has not ended: skip, queue, replace or allow (skip)")
-    .option("--catch-up <policy>", "of what was missed in an outage, make up: none, one or all (one)")
+    .option(
+      "--catch-up <policy>",
+      "of what was missed (over 5 s late; the latest due: over 60 s), make up: none, one or all (one)",
+    )
     .option("--catch-up-limit <number>", "how many --catch-up all makes up (10)", wholeOption(1, 1000))
     .option("--paused", "make no jobs until it is resumed")
     .option("--label <key=value>", "label of the schedule; repeat for more", pairOption)

@@ -72,8 +72,11 @@ export function dueTime(scheduleId: string, fireMs: number, jitterMs: number): n
   return fireMs + Math.floor((digest.readUInt32BE(0) / 2 ** 32) * jitterMs);
 }
 
-/** How late a fire may be made, in milliseconds, and not count as missed. */
-export const missedAfterMs = 60_000;
+/** How late a fire may be made, in milliseconds, and not count as missed, whatever else is due. */
+const promptMs = 5_000;
+
+/** How late the latest that is due may be made, in milliseconds, and not count as missed. */
+const missedAfterMs = 60_000;
 
 /** Fire times that one pass looks at of one schedule, at most. */
 export const passTimes = 1_000;
@@ -90,7 +93,9 @@ export interface DueFires {
 
 /**
  * The fires that are due by `nowMs`, from the first that was not made on: what is on time is made; what is missed is
- * made up as the policy says. Looks at up to 1,000 at once, and the rest is found due again.
+ * made up as the policy says. On time is what is at most 5 s late, and the latest that is due up to 60 s: of several
+ * that nobody was there for, it alone stands for the time that it is. One that had to wait for the jitter of one before
+ * it was due no earlier than that one. Looks at up to 1,000 at once, and the rest is found due again.
  */
 export function dueFires(
   scheduleId: string,
@@ -108,16 +113,21 @@ export function dueFires(
   },
 ): DueFires {
   const times = fireTimesOf(timing);
+  const dueOf = (ms: number): number => dueTime(scheduleId, ms, timing.jitterMs);
   const due: number[] = [];
+  const prompt = new Set<number>();
   let nextMs: number | null = firstMs;
-  while (nextMs !== null && due.length < passTimes && dueTime(scheduleId, nextMs, timing.jitterMs) <= nowMs) {
+  let dueMs = Number.NEGATIVE_INFINITY;
+  while (nextMs !== null && due.length < passTimes && dueOf(nextMs) <= nowMs) {
+    dueMs = Math.max(dueMs, dueOf(nextMs));
     due.push(nextMs);
+    if (nowMs - dueMs <= promptMs) prompt.add(nextMs);
     nextMs = times.after(nextMs);
   }
-  const isOnTime = (ms: number): boolean => nowMs - dueTime(scheduleId, ms, timing.jitterMs) <= missedAfterMs;
-  const isWhole = nextMs === null || dueTime(scheduleId, nextMs, timing.jitterMs) > nowMs;
+  const isWhole = nextMs === null || dueOf(nextMs) > nowMs;
+  const latest = isWhole && nowMs - dueMs <= missedAfterMs ? due.at(-1) : undefined;
+  const isOnTime = (ms: number): boolean => prompt.has(ms) || ms === latest;
   const late = due.filter((ms) => !isOnTime(ms));
-  const onTime = due.filter(isOnTime);
   const caughtUp = new Set(caughtUpOf());
   return {
     made: due
@@ -129,10 +139,14 @@ export function dueFires(
 
   function caughtUpOf(): number[] {
     if (late.length === 0 || catchUp === "none") return [];
-    if (catchUp === "one") return isWhole && onTime.length === 0 ? late.slice(-1) : [];
+    if (catchUp === "one") return isWhole && late.length === due.length ? late.slice(-1) : [];
     if (isWhole) return late.slice(-limit);
     // There are more: of these only those that are among the last before what is on time.
-    const [oldest = Number.POSITIVE_INFINITY] = times.before(nowMs - missedAfterMs - timing.jitterMs, limit);
+    const past = times.before(nowMs - promptMs - timing.jitterMs, limit + 1);
+    const last = past.at(-1) ?? nowMs;
+    const after = times.after(last);
+    const isLatest = nowMs - dueOf(last) <= missedAfterMs && (after === null || dueOf(after) > nowMs);
+    const [oldest = Number.POSITIVE_INFINITY] = (isLatest ? past.slice(0, -1) : past).slice(-limit);
     return late.filter((ms) => ms >= oldest);
   }
 }

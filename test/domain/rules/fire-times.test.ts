@@ -8,6 +8,7 @@ import {
   nextFireTimes,
   type Timing,
 } from "../../../server/domain/rules/fire-times.ts";
+import { type Expected, foretellOutcomes } from "../../support/fire-oracle.ts";
 
 /*
  * Fire times against a computation of their own: the offsets of a zone are found by walking its wall clock hour by
@@ -211,20 +212,96 @@ describe("jitter", () => {
 
 describe("what is due", () => {
   const asked = { firstMs: fromMs, limit: 3 } as const;
-  test("is looked at in parts after a long outage, and nothing is left out", () => {
-    const every = timing("* * * * *", "UTC");
-    const nowMs = fromMs + 3_500 * 60_000 + 10_000;
-    const seen: number[] = [];
-    const made: number[] = [];
-    for (let firstMs: number | null = fromMs; firstMs !== null && firstMs <= nowMs; ) {
-      const due = dueFires("s", every, { ...asked, firstMs, nowMs, catchUp: "all" });
-      seen.push(...due.missed, ...due.made.map(({ ms }) => ms));
-      made.push(...due.made.map(({ ms }) => ms));
-      firstMs = due.nextMs;
-    }
-    expect(seen.sort((a, b) => a - b)).toEqual(Array.from({ length: 3_501 }, (_, n) => fromMs + n * 60_000));
-    expect(made).toEqual([3_497, 3_498, 3_499, 3_500].map((n) => fromMs + n * 60_000));
+  test.each([999, 1_000, 1_001, 1_002, 1_003, 3_500])(
+    "after %i minutes is looked at in parts, and nothing is left out",
+    (minutes) => {
+      const every = timing("* * * * *", "UTC");
+      const nowMs = fromMs + minutes * 60_000 + 10_000;
+      const seen: number[] = [];
+      const made: number[] = [];
+      for (let firstMs: number | null = fromMs; firstMs !== null && firstMs <= nowMs; ) {
+        const due = dueFires("s", every, { ...asked, firstMs, nowMs, catchUp: "all" });
+        seen.push(...due.missed, ...due.made.map(({ ms }) => ms));
+        made.push(...due.made.map(({ ms }) => ms));
+        firstMs = due.nextMs;
+      }
+      expect(seen.sort((a, b) => a - b)).toEqual(
+        Array.from({ length: minutes + 1 }, (_, n) => fromMs + n * 60_000),
+      );
+      expect(made).toEqual([3, 2, 1, 0].map((n) => fromMs + (minutes - n) * 60_000));
+    },
+  );
+
+  test.each([
+    ["none", [], [80]],
+    ["one", [], [80]],
+    ["all", [50, 60, 70], [80]],
+  ] as const)("after 85 s in which nobody looked, every 10 s, %s: is one, and what is made up", (...row) => {
+    const [catchUp, caughtUp, onTime] = row;
+    const ahead = (seconds: readonly number[]) => seconds.map((second) => fromMs + second * 1_000);
+    const firstMs = fromMs + 10_000;
+    const due = dueFires("s", timing("@every 10s", "UTC"), {
+      ...{ ...asked, firstMs, nowMs: fromMs + 85_001, catchUp },
+    });
+    expect(due.made.filter((one) => one.isCaughtUp).map(({ ms }) => ms)).toEqual(ahead(caughtUp));
+    expect(due.made.filter((one) => !one.isCaughtUp).map(({ ms }) => ms)).toEqual(ahead(onTime));
+    expect(due.missed).toHaveLength(8 - due.made.length);
+    expect(due.nextMs).toBe(fromMs + 90_000);
   });
+
+  test.each([
+    ["every second, within 5 s", "@every 1s", 6_000, [1, 2, 3, 4, 5, 6], 1],
+    ["every second, in 7 s", "@every 1s", 7_000, [2, 3, 4, 5, 6, 7], 1],
+    ["the latest, 60 s late", "@every 90s", 150_000, [90], 90],
+    ["the latest, later", "@every 90s", 150_001, [], 90],
+  ] as const)("%s: is on time so far", (_, cron, nowMs, onTime, first) => {
+    const at = { firstMs: fromMs + first * 1_000, nowMs: fromMs + nowMs };
+    const { made } = dueFires("s", timing(cron, "UTC"), { ...asked, ...at, catchUp: "none" });
+    expect(made.map(({ ms }) => (ms - fromMs) / 1_000)).toEqual(onTime);
+  });
+
+  test("with a jitter that is longer than what lies between: none that waits for one before it is missed", () => {
+    const every = timing("@every 1s", "UTC", { jitterMs: 60_000 });
+    for (let firstMs: number | null = fromMs + 1_000, n = 0; n < 1_000; n++) {
+      const nowMs: number = dueTime("s", firstMs, 60_000);
+      const due = dueFires("s", every, { ...asked, firstMs, nowMs, catchUp: "none" });
+      expect(due.missed).toEqual([]);
+      firstMs = due.nextMs ?? 0;
+    }
+  });
+
+  test.each(["none", "one", "all"] as const)(
+    "%s: comes to what is foretold, however it is looked at",
+    (catchUp) => {
+      let seed = 11;
+      const random = (): number => {
+        seed = (seed * 16_807) % 2_147_483_647;
+        return seed / 2_147_483_647;
+      };
+      for (const seconds of [1, 3, 10, 45, 90, 600]) {
+        const cron = `@every ${seconds}s`;
+        const steps: number[] = [];
+        for (let ms = fromMs; steps.length < 40; ) {
+          ms += Math.ceil(random() ** 8 * 4_000_000 + random() * 20_000);
+          steps.push(ms);
+        }
+        const times = fireTimesOf(timing(cron, "UTC")).before((steps.at(-1) ?? 0) + 1, 1_000_000);
+        const plan = { ...{ name: "s", cron, zone: "UTC", jitterMs: 0 }, catchUp, limit: 3 } as const;
+        const foretold = foretellOutcomes({ ...plan, overlap: "allow", kind: "ok" }, times, steps);
+        const found = new Map<number, Expected>();
+        let firstMs: number | null = times[0] ?? 0;
+        for (const nowMs of steps) {
+          while (firstMs !== null && firstMs <= nowMs) {
+            const due = dueFires("s", timing(cron, "UTC"), { firstMs, nowMs, catchUp, limit: 3 });
+            for (const ms of due.missed) found.set(ms, "missed");
+            for (const { ms } of due.made) found.set(ms, "submitted");
+            firstMs = due.nextMs;
+          }
+        }
+        expect([...found].sort(([a], [b]) => a - b)).toEqual([...foretold]);
+      }
+    },
+  );
 });
 
 describe("a cron", () => {

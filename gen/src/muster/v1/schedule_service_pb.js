@@ -204,7 +204,10 @@ export const CatchUpPolicySchema = /*@__PURE__*/
 
 /**
  * CatchUpPolicy is what becomes of fire times that were missed: no coordinator
- * could make their jobs within 60 s. All of them are in the history.
+ * could make their jobs in time. Of the fire times that are due, one is on time
+ * if it is at most 5 s late, or if it is the latest that is due and at most
+ * 60 s late; its job is made whatever the policy. All others were missed, and
+ * all of them are in the history.
  *
  * @generated from enum muster.v1.CatchUpPolicy
  */
