@@ -112,7 +112,16 @@ function wordsOfMs(ms: number): string {
   return parts.words.join(" ");
 }
 
-// The library says which field is wrong and why, and begins with its own names.
+const bounds = [
+  ["second", 0, 59],
+  ["minute", 0, 59],
+  ["hour", 0, 23],
+  ["day", 1, 31],
+  ["month", 1, 12],
+  ["weekday", 0, 7],
+] as const;
+
+// The library says what is wrong; but it counts days and months from 0, and fields, and begins with its own names.
 function faultOf(pattern: string): string | null {
   try {
     const cron = new Cron(pattern, { paused: true, timezone: "UTC", mode: "5-or-6-parts" });
@@ -120,9 +129,28 @@ function faultOf(pattern: string): string | null {
     return null;
   } catch (error) {
     const message = error instanceof Error ? error.message : "";
-    const why = message.replace(/^Cron\w*: /, "").replace(/^./, (first) => first.toLowerCase());
+    const why =
+      outOfBounds(pattern) ??
+      message
+        .replace(/^Cron\w*: /, "")
+        .replace(
+          /^configuration entry (\w+)/,
+          (_, field: string) => `the ${bounds[Number(field)]?.[0] ?? field}`,
+        )
+        .replace("dayOfWeek", "weekday")
+        .replace(/^./, (first) => first.toLowerCase());
     return `cannot be read: ${why.slice(0, 200)}`;
   }
+}
+
+function outOfBounds(pattern: string): string | null {
+  const fields = pattern.split(" ");
+  for (const [index, [name, least, most]] of bounds.slice(-fields.length).entries()) {
+    const numbers = (fields[index] ?? "").replace(/[/#]\d*/g, "").match(/\d+/g) ?? [];
+    const wrong = numbers.find((number) => Number(number) < least || Number(number) > most);
+    if (wrong !== undefined) return `the ${name} ${wrong} is not from ${least} to ${most}`;
+  }
+  return null;
 }
 
 // A field without wildcards and steps: what the library takes for a time of the wall clock.
