@@ -79,22 +79,27 @@ export function effectOf(cron: string, { ms, fromOffsetMs, toOffsetMs }: ClockCh
   const [fromWallMs, toWallMs] = [ms + fromOffsetMs, ms + toOffsetMs];
   const [lowMs, highMs] = [Math.min(fromWallMs, toWallMs), Math.max(fromWallMs, toWallMs)];
   // The wall clock as if it were that of UTC.
-  const first = compileCron(read.pattern, "UTC")
-    .nextRun(new Date(lowMs - 1))
-    ?.getTime();
+  const compiled = compileCron(read.pattern, "UTC");
+  const within = compiled
+    .nextRuns(mostNamed + 1, new Date(lowMs - 1))
+    .map((date) => date.getTime())
+    .filter((wallMs) => wallMs < highMs);
   const span = `${clockText(lowMs)}–${clockText(highMs)}`;
   const isGap = toWallMs > fromWallMs;
   const says = isGap ? `${span} does not exist on this day` : `${span} happens twice on this day`;
-  if (first === undefined || first >= highMs) return { affects: false, note: `${says}: it is not affected` };
+  if (within.length === 0) return { affects: false, note: `${says}: it is not affected` };
   if (read.isHourly) {
     return {
       affects: true,
       note: `${says}: it fires ${isGap ? "not in it" : "both times"}, since its hour is *`,
     };
   }
+  const one = within.length === 1;
+  const last = compiled.previousRuns(1, new Date(highMs))[0]?.getTime();
+  const named = namedTimes(within, last);
   const note = isGap
-    ? `${clockText(first)} does not exist on this day: it fires at ${clockText(toWallMs)} instead, once`
-    : `${clockText(first)} happens twice on this day: it fires the first time only`;
+    ? `${named} ${one ? "does" : "do"} not exist on this day: it fires at ${clockText(toWallMs)} instead, once`
+    : `${named} ${one ? "happens" : "happen"} twice on this day: it fires the first time only`;
   return { affects: true, note };
 }
 
@@ -111,6 +116,16 @@ export function offsetText(offsetMs: number): string {
 }
 
 const dayMs = 86_400_000;
+
+/** Times that a note names one by one, at most. */
+const mostNamed = 3;
+
+// `02:00, 02:20 and 02:40`; of more, the first two and the last.
+function namedTimes(wallMs: readonly number[], lastMs = 0): string {
+  const texts = wallMs.map(clockText);
+  if (texts.length > mostNamed) return `${texts.slice(0, 2).join(", ")} … ${clockText(lastMs)}`;
+  return [texts.slice(0, -1).join(", "), ...texts.slice(-1)].filter((text) => text !== "").join(" and ");
+}
 
 function clockText(wallMs: number): string {
   const text = new Date(wallMs).toISOString();
