@@ -61,8 +61,12 @@ export function wordsOfCron(text: string): string {
   if ("fault" in read) return "";
   if (read.type === "every") return `Every ${wordsOfMs(read.everyMs)}`;
   const given = text.trim().toLowerCase();
+  // A weekday with + is to hold as well as the day; of that sign the words know nothing.
+  const pattern = namedCrons[given] ?? text.trim();
+  const plain = pattern.replace(/\s\+(?=\S+$)/, " ");
+  const logicalAndDayFields = plain !== pattern;
   try {
-    return cronInWords(namedCrons[given] ?? text.trim(), { verbose: true, use24HourTimeFormat: true });
+    return cronInWords(plain, { verbose: true, use24HourTimeFormat: true, logicalAndDayFields });
   } catch {
     return "";
   }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { readCron } from "../../../server/domain/rules/cron.ts";
+import { readCron, wordsOfCron } from "../../../server/domain/rules/cron.ts";
 
 describe("a cron that cannot be read", () => {
   test.each([
@@ -19,5 +19,18 @@ describe("a cron that cannot be read", () => {
     ["*/0 * * * *", "syntax error, illegal stepping: 0"],
   ])("%s: names the value as it is given: %s", (text, why) => {
     expect(readCron(text)).toEqual({ fault: `cannot be read: ${why}` });
+  });
+});
+
+describe("a cron in words", () => {
+  test.each([
+    ["0 0 29 2 1", "At 00:00, on day 29 of the month, and on Monday, only in February"],
+    ["0 0 29 2 +1", "At 00:00, on day 29 of the month, only on Monday, only in February"],
+    ["30 0 0 1-7 * +mon", "At 00:00:30, between day 1 and 7 of the month, only on Monday"],
+    ["@daily", "At 00:00, every day"],
+    ["@every 90s", "Every 1 minute 30 seconds"],
+  ])("%s: %s", (text, words) => {
+    expect(readCron(text)).not.toHaveProperty("fault");
+    expect(wordsOfCron(text)).toBe(words);
   });
 });
