@@ -5,6 +5,7 @@ import { insertNewShapes } from "../store/submit.ts";
 import { addTally, appendTallies, type TallyDelta, tallyOf } from "../store/tallies.ts";
 import type { Coordinator } from "./context.ts";
 import { checkedState } from "./job-views.ts";
+import { scheduleOfActor } from "./rules/schedules.ts";
 import { internShape, type Shape, shapeTarget } from "./rules/shapes.ts";
 import type { JobState } from "./rules/states.ts";
 
@@ -43,6 +44,7 @@ export async function finalsOf(tx: OrgTx, jobIds: readonly string[]): Promise<Ma
         avoid: [],
         isAlone: false,
         accountedTo: row["opens"] === true ? null : row["project"] === null ? null : String(row["project"]),
+        schedule: scheduleOfActor(String(row["submitter"])),
       },
     });
   }

@@ -11,8 +11,8 @@ import { systemCaller } from "./keys.ts";
 import { type DueFires, dueFires, dueTime, type Timing } from "./rules/fire-times.ts";
 import type { JobRequest } from "./rules/job-spec.ts";
 import { templateKey } from "./rules/job-templates.ts";
-import type { CatchUpPolicy, OverlapPolicy } from "./rules/schedules.ts";
-import type { ShapeTarget } from "./rules/shapes.ts";
+import { type CatchUpPolicy, type OverlapPolicy, scheduleActor } from "./rules/schedules.ts";
+import { internShape, type ShapeTarget } from "./rules/shapes.ts";
 import { readJob } from "./schedule-views.ts";
 import { countShapes } from "./submit.ts";
 import { resolveTargets } from "./targets.ts";
@@ -63,8 +63,8 @@ export async function fireDueSchedules(c: Coordinator, orgId: string, signal: Ab
 }
 
 /**
- * What the jobs of schedules have in common, or why they cannot be submitted, in their order. Jobs that are asked for
- * alike share one: it is sent to the database once.
+ * What the jobs of each schedule have in common, or why they cannot be submitted, in their order. Settings of jobs that
+ * are asked for alike are resolved once.
  */
 export async function templatesOf(
   c: Coordinator,
@@ -76,19 +76,20 @@ export async function templatesOf(
   const targets = await targetsOf(c, orgId, schedules);
   const found: (JobTemplate | DomainError)[] = [];
   const shared = new Map<string, JobTemplate>();
-  for (const [index, { overlap, job }] of schedules.entries()) {
+  for (const [index, { name, overlap, job }] of schedules.entries()) {
     const target = targets[index] ?? null;
     if (job.project !== null && unknown.has(job.project))
       found.push(notFound("PROJECT_NOT_FOUND", job.project));
     else if (target instanceof DomainError) found.push(target);
     else {
+      // Shared but for the name of the schedule, by which its jobs are counted.
       const waits = overlap === "queue" || overlap === "replace";
       // The job before may end in any way.
       const asked: JobRequest = waits ? { ...job, dependencyPolicy: "release" } : job;
       const key = `${target} ${templateKey(asked)}`;
       const template = shared.get(key) ?? (await templateOf(c, firingCaller(orgId), asked, target));
       shared.set(key, template);
-      found.push(template);
+      found.push(madeBy(name, template));
     }
   }
   return found;
@@ -125,13 +126,19 @@ export function announceFires(
   }
 }
 
-// Whose jobs they are; which schedule's, their label says.
+// The same of jobs that a schedule makes: who submitted them outlasts the schedule, and says it of later runs, too.
+function madeBy(name: string, template: JobTemplate): JobTemplate {
+  const shape = internShape({ ...template.shape, schedule: name });
+  return { ...template, shape, submittedBy: scheduleActor(name) };
+}
+
+// Whose settings they have.
 function firingCaller(orgId: string): Caller {
   return { ...systemCaller(orgId), actor: "schedule" };
 }
 
 function scheduleCaller(orgId: string, name: string): Caller {
-  return { ...systemCaller(orgId), actor: `schedule:${name}` };
+  return { ...systemCaller(orgId), actor: scheduleActor(name) };
 }
 
 // As many as make about so many jobs; always the first.

@@ -1,6 +1,7 @@
 import type { Row } from "postgres";
 import type { DependencyPolicy } from "./rules/dependencies.ts";
 import type { JobFacts } from "./rules/lifecycle.ts";
+import { scheduleOfActor } from "./rules/schedules.ts";
 import { type Shape, type ShapeTarget, shapeTarget } from "./rules/shapes.ts";
 import type { JobState } from "./rules/states.ts";
 
@@ -75,6 +76,7 @@ export function lockedJob(row: Row): LockedJob {
       avoid: texts(row["avoid"]),
       isAlone: row["alone"] === true,
       accountedTo: row["opens"] === true ? null : text(row["project"]),
+      schedule: scheduleOfActor(String(row["submitter"])),
     },
     failures: Number(row["failures"]),
     losses: Number(row["losses"]),

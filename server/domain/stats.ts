@@ -1,26 +1,14 @@
-import type { Row } from "postgres";
 import { inOrg, orgTxOf } from "../store/database.ts";
 import { readClockMs } from "../store/queues.ts";
-import { readScheduleStats } from "../store/schedule-stats.ts";
 import { readOrg } from "../store/snapshot.ts";
 import { call, type OrgTx } from "../store/statement.ts";
 import { readSpanStats, readStats, type StatsRow, statsRow } from "../store/stats.ts";
 import { readWorkerNames } from "../store/worker-names.ts";
 import type { Caller, Coordinator } from "./context.ts";
 import { invalidArgument, type Violation } from "./errors.ts";
-import { histogramOf, quantileMs } from "./rules/histograms.ts";
+import { quantileMs } from "./rules/histograms.ts";
 import { type Profile, profileOfSums } from "./rules/profiles.ts";
-import { JobState } from "./rules/states.ts";
-import {
-  attemptsOf,
-  outcomeOf,
-  runOutcomes,
-  StatsDimension,
-  type StatsFigures,
-  statsCounts,
-  sumStats,
-  windowStartMs,
-} from "./rules/stats.ts";
+import { attemptsOf, StatsDimension, type StatsFigures, sumStats, windowStartMs } from "./rules/stats.ts";
 
 export type StatsContext = Pick<Coordinator, "db" | "config">;
 
@@ -205,28 +193,9 @@ export async function rowsOf(
   },
 ): Promise<StatsRow[]> {
   const { by, values, project, stepMs, ...window } = asked;
-  if (by === "schedule") {
-    const request = { org: own.orgId, values, step: stepMs / 1_000, ...secondsOf(window) };
-    return (await own.run(call(readScheduleStats, request))).map(scheduleRow);
-  }
   const dimensions = [StatsDimension[by]];
   const request = { org: own.orgId, dimensions, values, project, step: stepMs / 1_000, ...secondsOf(window) };
   return (await own.run(call(readStats, request))).map(statsRow);
-}
-
-// Attempts that ended alike. How long they waited is not kept with them.
-function scheduleRow(row: Row): StatsRow {
-  const [outcome, count] = [Number(row["outcome"]), Number(row["n"])];
-  const name = statsCounts.find((one) => one !== "dead" && outcomeOf[one] === outcome);
-  const ran = row["bucket"] !== null && runOutcomes.has(outcome);
-  return {
-    ...sumStats([]),
-    ...(name && { [name]: count }),
-    dead: Number(row["state"]) === JobState.dead ? count : 0,
-    runSeconds: Number(row["seconds"]),
-    runs: histogramOf(ran ? [Number(row["bucket"]), count] : []),
-    ...{ value: String(row["value"]), project: "", slot: Number(row["slot"]) },
-  };
 }
 
 async function figuresOf(

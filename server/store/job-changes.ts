@@ -58,7 +58,7 @@ export const lockAsked = statement(sql`
 export const readFinals = statement(sql`
   select x.${a.jobId} as job, x.${a.attempt} as attempt, x.${a.generation} as generation, x.${a.state} as state,
     d.${j.kind} as kind, d.${j.queue} as queue, d.${j.skills} as skills, d.${j.points} as points, d.${j.pool} as pool,
-    d.${j.project} as project, d.${j.opensPullRequest} as opens, d.${j.target} as target
+    d.${j.project} as project, d.${j.opensPullRequest} as opens, d.${j.target} as target, d.${j.submittedBy} as submitter
   from ${attempts} x join ${jobs} d on d.${j.orgId} = x.${a.orgId} and d.${j.jobId} = x.${a.jobId}
     and ${among(sql`d.${j.jobId}`)}
   where x.${a.orgId} = ${param("org")}::uuid and ${among(sql`x.${a.jobId}`)} and x.${a.final}`);

@@ -137,7 +137,7 @@ const decisionColumns = sql`x.${q.jobId} as job, x.${q.attempt} as attempt, x.${
   d.${j.maxAttempts} as tries, d.${j.backoffInitialMs} as backoff_initial, d.${j.backoffMaxMs} as backoff_max,
   d.${j.backoffFactor} as backoff_factor, d.${j.atMostOnce} as at_most_once, d.${j.kind} as kind,
   d.${j.project} as project, h.${s.avoid} as avoid, h.${s.alone} as alone, d.${j.queue} as queue, d.${j.skills} as skills,
-  d.${j.points} as points, d.${j.pool} as pool, d.${j.opensPullRequest} as opens, d.${j.target} as asked_target,
+  d.${j.points} as points, d.${j.pool} as pool, d.${j.opensPullRequest} as opens, d.${j.target} as asked_target, d.${j.submittedBy} as submitter,
   h.${s.target} as target, x.${q.sessionId} as session, x.${q.hasDependants} as has_dependants,
   d.${j.dependencyPolicy} as policy, x.${q.priority} as priority`;
 const decisionSources = sql`left join ${jobs} d on d.${j.orgId} = ${param("org")}::uuid and d.${j.jobId} = x.${q.jobId}

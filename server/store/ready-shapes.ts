@@ -20,7 +20,7 @@ export const readReadyShapes = statement(sql`
   )
   select h.${s.shapeId} as id, h.${s.kind} as kind, h.${s.queue} as queue, h.${s.skills} as skills,
     h.${s.points} as points, h.${s.pool} as pool, h.${s.project} as project, h.${s.target} as target, h.${s.avoid} as avoid, h.${s.alone} as alone,
-    h.${s.accountedTo} as accounted_to
+    h.${s.accountedTo} as accounted_to, h.${s.schedule} as schedule
   from ${shapes} h where h.${s.orgId} = ${param("org")}::uuid
     and h.${s.shapeId} = any(array(select id from found where id is not null))`);
 
@@ -38,6 +38,7 @@ export function shapeOfRow(row: Row): InternedShape {
     avoid: texts(row["avoid"]),
     isAlone: row["alone"] === true,
     accountedTo: row["accounted_to"] === null ? null : String(row["accounted_to"]),
+    schedule: row["schedule"] === null ? null : String(row["schedule"]),
   };
 }
 

@@ -249,6 +249,8 @@ export const shapes = muster.table(
     alone: boolean("alone").notNull(),
     /** The project of a job that no cap counts: for statistics alone. */
     accountedTo: text("accounted_to"),
+    /** The name of the schedule that made the job: for statistics alone. */
+    schedule: text("schedule"),
     createdAt: at("created_at").notNull().default(now),
   },
   (t) => [

@@ -166,7 +166,8 @@ const mergedDeltas = (source: SQL) => sql`
     left join ${shapes} h on h.${s.orgId} = ${param("org")}::uuid and h.${s.shapeId} = l.shape_id
     cross join lateral (values (${number(StatsDimension.org)}, '', ''),
       (${number(StatsDimension.kind)}, h.${s.kind}, ''), (${number(StatsDimension.queue)}, h.${s.queue}, ''),
-      (${number(StatsDimension.project)}, coalesce(h.${s.project}, h.${s.accountedTo}), '')
+      (${number(StatsDimension.project)}, coalesce(h.${s.project}, h.${s.accountedTo}), ''),
+      (${number(StatsDimension.schedule)}, h.${s.schedule}, '')
     ) as v(dimension, value, project)
     where v.value is not null and v.dimension = any(${param("dimensions")}::smallint[])
     union all

@@ -116,13 +116,14 @@ const insertJobs = statement(sql`
 
 const insertShapes = statement(sql`
   insert into ${shapes} (${s.orgId}, ${s.shapeId}, ${s.kind}, ${s.queue}, ${s.skills}, ${s.points}, ${s.pool},
-    ${s.project}, ${s.target}, ${s.avoid}, ${s.alone}, ${s.accountedTo})
+    ${s.project}, ${s.target}, ${s.avoid}, ${s.alone}, ${s.accountedTo}, ${s.schedule})
   select ${param("org")}::uuid, shape_id, kind, queue, string_to_array(skills, ','), points, pool, project, target,
-    string_to_array(avoid, ',')::uuid[], alone, accounted_to
+    string_to_array(avoid, ',')::uuid[], alone, accounted_to, schedule
   from unnest(${param("ids")}::bigint[], ${param("kinds")}::text[], ${param("queues")}::text[], ${param("skills")}::text[],
     ${param("points")}::int[], ${param("pools")}::text[], ${param("projects")}::text[], ${param("targets")}::text[],
-    ${param("avoids")}::text[], ${param("alones")}::boolean[], ${param("accounts")}::text[])
-    as d(shape_id, kind, queue, skills, points, pool, project, target, avoid, alone, accounted_to)
+    ${param("avoids")}::text[], ${param("alones")}::boolean[], ${param("accounts")}::text[],
+    ${param("schedules")}::text[])
+    as d(shape_id, kind, queue, skills, points, pool, project, target, avoid, alone, accounted_to, schedule)
   on conflict do nothing`);
 
 const insertBatch = statement(sql`
@@ -245,6 +246,7 @@ export function insertNewShapes(org: string, rows: readonly InternedShape[]): Ca
     avoids: sorted.map((row) => row.avoid.join(",")),
     alones: sorted.map((row) => row.isAlone),
     accounts: sorted.map((row) => row.accountedTo ?? null),
+    schedules: sorted.map((row) => row.schedule ?? null),
   });
 }
 

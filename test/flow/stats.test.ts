@@ -1,6 +1,7 @@
 import { JobState } from "@muster/client/v1/job";
 import { JobService } from "@muster/client/v1/job_service";
 import { ProjectService, PullRequestState } from "@muster/client/v1/project_service";
+import { ScheduleService } from "@muster/client/v1/schedule_service";
 import { AttributionBy, StatsDimension, StatsService } from "@muster/client/v1/stats_service";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readError } from "../../gen/errors.ts";
@@ -94,22 +95,6 @@ describe("statistics", () => {
     expect(await by(StatsDimension.WORKER, [worker?.value ?? ""])).toEqual([[worker?.value, 4n]]);
     const owners = await stats().getStats({ by: StatsDimension.OWNER, project: "acme/web" });
     expect(owners.stats.map(({ figures }) => figures?.attempts)).toEqual([1n]);
-  });
-
-  test("count by schedule what became of the jobs that it made", async () => {
-    const { admin, newId } = muster.database;
-    const scheduleId = newId();
-    await admin`insert into muster.schedules (org_id, schedule_id, name, cron, zone, jitter_ms, overlap, catch_up,
-      catch_up_limit, kind, job, labels) select org_id, ${scheduleId}, 'nightly', '0 4 * * *', 'UTC', 0, 'skip', 'none', 10,
-      'good', '{}', '{}' from muster.jobs limit 1`;
-    await admin`insert into muster.schedule_fires (org_id, schedule_id, fire_at, outcome, cause, job_id, last_at)
-      select org_id, ${scheduleId}, created_at, 'submitted', 'due', job_id, created_at from muster.jobs where kind in ('good', 'bad')`;
-    const { stats: of, total } = await stats().getStats({ by: StatsDimension.SCHEDULE, values: ["nightly"] });
-    expect(of).toMatchObject([
-      { value: "nightly", figures: { attempts: 3n, succeeded: 2n, failed: 1n, dead: 1n } },
-    ]);
-    expect(total?.figures?.runP50).toBeDefined();
-    expect((await stats().getStats({ by: StatsDimension.SCHEDULE, values: ["weekly"] })).stats).toEqual([]);
   });
 
   test("refuse what makes no sense, all at once", async () => {
@@ -246,5 +231,53 @@ describe("muster stats", () => {
     expect(total?.figures?.attempts).toBe(0n);
     expect((await other.listAttribution({})).attributions).toEqual([]);
     expect((await other.getProfile({ kind: "good" })).profile?.spans).toEqual([]);
+  });
+});
+
+describe("statistics by schedule", () => {
+  test("count what became of the jobs that each made, also when it is deleted and when they are replayed", async () => {
+    const schedules = muster.client(ScheduleService);
+    const put = (name: string, kind: string) =>
+      schedules.putSchedule({
+        schedule: { name, cron: "0 4 1 1 *", job: { kind, retry: { maxAttempts: 1 } } },
+        allowMissing: true,
+      });
+    const fire = async (name: string, state: JobState) => {
+      const { fire: made } = await schedules.triggerSchedule({ name });
+      await muster.reach(made?.jobId ?? "", state).catch((error: unknown) => {
+        if (state !== JobState.DEAD) throw error;
+      });
+      return made?.jobId ?? "";
+    };
+    await put("nightly", "good");
+    await put("weekly", "good");
+    await fire("weekly", JobState.SUCCEEDED);
+    await fire("nightly", JobState.SUCCEEDED);
+    await fire("nightly", JobState.SUCCEEDED);
+    await put("nightly", "bad");
+    const dead = await fire("nightly", JobState.DEAD);
+    const asked = { by: StatsDimension.SCHEDULE, values: ["nightly"] };
+    const counted = { value: "nightly", figures: { attempts: 3n, succeeded: 2n, failed: 1n, dead: 1n } };
+    const replayed = { value: "nightly", figures: { attempts: 4n, succeeded: 2n, failed: 2n, dead: 2n } };
+    const { stats: of, total } = await stats().getStats(asked);
+    expect(of).toMatchObject([counted]);
+    expect([total?.figures?.waitP50, total?.figures?.waitP99, total?.figures?.runP50]).not.toContain(
+      undefined,
+    );
+    await schedules.deleteSchedule({ name: "nightly" });
+    // The run that follows a dead one is of the same schedule.
+    await muster.client(JobService).retryJob({ jobId: dead });
+    await expect.poll(async () => (await stats().getStats(asked)).stats[0]?.figures?.failed).toBe(2n);
+    const { admin } = muster.database;
+    await admin`delete from muster.schedule_fires`;
+    const { orgId } = await orgOf();
+    await foldFlushes(testCoordinator(muster.database), orgId, AbortSignal.timeout(10_000));
+    expect((await stats().getStats(asked)).stats).toMatchObject([replayed]);
+    const rows =
+      await admin`select value, sum(succeeded)::int as n from muster.stats where dimension = 7 group by 1 order by 1`;
+    expect(rows.map((row) => [row["value"], row["n"]])).toEqual([
+      ["nightly", 2],
+      ["weekly", 1],
+    ]);
   });
 });

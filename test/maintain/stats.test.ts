@@ -1,9 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { Caller } from "../../server/domain/context.ts";
+import { triggerSchedule } from "../../server/domain/fires.ts";
 import { submitJob } from "../../server/domain/jobs.ts";
 import { createResultBatcher, type LeaseResult } from "../../server/domain/leases.ts";
 import { bucketOf, type Histogram, histogramOf } from "../../server/domain/rules/histograms.ts";
+import type { JobRequest } from "../../server/domain/rules/job-spec.ts";
+import type { ScheduleSpec } from "../../server/domain/rules/schedules.ts";
 import { type StatsCounts, StatsDimension, statsCounts } from "../../server/domain/rules/stats.ts";
+import { putSchedule } from "../../server/domain/schedules.ts";
 import { foldFlushes, keepStats } from "../../server/maintain/stats.ts";
 import { call, runInOrg } from "../../server/store/statement.ts";
 import { readStats } from "../../server/store/stats.ts";
@@ -59,7 +64,7 @@ async function recounted(
   waited: ReadonlyMap<string, number>,
 ): Promise<Map<string, Counted>> {
   const rows = await db.admin`
-    select a.outcome, a.state, a.lease_id, j.kind, j.queue, j.project, a.worker_id as worker, w.owner,
+    select a.outcome, a.state, a.lease_id, j.kind, j.queue, j.project, j.submitted_by as submitter, a.worker_id as worker, w.owner,
       date_part('epoch', a.ended_at - a.granted_at)::real as ran
     from muster.attempts a join muster.jobs j on j.org_id = a.org_id and j.job_id = a.job_id
     left join muster.workers w on w.org_id = a.org_id and w.worker_id = a.worker_id where a.org_id = ${orgId}`;
@@ -94,6 +99,24 @@ const inOrder = (map: ReadonlyMap<string, Counted>) =>
       ...{ waits: [...waits].sort(([a], [b]) => a - b), runs: [...runs].sort(([a], [b]) => a - b) },
     }))
     .sort((a, b) => (a.key < b.key ? -1 : 1));
+
+/** Makes a job by a schedule of its own name. */
+async function fire(c: TestCoordinator, caller: Caller, name: string, job: JobRequest): Promise<void> {
+  const said = { reason: "", requestId: "" };
+  const spec: ScheduleSpec = {
+    ...{ name, cron: "0 0 1 1 *", zone: "UTC", jitterMs: 0, startAt: null, endAt: null },
+    ...{ overlap: "allow", catchUp: "none", catchUpLimit: 1, isPaused: true, labels: {}, job },
+  };
+  await putSchedule(c, caller, {
+    spec,
+    etag: "",
+    mayCreate: true,
+    isOnlyNew: false,
+    isDryRun: false,
+    ...said,
+  });
+  await triggerSchedule(c, caller, { name, overlap: null, ...said });
+}
 
 /** A source of numbers from 0 to below `n`, the same for a seed. */
 function dice(seed: number): (n: number) => number {
@@ -132,7 +155,9 @@ describe("statistics", () => {
           ...{ kind: ["a.one", "b.two"][roll(2)] ?? "", queue: ["x", "y"][roll(2)] ?? "", project },
           ...{ opensPullRequest: roll(2) === 0, maxAttempts: 1 + roll(2), backoffInitialMs: 0 },
         });
-        await submitJob(c, caller, { job, idempotencyKey: null, parent: null });
+        const name = ["early", "late", null, null][roll(4)] ?? null;
+        if (name === null) await submitJob(c, caller, { job, idempotencyKey: null, parent: null });
+        else await fire(c, caller, name, job);
       }
       await db.advanceClock(roll(5) === 0 ? roll(20_000_000) : roll(3_000));
       await db.admin`update muster.links set seen_at = muster.muster_clock() where org_id = ${orgId}`;
@@ -182,6 +207,8 @@ describe("statistics", () => {
       queue: (row) => text(row["queue"]),
       project: (row) => text(row["project"]),
       worker: (row) => text(row["worker"]),
+      schedule: (row) =>
+        String(row["submitter"]).startsWith("schedule:") ? text(String(row["submitter"]).slice(9)) : null,
       owner: (row) => (row["worker"] === null ? null : `${row["owner"]}|${row["project"] ?? ""}`),
     };
     for (const dimension of Object.keys(StatsDimension) as (keyof typeof StatsDimension)[]) {

@@ -20,6 +20,18 @@ export type FireCause = "due" | "catch-up" | "trigger" | "backfill";
 /** How schedules may be told apart in a list. */
 export type ScheduleState = "active" | "paused" | "ended" | "failing";
 
+const actorStart = "schedule:";
+
+/** Who submits the jobs of a schedule, as it is written down with each of them. */
+export function scheduleActor(name: string): string {
+  return `${actorStart}${name}`;
+}
+
+/** The name of the schedule that submitted a job; null: somebody else did. */
+export function scheduleOfActor(actor: string): string | null {
+  return actor.startsWith(actorStart) ? actor.slice(actorStart.length) : null;
+}
+
 /** What is asked of a schedule, complete: what was left out has its default. */
 export interface ScheduleSpec {
   readonly name: string;

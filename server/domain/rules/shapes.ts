@@ -18,6 +18,8 @@ export interface Shape {
   readonly isAlone: boolean;
   /** The project of a job that no cap counts: for statistics alone. Absent: none. */
   readonly accountedTo?: string | null;
+  /** The name of the schedule that made the job: for statistics alone. Absent: none. */
+  readonly schedule?: string | null;
 }
 
 /** Who alone may run a job: a worker, the owner of a session, or of a session of a project. */
@@ -33,9 +35,11 @@ export const maxAvoided = 4;
 
 /** Interns a shape: equal shapes have the same id, on every coordinator, without asking the database. */
 export function internShape(shape: Shape): InternedShape {
-  const { kind, queue, skills, points, pool, project, target, avoid, isAlone, accountedTo = null } = shape;
+  const { kind, queue, skills, points, pool, project, target, avoid, isAlone } = shape;
+  const { accountedTo = null, schedule = null } = shape;
   const parts = [kind, queue, skills, points, pool, project, target, avoid, isAlone];
-  const canonical = JSON.stringify(accountedTo === null ? parts : [...parts, accountedTo]);
+  const counted = schedule !== null ? [accountedTo, schedule] : accountedTo !== null ? [accountedTo] : [];
+  const canonical = JSON.stringify([...parts, ...counted]);
   const digest = createHash("sha256").update(canonical).digest();
   return { ...shape, shapeId: BigInt.asIntN(63, digest.readBigInt64BE()) };
 }

@@ -2,8 +2,10 @@ import { type Histogram, sumHistograms } from "./histograms.ts";
 import { Outcome } from "./states.ts";
 
 /** What attempts are counted by. The numbers are those of the store. */
-export const StatsDimension = { org: 1, kind: 2, queue: 3, project: 4, worker: 5, owner: 6 } as const;
-export type StatsDimension = keyof typeof StatsDimension | "schedule";
+export const StatsDimension = {
+  ...{ org: 1, kind: 2, queue: 3, project: 4, worker: 5, owner: 6, schedule: 7 },
+} as const;
+export type StatsDimension = keyof typeof StatsDimension;
 
 /** How long a row of statistics is of. The numbers are those of the store. */
 export const Grain = { minute: 1, hour: 2, day: 3 } as const;

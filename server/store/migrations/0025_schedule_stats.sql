@@ -1,0 +1,1 @@
+ALTER TABLE "muster"."shapes" ADD COLUMN "schedule" text;
