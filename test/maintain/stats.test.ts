@@ -100,6 +100,29 @@ const inOrder = (map: ReadonlyMap<string, Counted>) =>
     }))
     .sort((a, b) => (a.key < b.key ? -1 : 1));
 
+/**
+ * Holds counts against others. A run that ended otherwise than by success is measured by a statement of its own, some of a
+ * millisecond after its row of the history: beside the edge of a bucket it may be in the next one.
+ */
+function expectAlike(
+  actual: ReadonlyMap<string, Counted>,
+  expected: ReadonlyMap<string, Counted>,
+  of: string,
+): void {
+  const [have, want] = [inOrder(actual), inOrder(expected)];
+  const others = (rows: typeof have) => rows.map(({ runs: _runs, ...row }) => row);
+  expect([of, others(have)]).toEqual([of, others(want)]);
+  const buckets = (rows: typeof have) =>
+    rows.flatMap(({ runs }) => runs.flatMap(([bucket, n]) => Array.from({ length: n }, () => bucket)));
+  expect(have.map(({ runs }) => runs.reduce((sum, [, n]) => sum + n, 0))).toEqual(
+    want.map(({ runs }) => runs.reduce((sum, [, n]) => sum + n, 0)),
+  );
+  const expectedBuckets = buckets(want);
+  for (const [index, bucket] of buckets(have).entries()) {
+    expect(Math.abs(bucket - (expectedBuckets[index] ?? Number.NaN)), of).toBeLessThanOrEqual(1);
+  }
+}
+
 /** Makes a job by a schedule of its own name. */
 async function fire(c: TestCoordinator, caller: Caller, name: string, job: JobRequest): Promise<void> {
   const said = { reason: "", requestId: "" };
@@ -212,19 +235,17 @@ describe("statistics", () => {
       owner: (row) => (row["worker"] === null ? null : `${row["owner"]}|${row["project"] ?? ""}`),
     };
     for (const dimension of Object.keys(StatsDimension) as (keyof typeof StatsDimension)[]) {
-      const whole = inOrder(await recounted(orgId, keys[dimension], waited));
-      expect([dimension, inOrder(await counted(orgId, dimension))]).toEqual([dimension, whole]);
+      const whole = await recounted(orgId, keys[dimension], waited);
+      expectAlike(await counted(orgId, dimension), whole, dimension);
     }
     const [left] = await db.admin`select count(*)::int as n from muster.stat_deltas where org_id = ${orgId}`;
     expect(left?.["n"]).toBeGreaterThan(0);
     await foldFlushes(peer, orgId, signal());
-    expect(inOrder(await counted(orgId, "kind"))).toEqual(inOrder(await recounted(orgId, keys.kind, waited)));
+    expectAlike(await counted(orgId, "kind"), await recounted(orgId, keys.kind, waited), "kind");
     await db.advanceClock(40 * 86_400_000);
     for (let n = 0; n < 2; n++) await runInOrg(c.db.sweepClient, orgId, keepStats(c, orgId));
     const grains = await db.admin`select distinct grain from muster.stats where org_id = ${orgId}`;
     expect(grains.map((row) => row["grain"])).toEqual([3]);
-    expect(inOrder(await counted(orgId, "owner"))).toEqual(
-      inOrder(await recounted(orgId, keys.owner, waited)),
-    );
+    expectAlike(await counted(orgId, "owner"), await recounted(orgId, keys.owner, waited), "owner");
   });
 });
